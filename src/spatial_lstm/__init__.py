@@ -1,0 +1,16 @@
+"""The LSTM for grids: state flows along every axis of an image, a volume or a sequence.
+
+The layer is :class:`SpatialLSTM`; :class:`SpatialLSTMCell` computes one site; :mod:`spatial_lstm.functional` has the layer without
+parameters; :mod:`spatial_lstm.reference` is the specification, in NumPy. ``python -m spatial_lstm --help`` lists the commands.
+"""
+
+from __future__ import annotations
+
+from spatial_lstm import functional
+from spatial_lstm.modules import SpatialLSTM, SpatialLSTMCell
+from spatial_lstm.router import backends
+from spatial_lstm.state import State
+
+__version__ = "0.1.0"
+
+__all__ = ["SpatialLSTM", "SpatialLSTMCell", "State", "__version__", "backends", "functional"]

@@ -1,0 +1,77 @@
+"""What every cell provides."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+class Cell(ABC):
+    r"""The pointwise part of a site: from gate pre-activations and predecessors' cell states to ``c`` and ``h``, and back.
+
+    Shapes, with ``...`` any leading dimensions, n axes, B = 3 + n gate blocks and h features:
+    ``z``, ``gates``, ``dz``: ``(..., B, h)``; ``c_prev``, ``dc_prev``: ``(..., n, h)``; ``c``, ``h``, ``dc``, ``dh``: ``(..., h)``;
+    ``peephole``: None or ``(..., 2n + 1, h)`` that broadcasts, rows ``i`` of axis 0 .. n-1, ``f_0`` .. ``f_{n-1}``, ``o``.
+
+    Both methods compute in the dtype of ``c_prev``, which ``z`` must have too.
+    """
+
+    name: ClassVar[str]
+    takes_peephole: ClassVar[bool] = False
+    takes_extended: ClassVar[bool] = False
+
+    @staticmethod
+    def blocks(axes: int) -> int:
+        """B, the number of gate blocks."""
+        return 3 + axes
+
+    def forget_gates(self, axes: int) -> int:
+        """How many of the blocks, from the second on, are forget gates."""
+        return sum(name.startswith("f") for name in self.gate_names(axes))
+
+    @abstractmethod
+    def gate_names(self, axes: int) -> tuple[str, ...]:
+        """The blocks in their order."""
+
+    @abstractmethod
+    def forward(
+        self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``(h, c)``. With ``inplace`` (never under autograd), ``z`` is overwritten by the activated gates."""
+
+    @abstractmethod
+    def backward(
+        self,
+        dh: Tensor,
+        dc: Tensor,
+        gates: Tensor,
+        c_prev: Tensor,
+        c: Tensor,
+        h: Tensor,
+        peephole: Tensor | None,
+        dz: Tensor,
+    ) -> Tensor:
+        """Write the gradient of ``z`` into ``dz`` and return ``dc_prev``; ``gates`` are the activated ones."""
+
+
+def sigmoid(z: Tensor, inplace: bool) -> Tensor:
+    """Logistic function, into ``z`` itself where asked."""
+    return z.sigmoid_() if inplace else z.sigmoid()
+
+
+def tanh(z: Tensor, inplace: bool) -> Tensor:
+    """Hyperbolic tangent, into ``z`` itself where asked."""
+    return z.tanh_() if inplace else z.tanh()
+
+
+def sigmoid_backward(grad: Tensor, y: Tensor, out: Tensor) -> Tensor:
+    """Write ``grad * y * (1 - y)`` into ``out``."""
+    return torch.mul(grad, torch.addcmul(y, y, y, value=-1), out=out)
+
+
+def tanh_backward(grad: Tensor, y: Tensor, out: Tensor) -> Tensor:
+    """Write ``grad * (1 - y * y)`` into ``out``."""
+    return torch.addcmul(grad, grad * y, y, value=-1, out=out)

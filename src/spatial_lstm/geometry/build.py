@@ -1,0 +1,181 @@
+"""Making plans, and keeping the most recent ones."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from spatial_lstm.geometry.plan import Plan
+
+Array = npt.NDArray[np.int64]
+
+_CACHE_PLANS = 64
+_CACHE_SITES = 1 << 24
+_MAX_ROWS = 2**31 - 1
+
+
+def face_positions(batch: int, extents: Sequence[int]) -> list[int]:
+    """Where each axis' face starts when faces ``(N, *S without k)`` are flattened one after the other; the last entry is the total."""
+    starts = [0]
+    for axis in range(len(extents)):
+        starts.append(starts[-1] + batch * math.prod(extents[:axis]) * math.prod(extents[axis + 1 :]))
+    return starts
+
+
+def make_plan(
+    batch: int,
+    extents: Sequence[int],
+    directions: Sequence[str],
+    sizes: Sequence[Sequence[int]] | None = None,
+    device: torch.device | str = "cpu",
+) -> Plan:
+    """Return the plan of a batch of grids, from a bounded cache where it was made before.
+
+    Args:
+        batch: N, at least 1.
+        extents: The n spatial extents of the (padded) batch.
+        directions: D strings of ``f`` and ``r``, one letter per axis.
+        sizes: Each image's own n extents; None when all fill the batch.
+        device: Where the index tables are put.
+
+    Raises:
+        ValueError: If a size is out of range, or the batch has too many sites to be indexed.
+    """
+    key = (batch, tuple(extents), tuple(directions), None if sizes is None else tuple(map(tuple, sizes)), str(device))
+    tracing = torch.compiler.is_compiling()  # tensors made while a program is traced must not outlive the trace
+    plan = None if tracing else _cache.get(key)
+    if plan is None:
+        with torch.inference_mode(False):  # a plan made in inference mode must serve training too
+            plan = _build(batch, tuple(extents), tuple(directions), sizes, torch.device(device))
+        if not tracing:
+            _cache.put(key, plan)
+    return plan
+
+
+class _PlanCache:
+    """The most recently used plans, bounded in number and in total sites."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[object, Plan] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: object) -> Plan | None:
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is not None:
+                self._plans.move_to_end(key)
+            return plan
+
+    def put(self, key: object, plan: Plan) -> None:
+        with self._lock:
+            self._plans[key] = plan
+            while len(self._plans) > 1 and (
+                len(self._plans) > _CACHE_PLANS
+                or sum(kept.site.numel() for kept in self._plans.values()) > _CACHE_SITES
+            ):
+                self._plans.popitem(last=False)
+
+
+_cache = _PlanCache()
+
+
+def _build(
+    batch: int,
+    extents: tuple[int, ...],
+    directions: tuple[str, ...],
+    sizes: Sequence[Sequence[int]] | None,
+    device: torch.device,
+) -> Plan:
+    raster_rows = batch * math.prod(extents)
+    if raster_rows > _MAX_ROWS:
+        raise ValueError(f"expected at most {_MAX_ROWS} sites in a batch, got {raster_rows}")
+    axes = len(extents)
+    own = np.array(sizes if sizes is not None else [extents] * batch, dtype=np.int64).reshape(batch, axes)
+    if (own < 1).any() or (own > np.array(extents)).any():
+        raise ValueError(f"expected sizes from 1 to the batch's extents {extents}, got {own.tolist()}")
+    image, q, offsets = _order(own)
+    pred, succ, edge, edge_offsets = _neighbours(image, q, own, offsets)
+    far_rows = [np.flatnonzero(q[:, k] == own[image, k] - 1) for k in range(axes)]
+    far_axis = np.repeat(np.arange(axes), [len(rows) for rows in far_rows])
+    far = np.concatenate(far_rows)
+
+    strides = np.array([math.prod(extents[k + 1 :]) for k in range(axes)], dtype=np.int64)
+    starts = np.array(face_positions(batch, extents), dtype=np.int64)
+    site, near, far_slot = [], [], []
+    for direction in directions:
+        reverse = np.array([letter == "r" for letter in direction])
+        p = np.where(reverse, own[image] - 1 - q, q)
+        site.append(image * math.prod(extents) + p @ strides)
+        slots = _face_slots(image, p, extents, starts)
+        near.append(slots.reshape(-1)[edge])
+        far_slot.append(slots[far, far_axis])
+
+    def put(table: npt.NDArray[Any] | list[npt.NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(np.stack(table) if isinstance(table, list) else table)).to(device)
+
+    return Plan(
+        offsets=tuple(offsets.tolist()),
+        edge_offsets=tuple(edge_offsets.tolist()),
+        site=put(site),
+        pred=put(pred),
+        succ=put(succ),
+        edge=put(edge),
+        near=put(near),
+        far=put(far),
+        far_slot=put(far_slot),
+        far_counts=tuple(len(rows) for rows in far_rows),
+        raster_rows=raster_rows,
+        face_rows=int(starts[-1]),
+    )
+
+
+def _order(own: Array) -> tuple[Array, Array, Array]:
+    """Sort all sites of images of sizes ``own`` ``(N, n)``; return image ``(M,)``, q ``(M, n)`` and step offsets ``(S + 1,)``."""
+    distinct, kind = np.unique(own, axis=0, return_inverse=True)
+    grids = [np.indices(size).reshape(len(size), -1).T for size in distinct]  # raster order, (sites, n)
+    counts = np.array([len(grid) for grid in grids], dtype=np.int64)[kind.reshape(-1)]
+    image = np.repeat(np.arange(len(own)), counts)
+    q = np.concatenate([grids[k] for k in kind.reshape(-1)])
+    step = q.sum(axis=1)
+    order = np.argsort(step, kind="stable")
+    steps = int(step.max()) + 1
+    return image[order], q[order], np.searchsorted(step[order], np.arange(steps + 1))
+
+
+def _neighbours(image: Array, q: Array, own: Array, offsets: Array) -> tuple[Array, Array, Array, Array]:
+    """Predecessor and successor tables ``(M, n)``, near-face entries ``(E,)`` and their offsets per step."""
+    sites, axes = q.shape
+    sizes = own[image]
+    strides = np.ones_like(sizes)
+    strides[:, :-1] = np.cumprod(sizes[:, :0:-1], axis=1)[:, ::-1]
+    first = np.concatenate([[0], np.cumsum(own.prod(axis=1))])[image]
+    raster = first + (q * strides).sum(axis=1)  # dense raster number, image by image
+    packed = np.empty(sites, dtype=np.int64)
+    packed[raster] = np.arange(sites)
+
+    on_near, on_far = q == 0, q == sizes - 1
+    pred = packed[np.where(on_near, raster[:, None], raster[:, None] - strides)]
+    succ = np.where(on_far, -1, packed[np.where(on_far, raster[:, None], raster[:, None] + strides)])
+    edge = np.flatnonzero(on_near)
+    pred.reshape(-1)[edge] = sites + np.arange(len(edge))
+    return pred, succ, edge, np.searchsorted(edge, offsets * axes)
+
+
+def _face_slots(image: Array, p: Array, extents: tuple[int, ...], starts: Array) -> Array:
+    """``(M, n)``: position of each site's projection along axis k in the flattened faces."""
+    slots = np.empty_like(p)
+    for axis in range(len(extents)):
+        others = [k for k in range(len(extents)) if k != axis]
+        slot = image.copy()
+        for k in others:
+            slot = slot * extents[k] + p[:, k]
+        slots[:, axis] = starts[axis] + slot
+    return slots

@@ -1,0 +1,27 @@
+"""The loops over wavefronts that run inside the operator. A new kernel is one file here and one entry in :data:`KERNELS`."""
+
+from __future__ import annotations
+
+from spatial_lstm.kernels.base import Kernel
+from spatial_lstm.kernels.plain import PlainKernel
+from spatial_lstm.problem import Problem
+
+# Best first: "auto" takes the first that is available and suited.
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (PlainKernel(),)}
+
+__all__ = ["KERNELS", "Kernel", "choose_kernel"]
+
+
+def choose_kernel(name: str, problem: Problem) -> Kernel:
+    """Return the kernel called ``name``, or for ``"auto"`` the best one for ``problem``.
+
+    Raises:
+        ValueError: If the named kernel cannot run this problem here.
+    """
+    if name == "auto":
+        return next(k for k in KERNELS.values() if k.unavailable() is None and k.unsuited(problem) is None)
+    kernel = KERNELS[name]
+    reason = kernel.unavailable() or kernel.unsuited(problem)
+    if reason is not None:
+        raise ValueError(f"expected a backend that can run here, got {name!r}: {reason}")
+    return kernel

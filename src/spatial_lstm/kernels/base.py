@@ -1,0 +1,37 @@
+"""What a kernel is given and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from spatial_lstm.problem import Problem
+
+
+class Kernel(ABC):
+    """The wavefront loop, forward and backward, without autograd. Tables are ``(D, M + E, h)``: sites, then near faces."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def unavailable(self) -> str | None:
+        """Why this kernel cannot run on this machine; None when it can."""
+
+    @abstractmethod
+    def unsuited(self, problem: Problem) -> str | None:
+        """Why this kernel cannot run, or should not be chosen for, this problem; None when it can."""
+
+    @abstractmethod
+    def forward(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tables of h and c and the activated gates ``(D, M, B * h)`` (empty unless ``save_gates``)."""
+
+    @abstractmethod
+    def backward(
+        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``dz`` ``(D, M, B * h)`` and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``.
+
+        ``dh`` and ``dc`` ``(D, M, h)`` are the gradients that reach the sites' states from outside the recurrence.
+        """

@@ -1,0 +1,88 @@
+"""Between users' tensors and the one layout inside: batched, channels last, faces flattened."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MERGES = ("concat", "sum", "mean")
+
+
+def parse_directions(directions: str | Sequence[str] | None, axes: int) -> tuple[str, ...]:
+    """Return the directions as distinct strings of one letter per axis.
+
+    Raises:
+        ValueError: If a direction is not ``axes`` letters of ``f`` and ``r``, or comes twice, or there is none.
+        TypeError: If it is no string.
+    """
+    if directions is None:
+        return ("f" * axes,)
+    if directions == "all":
+        return tuple(format(i, f"0{axes}b").replace("0", "f").replace("1", "r") for i in range(2**axes))
+    if not isinstance(directions, (str, list, tuple)) or not all(isinstance(d, str) for d in directions):
+        raise TypeError(f"expected directions to be None, 'all', a string or a sequence of strings, got {directions!r}")
+    parsed = (directions,) if isinstance(directions, str) else tuple(directions)
+    if not parsed:
+        raise ValueError("expected at least one direction, got none")
+    for direction in parsed:
+        if len(direction) != axes or set(direction) - {"f", "r"}:
+            raise ValueError(
+                f"expected each direction to be {axes} letters of 'f' and 'r', or 'all', got {direction!r}"
+            )
+    if len(set(parsed)) != len(parsed):
+        raise ValueError(f"expected distinct directions, got {parsed}")
+    return parsed
+
+
+def to_channels_last(input: Tensor, axes: int, channels_last: bool) -> Tensor:
+    """``(N, C, *S)``, ``(N, *S, C)`` or either without N to ``(N, *S, C)``."""
+    if input.ndim == axes + 1:
+        return to_channels_last(input.unsqueeze(0), axes, channels_last)
+    return input if channels_last else input.movedim(1, -1)
+
+
+def from_channels_last(output: Tensor, batched: bool, channels_last: bool) -> Tensor:
+    """``(N, *S, C)`` to the layout of the input."""
+    if not channels_last:
+        output = output.movedim(-1, 1)
+    return output if batched else output.squeeze(0)
+
+
+def merge_directions(output: Tensor, count: int, merge: str) -> Tensor:
+    """``(N, *S, D h)`` to ``(N, *S, D h)``, or ``(N, *S, h)`` for ``"sum"`` and ``"mean"``."""
+    if merge == "concat":
+        return output
+    split = output.reshape(*output.shape[:-1], count, -1)
+    return split.sum(-2) if merge == "sum" else split.mean(-2)
+
+
+def face_shapes(batch: int, extents: Sequence[int], features: int) -> list[tuple[int, ...]]:
+    """``(N, h, *S without k)`` for each axis k."""
+    return [(batch, features, *extents[:k], *extents[k + 1 :]) for k in range(len(extents))]
+
+
+def flatten_faces(
+    faces: Sequence[Tensor | None], dtype: torch.dtype, shapes: Sequence[tuple[int, ...]]
+) -> Tensor | None:
+    """Faces ``(D, N, h, *S without k)`` to rows ``(D, F, h)``, zeros for a face that is None; None when all are."""
+    given = next((face for face in faces if face is not None), None)
+    if given is None:
+        return None
+    rows = []
+    for face, (batch, hidden, *rest) in zip(faces, shapes, strict=True):
+        if face is None:
+            rows.append(given.new_zeros((given.shape[0], batch * math.prod(rest), hidden), dtype=dtype))
+        else:
+            rows.append(face.movedim(2, -1).flatten(1, -2).to(dtype))
+    return torch.cat(rows, dim=1)
+
+
+def unflatten_faces(rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """Rows ``(D, F, h)`` to faces ``(D, N, h, *S without k)``."""
+    faces = rows.split([batch * math.prod(rest) for batch, _, *rest in shapes], dim=1)
+    return tuple(
+        face.unflatten(1, (batch, *rest)).movedim(-1, 2) for face, (batch, _, *rest) in zip(faces, shapes, strict=True)
+    )

@@ -1,0 +1,8 @@
+"""The layer and the single site as modules."""
+
+from __future__ import annotations
+
+from spatial_lstm.modules.cell import SpatialLSTMCell
+from spatial_lstm.modules.layer import SpatialLSTM
+
+__all__ = ["SpatialLSTM", "SpatialLSTMCell"]

@@ -1,0 +1,307 @@
+"""The LSTM for grids."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spatial_lstm.cells import get_cell
+from spatial_lstm.layout import parse_directions
+from spatial_lstm.modules.cell import SpatialLSTMCell
+from spatial_lstm.modules.parameters import NAMES, initialise, parameter_shapes
+from spatial_lstm.stack import LayerWeights, Options, run_layers
+from spatial_lstm.state import State
+from spatial_lstm.validation import check_dropout, check_flag, check_forget_bias, check_options, check_positive_int
+
+
+class SpatialLSTM(nn.Module):
+    r"""LSTM whose state flows along every axis of a grid: an image, a volume, a sequence.
+
+    At every site, with x the input there and :math:`h_k, c_k` the states of its predecessor along axis k (above for k = 0, to the left for
+    k = 1 in an image read forward; zero, or the given near face, outside the grid),
+
+    .. math::
+        (i, f_0, \dots, f_{n-1}, g, o) &= W_{ih} x + W_{hh} [h_0; \dots; h_{n-1}] + b \\
+        c &= \sigma(i) \odot \tanh(g) + \sum_k \sigma(f_k) \odot c_k \\
+        h &= \tanh(\sigma(o) \odot c)
+
+    for ``cell="spatial"``, after Theis & Bethge, 2015, arXiv:1506.03478. ``"graves"`` has :math:`h = \sigma(o) \odot \tanh(c)` and optional
+    peepholes, after Graves, Fernandez & Schmidhuber, 2007, arXiv:0705.2011; for n = 1 it is :class:`torch.nn.LSTM`. ``"stable"`` replaces
+    the sum by a convex combination, :math:`c = \sigma(i) \odot \tanh(g) + \sigma(f) \odot \sum_k w_k \odot c_k` with w the softmax over
+    :math:`(l_0, \dots, l_{n-2}, 0)` and blocks i, f, l_0 .. l_{n-2}, g, o, after Leifert et al., 2016, so that c cannot grow with the size
+    of the grid.
+
+    All sites whose coordinates add up to the same number are computed at once: an image takes ``H + W - 1`` sequential steps.
+
+    Args:
+        input_size: Channels of the input, C.
+        hidden_size: Features of the hidden and cell states, h.
+        num_layers: Layers stacked; each reads the merged directions of the one below.
+        bias: Whether there are biases.
+        channels_last: Whether channels come last in input and output.
+        dropout: Probability of dropout on the output of every layer but the last.
+        directions: One letter per axis, ``f`` forward or ``r`` reverse: None for all forward, one string, a sequence of distinct strings,
+            or ``"all"`` for all :math:`2^n` in lexicographic order.
+        spatial_dims: Number of spatial axes, n.
+        cell: ``"spatial"``, ``"graves"`` or ``"stable"``.
+        peephole: Diagonal peepholes, with ``"graves"`` alone.
+        extended: Dense connections from the predecessors' cell states to the gates, with ``"spatial"`` alone.
+        forget_bias: What the forget biases start at; None for the default of :meth:`reset_parameters`.
+        merge: ``"concat"``, ``"sum"`` or ``"mean"`` of the directions' outputs.
+        recompute: Save only h and c for the backward and recompute the gates there: less memory, more time.
+        backend: ``"auto"``, or the name of one of :func:`spatial_lstm.backends` to pin it.
+        device, dtype: Of the parameters.
+
+    Inputs: input, state, sizes
+        - input: ``(N, C, *S)``, or ``(N, *S, C)`` with ``channels_last``, or either without N.
+        - state: near faces as a :class:`State` of n faces of h and n of c, face k ``(num_layers * D, N, h, *S without axis k)``, indexed by
+          coordinate whatever the direction. None, for all or for any one, is zeros.
+        - sizes: integers ``(N, n)``, each image's own extent in a padded batch. Padding costs no work, reaches nothing and comes out zero.
+          Kept on the CPU they cost no synchronisation.
+
+    Outputs: output, state
+        - output: in the input's layout with ``D * h`` channels, directions in their order, or h for ``merge="sum"`` and ``"mean"``.
+        - state: far faces, in the shapes of the near ones. Handed to the neighbouring tile as its near faces, tile by tile gives what the
+          whole image gives. c is float32 where the input has 16 bits.
+
+    Attributes:
+        weight_ih_l{l}{d}: ``((3 + n) h, C)`` for layer l, or ``(.., D h)`` (h if merged) above the first; the suffix d is empty for all
+            forward, ``_reverse`` for n = 1 reverse, else for example ``_fr``.
+        weight_hh_l{l}{d}: ``((3 + n) h, n h)``, axis 0's predecessor first.
+        bias_l{l}{d}: ``((3 + n) h,)``.
+        weight_peephole_l{l}{d}: ``(2n + 1, h)``, rows i of axis 0 .. n-1, f_0 .. f_{n-1}, o; with ``peephole``.
+        weight_ch_l{l}{d}: ``((3 + n) h, n h)``; with ``extended``.
+
+    Raises:
+        ValueError: If shapes, dtypes, devices or options do not fit.
+        TypeError: If an argument is of a wrong kind.
+
+    Example:
+        >>> output, state = SpatialLSTM(3, 8)(torch.zeros(2, 3, 16, 20))
+        >>> output.shape
+        torch.Size([2, 8, 16, 20])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        channels_last: bool = False,
+        dropout: float = 0.0,
+        directions: str | Sequence[str] | None = None,
+        *,
+        spatial_dims: int = 2,
+        cell: str = "spatial",
+        peephole: bool = False,
+        extended: bool = False,
+        forget_bias: float | None = None,
+        merge: str = "concat",
+        recompute: bool = False,
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "spatial_dims": spatial_dims,
+        }
+        for name, value in sizes.items():
+            check_positive_int(name, value)
+        flags = {
+            "bias": bias,
+            "channels_last": channels_last,
+            "peephole": peephole,
+            "extended": extended,
+            "recompute": recompute,
+        }
+        for name, flag in flags.items():
+            check_flag(name, flag)
+        check_options(cell, peephole, extended, merge, backend)
+        check_forget_bias(forget_bias, bias)
+        check_dropout(dropout)
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                f"dropout acts between layers; dropout={dropout} does nothing with num_layers=1", stacklevel=2
+            )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.channels_last = channels_last
+        self.dropout = float(dropout)
+        self.directions = parse_directions(directions, spatial_dims)
+        self.spatial_dims = spatial_dims
+        self.cell_type = cell
+        self.peephole = peephole
+        self.extended = extended
+        self.forget_bias = forget_bias
+        self.merge = merge
+        self.recompute = recompute
+        self.backend = backend
+        self._register(device, dtype)
+        self.reset_parameters()
+
+    def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        above = self.hidden_size * (len(self.directions) if self.merge == "concat" else 1)
+        for layer in range(self.num_layers):
+            shapes = parameter_shapes(
+                above if layer else self.input_size,
+                self.hidden_size,
+                self.spatial_dims,
+                bias=self.bias,
+                peephole=self.peephole,
+                extended=self.extended,
+            )
+            for direction in self.directions:
+                for name, shape in shapes.items():
+                    if shape is not None:
+                        parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                        self.register_parameter(self._name(name, layer, direction), parameter)
+
+    @staticmethod
+    def _name(name: str, layer: int, direction: str) -> str:
+        if "r" not in direction:
+            return f"{name}_l{layer}"
+        return f"{name}_l{layer}_reverse" if direction == "r" else f"{name}_l{layer}_{direction}"
+
+    def _direction_parameters(self, layer: int, direction: str) -> dict[str, Tensor | None]:
+        """The parameters of one layer and direction by their short names, None for those it does not have."""
+        return {name: getattr(self, self._name(name, layer, direction), None) for name in NAMES}
+
+    def reset_parameters(self) -> None:
+        r"""Draw the parameters anew so that c stays small on large grids.
+
+        ``weight_ih`` from :math:`U(-1, 1) / \sqrt h`, all other weights from :math:`U(-0.25, 0.25) / \sqrt h`, biases zero but for the
+        forget gates', which start at logit(0.9 / n), so that together they open to 0.9 (at 2 where there is one forget gate: n = 1, and
+        ``"stable"``). Reason and figures: :mod:`spatial_lstm.modules.parameters`.
+        """
+        gates = get_cell(self.cell_type).forget_gates(self.spatial_dims)
+        for layer in range(self.num_layers):
+            for direction in self.directions:
+                parameters = self._direction_parameters(layer, direction)
+                initialise(parameters, self.hidden_size, self.spatial_dims, gates, self.forget_bias)
+
+    def forward(
+        self, input: Tensor, state: State | None = None, *, sizes: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Return output and far faces; see the class."""
+        options = Options(self.directions, self.cell_type, self.merge, self.channels_last, self.recompute, self.backend)
+        layers = [self._layer_weights(layer) for layer in range(self.num_layers)]
+        return run_layers(input, layers, state, sizes, options, self._drop)
+
+    def _layer_weights(self, layer: int) -> LayerWeights:
+        groups = [list(self._direction_parameters(layer, direction).values()) for direction in self.directions]
+        return LayerWeights(*(_stack(list(tensors)) for tensors in zip(*groups, strict=True)))  # type: ignore[arg-type]
+
+    def _drop(self, output: Tensor) -> Tensor:
+        return functional.dropout(output, self.dropout, self.training)
+
+    def cell(self, layer: int = 0, direction: str | None = None) -> SpatialLSTMCell:
+        """Return a cell that computes one site of a layer and shares its parameters; None is the first direction.
+
+        Raises:
+            ValueError: If there is no such layer or direction.
+        """
+        direction = self.directions[0] if direction is None else direction
+        if layer not in range(self.num_layers):
+            raise ValueError(f"expected layer in 0 .. {self.num_layers - 1}, got {layer!r}")
+        if direction not in self.directions:
+            raise ValueError(f"expected direction to be one of {self.directions}, got {direction!r}")
+        parameters = self._direction_parameters(layer, direction)
+        weight = parameters["weight_ih"]
+        assert weight is not None
+        cell = SpatialLSTMCell(
+            weight.shape[1],
+            self.hidden_size,
+            self.bias,
+            spatial_dims=self.spatial_dims,
+            cell=self.cell_type,
+            peephole=self.peephole,
+            extended=self.extended,
+            forget_bias=self.forget_bias,
+            device="meta",
+        )
+        for name, tensor in parameters.items():
+            delattr(cell, name)  # a parametrized weight is a plain tensor, which could not replace a parameter
+            setattr(cell, name, tensor)
+        return cell.train(self.training)
+
+    @classmethod
+    def from_lstm(cls, lstm: nn.LSTM, *, channels_last: bool = True) -> SpatialLSTM:
+        """Return a 1-D layer that computes what ``lstm`` computes, with copies of its weights and its two biases summed.
+
+        Args:
+            lstm: Any :class:`torch.nn.LSTM` without projections.
+            channels_last: True for input ``(N, L, C)``, the layout of ``batch_first=True``; False for ``(N, C, L)``.
+
+        Raises:
+            TypeError: If ``lstm`` is no ``nn.LSTM``.
+            ValueError: If it has projections (``proj_size``).
+        """
+        if not isinstance(lstm, nn.LSTM):
+            raise TypeError(f"expected an nn.LSTM, got {type(lstm).__name__}")
+        if lstm.proj_size:
+            raise ValueError(f"expected an nn.LSTM without projections, got proj_size={lstm.proj_size}")
+        like: Tensor = lstm._parameters["weight_ih_l0"]  # type: ignore[assignment]
+        layer = cls(
+            lstm.input_size,
+            lstm.hidden_size,
+            lstm.num_layers,
+            bool(lstm.bias),
+            channels_last,
+            lstm.dropout if lstm.num_layers > 1 else 0.0,
+            "all" if lstm.bidirectional else None,
+            spatial_dims=1,
+            cell="graves",
+            device=like.device,
+            dtype=like.dtype,
+        )
+        with torch.no_grad():
+            for name, parameter in layer.named_parameters():
+                source = getattr(lstm, name) if name.startswith("weight") else _both_biases(lstm, name)
+                parameter.copy_(source)
+        return layer.train(lstm.training)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows: sizes, and the options that are not the defaults."""
+        shown: list[tuple[str, object, object]] = [
+            ("num_layers", self.num_layers, 1),
+            ("bias", self.bias, True),
+            ("channels_last", self.channels_last, False),
+            ("dropout", self.dropout, 0.0),
+            ("directions", self.directions, ("f" * self.spatial_dims,)),
+            ("spatial_dims", self.spatial_dims, 2),
+            ("cell", self.cell_type, "spatial"),
+            ("peephole", self.peephole, False),
+            ("extended", self.extended, False),
+            ("forget_bias", self.forget_bias, None),
+            ("merge", self.merge, "concat"),
+            ("recompute", self.recompute, False),
+            ("backend", self.backend, "auto"),
+        ]
+        options = [f"{name}={value!r}" for name, value, default in shown if value != default]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *options])
+
+
+def _stack(tensors: list[Tensor | None]) -> Tensor | None:
+    """One parameter of all directions, with a leading dimension; no copy where there is but one."""
+    if tensors[0] is None:
+        return None
+    if len(tensors) == 1:
+        return tensors[0].unsqueeze(0)
+    return torch.stack([t for t in tensors if t is not None])
+
+
+def _both_biases(lstm: nn.LSTM, name: str) -> Tensor:
+    suffix = name.removeprefix("bias")
+    total: Tensor = getattr(lstm, f"bias_ih{suffix}") + getattr(lstm, f"bias_hh{suffix}")
+    return total
