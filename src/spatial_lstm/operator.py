@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spatial_lstm.autocast import no_autocast
 from spatial_lstm.geometry import face_positions, packing
 from spatial_lstm.kernels import choose_kernel
 from spatial_lstm.kernels.products import gradients, recompute_gates
@@ -50,7 +51,7 @@ def forward(
     """
     plan = plan_for(x, sizes, directions)
     tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device.type):
         problem = make_problem(plan, cell, tensors)
         h, c, gates = choose_kernel(kernel, problem).forward(problem, save_gates)
         output = packing.output(plan, h).reshape(*x.shape[:-1], -1)
@@ -113,7 +114,7 @@ def backward(
     """Return the gradients of the first eight tensors, of no elements where not ``wanted``."""
     plan = plan_for(x, sizes, directions)
     tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device.type):
         problem = make_problem(plan, cell, tensors)
         rows = (plan.raster_rows, plan.directions, problem.hidden)
         h = problem.new_table(x.dtype, problem.h0)

@@ -75,7 +75,7 @@ def recurrence(
         )
     sites, edges = _counts(tensors.x, sizes, names)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    results: tuple[Tensor, ...] = operator.forward(  # type: ignore[no-untyped-call]
+    results: tuple[Tensor, ...] = operator.forward(
         *tensors, sizes, names, cell, backend, sites, edges, training and not recompute
     )
     return results[0], results[1], results[2]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm import composite
+from spatial_lstm.autocast import no_autocast
 from spatial_lstm.problem import Tensors
 
 
@@ -33,7 +34,7 @@ def differentiate_backward(
         Gradients of ``inputs`` and of ``incoming``, None where there is none to give.
     """
     higher = torch.is_grad_enabled()  # a third derivative is to follow
-    with torch.enable_grad(), torch.autocast(_device_type(inputs), enabled=False):
+    with torch.enable_grad(), no_autocast(_device_type(inputs)):
         primals, cotangents = ([_alias(t, higher) for t in group] for group in (inputs, incoming))
         outputs = composite.forward(Tensors._make(primals), sizes, directions, cell)
         used = [(out, cot) for out, cot in zip(outputs, cotangents, strict=True) if cot is not None]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spatial_lstm.autocast import autocast_dtype, cast, no_autocast
 from spatial_lstm.layout import (
     face_shapes,
     flatten_faces,
@@ -53,10 +54,10 @@ def run_layers(
 ) -> tuple[Tensor, State]:
     """Check the input, run the layers one on the other (``between`` is applied in between), return output and far faces."""
     like, count, axes = layers[0].weight_hh, len(options.directions), len(options.directions[0])
-    autocast = _autocast_dtype(like)
+    autocast = autocast_dtype(like.device.type)
     if autocast is not None:
-        input, like = _cast(input, autocast), _cast(like, autocast)
-        layers = [LayerWeights._make(None if w is None else _cast(w, autocast) for w in layer) for layer in layers]
+        input, like = cast(input, autocast), cast(like, autocast)
+        layers = [LayerWeights._make(None if w is None else cast(w, autocast) for w in layer) for layer in layers]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last)
     x = to_channels_last(input, axes, options.channels_last)
     shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
@@ -79,7 +80,7 @@ def _run_layer(
     """Output ``(N, *S, D h)`` and flattened far faces ``(D, F, h)`` of h and c."""
     if x.shape[0] == 0:
         return _empty(x, (*weights, h0, c0))
-    with torch.autocast(x.device.type, enabled=False):
+    with no_autocast(x.device.type):
         return recurrence(
             Tensors(x, *weights, h0, c0),
             sizes,
@@ -88,21 +89,6 @@ def _run_layer(
             recompute=options.recompute,
             backend=options.backend,
         )
-
-
-def _autocast_dtype(weight: Tensor) -> torch.dtype | None:
-    """The type to compute in under autocast; None outside it."""
-    device = weight.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return None
-
-
-def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Autocast by hand; like autocast it leaves float64, and what is no floating tensor, alone."""
-    if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(dtype)
 
 
 def _near_faces(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spatial_lstm.autocast import autocast_dtype
 from spatial_lstm.cells import Cell, get_cell
 from spatial_lstm.layout import MERGES
 from spatial_lstm.problem import state_dtype
@@ -180,7 +181,7 @@ def check_site(x: object, weight: Tensor, features: int) -> None:
         raise ValueError(f"expected x of shape (N, {features}) or ({features},), got {tuple(x.shape)}")
     if x.dtype not in DTYPES:
         raise ValueError(f"expected x of dtype {', '.join(map(str, DTYPES))}, got {x.dtype}")
-    if not torch.is_autocast_enabled(x.device.type):
+    if autocast_dtype(x.device.type) is None:
         _check_like("x", x, weight, (weight.dtype,))
 
 
@@ -192,7 +193,7 @@ def check_site_state(
         return [(None, None)] * axes
     if not isinstance(predecessors, (tuple, list)) or len(predecessors) != axes:
         raise ValueError(f"expected predecessors to be a tuple of {axes} pairs (h, c), got {_describe(predecessors)}")
-    dtypes = DTYPES if torch.is_autocast_enabled(x.device.type) else (x.dtype, state_dtype(x.dtype))
+    dtypes = DTYPES if autocast_dtype(x.device.type) is not None else (x.dtype, state_dtype(x.dtype))
     pairs: list[tuple[Tensor | None, Tensor | None]] = []
     for axis, pair in enumerate(predecessors):
         if pair is None:

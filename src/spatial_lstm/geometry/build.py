@@ -49,12 +49,14 @@ def make_plan(
     Raises:
         ValueError: If a size is out of range, or the batch has too many sites to be indexed.
     """
-    key = (batch, tuple(extents), tuple(directions), None if sizes is None else tuple(map(tuple, sizes)), str(device))
-    tracing = torch.compiler.is_compiling()  # tensors made while a program is traced must not outlive the trace
+    shape = (int(batch), *map(int, extents))
+    key = (shape, tuple(directions), None if sizes is None else tuple(map(tuple, sizes)), str(device))
+    # While a program is traced, new tensors are not plain ones: they must not outlive the trace, nor plain ones enter it.
+    tracing = type(torch.empty(0)) is not Tensor
     plan = None if tracing else _cache.get(key)
     if plan is None:
         with torch.inference_mode(False):  # a plan made in inference mode must serve training too
-            plan = _build(batch, tuple(extents), tuple(directions), sizes, torch.device(device))
+            plan = _build(shape[0], shape[1:], tuple(directions), sizes, torch.device(device))
         if not tracing:
             _cache.put(key, plan)
     return plan
