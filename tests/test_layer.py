@@ -94,6 +94,7 @@ def test_empty_batch() -> None:
     assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
 
 
+@pytest.mark.support("Tile by tile equals the whole, gradients too")
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_tiles_with_faces_handed_on_equal_the_whole(variant: str, n: int) -> None:
@@ -156,6 +157,7 @@ def test_missing_faces_are_zeros(n: int) -> None:
     assert torch.equal(layer(x, nothing)[0], layer(x)[0])
 
 
+@pytest.mark.support("Padded batches with `sizes`")
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_sizes_give_what_each_image_gives_alone(variant: str, n: int) -> None:
@@ -307,6 +309,7 @@ def test_images_do_not_see_one_another() -> None:
         assert_close([output[0], output[2]], [expected[0], expected[2]])
 
 
+@pytest.mark.support("`channels_last`, expanded and strided input")
 def test_memory_layouts_of_the_input() -> None:
     layer = make_layer("spatial", 3, 4, directions="all")
     x = make_input(layer, grad=False)
@@ -320,6 +323,7 @@ def test_memory_layouts_of_the_input() -> None:
     assert torch.equal(layer(one)[0], layer(one.contiguous())[0])
 
 
+@pytest.mark.support("`state_dict` with `weights_only=True`, `deepcopy`, `pickle`")
 def test_saves_copies_and_pickles(tmp_path: Path) -> None:
     layer = make_layer("graves-peephole", 3, 4, 2, directions="all")
     x = make_input(layer, grad=False)
@@ -338,6 +342,7 @@ def test_repr_shows_what_is_not_default() -> None:
     assert repr(SpatialLSTMCell(3, 4, spatial_dims=3)) == "SpatialLSTMCell(3, 4, spatial_dims=3)"
 
 
+@pytest.mark.support("bfloat16 and float16, c carried in float32")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_sixteen_bits_carry_c_in_float32(variant: str, dtype: torch.dtype) -> None:

@@ -6,11 +6,11 @@ parameters; :mod:`spatial_lstm.reference` is the specification, in NumPy. ``pyth
 
 from __future__ import annotations
 
-from spatial_lstm import functional
+from spatial_lstm import functional, reference
 from spatial_lstm.modules import SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.router import backends
 from spatial_lstm.state import State
 
 __version__ = "0.1.0"
 
-__all__ = ["SpatialLSTM", "SpatialLSTMCell", "State", "__version__", "backends", "functional"]
+__all__ = ["SpatialLSTM", "SpatialLSTMCell", "State", "__version__", "backends", "functional", "reference"]

@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from spatial_lstm import composite, operator
+from spatial_lstm import composite, operator, reference_backend
 from spatial_lstm.kernels import KERNELS
 from spatial_lstm.problem import Tensors, plan_for
 
-BACKENDS = ("auto", "composite", *KERNELS)
+BACKENDS = ("auto", "composite", "reference", *KERNELS)
 
 
 def backends() -> dict[str, str]:
     """Return every backend's name with ``"available"``, or why it cannot run on this machine.
 
     ``"auto"`` takes the first kernel in this order that suits the layer and its device. ``"composite"`` is plain differentiable
-    torch, which runs under forward-mode AD and ``torch.func`` transforms.
+    torch, which runs under forward-mode AD and ``torch.func`` transforms. ``"reference"`` is the NumPy specification.
     """
     kernels = {name: kernel.unavailable() for name, kernel in KERNELS.items()}
     found = {name: "available" if reason is None else f"unavailable: {reason}" for name, reason in kernels.items()}
-    return {**found, "composite": "available"}
+    return {**found, "composite": "available", "reference": "available"}
 
 
 def forward_mode_active() -> bool:
@@ -66,6 +66,8 @@ def recurrence(
         ValueError: If a pinned backend cannot run here.
     """
     names = ",".join(directions)
+    if backend == "reference":
+        return reference_backend.forward(tensors, sizes, directions, cell)
     needed = composite_needed()
     if backend == "composite" or (needed and backend == "auto"):
         return composite.forward(tensors, sizes, names, cell)

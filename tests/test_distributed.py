@@ -1,0 +1,78 @@
+"""Two processes under gloo: gradients equal those of one process on the whole batch."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from spatial_lstm import SpatialLSTM
+from tests.cases import assert_close, make_input, make_layer
+
+WORLD = 2
+
+
+def loss(model: nn.Module, x: Tensor) -> Tensor:
+    output: Tensor = model(x)[0]
+    return output.pow(2).mean()
+
+
+def ddp(layer: SpatialLSTM, x: Tensor) -> list[Tensor]:
+    model = DistributedDataParallel(layer)  # must outlive the backward, in which it averages
+    loss(model, x).backward()
+    return [p.grad for p in layer.parameters() if p.grad is not None]
+
+
+def compiled_ddp(layer: SpatialLSTM, x: Tensor) -> list[Tensor]:
+    model = torch.compile(DistributedDataParallel(layer), backend="aot_eager")
+    loss(model, x).backward()
+    return [p.grad for p in layer.parameters() if p.grad is not None]
+
+
+def fsdp(layer: SpatialLSTM, x: Tensor) -> list[Tensor]:
+    fully_shard(layer, mesh=init_device_mesh("cpu", (WORLD,)))
+    loss(layer, x).backward()
+    return [p.grad.full_tensor() for p in layer.parameters() if p.grad is not None]  # type: ignore[attr-defined]
+
+
+STRATEGIES: dict[str, Callable[[SpatialLSTM, Tensor], list[Tensor]]] = {
+    "ddp": ddp,
+    "compiled_ddp": compiled_ddp,
+    "fsdp": fsdp,
+}
+
+
+def work(rank: int, port: int, strategy: str) -> None:
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", address, rank=rank, world_size=WORLD, timeout=timedelta(seconds=60))
+    try:
+        torch.manual_seed(0)
+        layer = make_layer("graves-peephole", 3, 4, 2, directions="all")
+        x = make_input(layer, 2 * WORLD, (5, 4), grad=False)
+        expected = torch.autograd.grad(loss(layer, x), list(layer.parameters()))
+        assert_close(STRATEGIES[strategy](layer, x[2 * rank : 2 * rank + 2]), expected)
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        pytest.param("ddp", marks=pytest.mark.support("DDP")),
+        pytest.param("compiled_ddp", marks=pytest.mark.support("`torch.compile(DDP(..))`")),
+        pytest.param("fsdp", marks=pytest.mark.support("FSDP2 (`fully_shard`)")),
+    ],
+)
+def test_gradients_equal_one_process(strategy: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(work, (port, strategy), nprocs=WORLD)

@@ -1,0 +1,156 @@
+"""The operator pair: its registration, memory modes, derivatives asked for, repeatability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.library import opcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from spatial_lstm import SpatialLSTM
+from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
+
+
+class Record(TorchDispatchMode):
+    """Arguments and results of every call of one of our operators."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: dict[str, list[tuple[Any, ...]]] = {"forward": [], "backward": []}
+        self.results: dict[str, list[Any]] = {"forward": [], "backward": []}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.namespace == "spatial_lstm":
+            name = func._schema.name.split("::")[1]
+            self.calls[name].append(args)
+            self.results[name].append(result)
+        return result
+
+
+def step(layer: SpatialLSTM, x: Tensor, **options: Any) -> Record:
+    with Record() as record:
+        output, far = layer(x, **options)
+        (output.sum() + sum(face.sum() for face in faces(far))).backward()
+    return record
+
+
+@pytest.mark.support("`torch.library.opcheck`")
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_opcheck(variant: str, ragged: bool) -> None:
+    layer = make_layer(variant, 3, 4, directions=("ff", "rf"))
+    x = make_input(layer)
+    options: dict[str, Any] = {"sizes": torch.tensor(SIZES[2])} if ragged else {}
+    record = step(layer, x, state=make_state(layer, 2, (4, 3)), **options)
+    for name in ("forward", "backward"):
+        args = tuple(leaf(arg) for arg in record.calls[name][0])
+        checks = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
+        if ragged and name == "backward":
+            checks.pop()  # second derivatives unroll the plan, which cannot be traced before sizes have values
+        opcheck(getattr(torch.ops.spatial_lstm, name).default, args, test_utils=checks)
+
+
+def leaf(arg: Any) -> Any:
+    return arg.detach().clone().requires_grad_(arg.is_floating_point()) if isinstance(arg, Tensor) else arg
+
+
+def test_one_call_per_layer_whatever_the_size() -> None:
+    layer = make_layer("spatial", 3, 4, 2, directions="all")
+    record = step(layer, make_input(layer, 2, (9, 7)))
+    assert {name: len(calls) for name, calls in record.calls.items()} == {"forward": 2, "backward": 2}
+
+
+@pytest.mark.support("Frozen parameters: nothing computed in vain")
+def test_nothing_is_computed_in_vain() -> None:
+    layer = make_layer("graves-peephole", 3, 4, directions="all")
+    x = make_input(layer, grad=False)
+    layer.weight_hh_l0.requires_grad_(False)  # of four directions: the stacked weight is still wanted
+    record = step(layer, x)
+    wanted = record.calls["backward"][0][-1]
+    assert wanted == [False, True, True, True, True, False, False, False]
+    for parameter in layer.parameters():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    layer.bias_l0.requires_grad_()
+    record = step(layer, x)
+    assert record.calls["backward"][0][-1] == [False, False, False, True] + [False] * 4
+    sizes = [result.numel() for result in record.results["backward"][0]]
+    assert [size > 0 for size in sizes] == [False, False, False, True] + [False] * 4
+    assert layer.weight_ih_l0.grad is None
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gates_are_saved_only_where_needed(grad: bool, recompute: bool) -> None:
+    layer = make_layer("spatial", 3, 4, recompute=recompute)
+    with torch.set_grad_enabled(grad), Record() as record:
+        layer(make_input(layer))
+    gates = record.results["forward"][0][4]
+    assert (gates.numel() > 0) == (grad and not recompute)
+
+
+def test_no_site_of_padding_is_held() -> None:
+    layer = make_layer("spatial", 3, 4)
+    with Record() as record:
+        layer(make_input(layer, 2, (4, 3)), sizes=torch.tensor(SIZES[2]))
+    *_, c, gates = record.results["forward"][0]
+    assert gates.shape[1] == 4 + 6
+    assert c.shape[1] == 4 + 6 + (4 + 1) + (2 + 3)
+
+
+@pytest.mark.support("`torch.use_deterministic_algorithms(True)`, bitwise repeatable")
+@pytest.mark.parametrize("backend", ["plain", "composite"])
+def test_bitwise_repeatable(backend: str) -> None:
+    layer = make_layer("spatial", 3, 16, 2, directions="all", backend=backend, dtype=torch.float32)
+    x = make_input(layer, 3, (9, 11))
+    first, second = (gradients([layer(x)[0]], [x, *layer.parameters()]) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.support("`torch.use_deterministic_algorithms(True)`, bitwise repeatable")
+def test_deterministic_algorithms() -> None:
+    layer = make_layer("graves-peephole", 3, 4, 2, directions="all")
+    x, near = make_input(layer), make_state(layer, 2, (4, 3))
+    torch.use_deterministic_algorithms(True)
+    try:
+        gradients([layer(x, near)[0]], [x, *faces(near), *layer.parameters()])
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_threads_do_not_change_the_result() -> None:
+    """To rounding: the matrix products' own blocking may depend on the number of threads."""
+    layer = make_layer("spatial", 3, 32, directions="all")
+    x = make_input(layer, 4, (16, 12))
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            output = layer(x)[0]
+            results.append([output, *gradients([output], [x, *layer.parameters()])])
+    finally:
+        torch.set_num_threads(before)
+    assert_close(*results)
+
+
+def test_gradients_through_saved_tensors_survive_a_second_backward() -> None:
+    layer = make_layer("spatial", 3, 4)
+    x = make_input(layer)
+    loss = layer(x)[0].pow(2).sum()
+    first = torch.autograd.grad(loss, [x], retain_graph=True)
+    second = torch.autograd.grad(loss, [x])
+    assert torch.equal(first[0], second[0])
+
+
+def test_writing_into_the_output_is_noticed() -> None:
+    layer = make_layer("spatial", 3, 4)
+    output, _ = layer(make_input(layer))
+    with torch.no_grad():
+        output.zero_()
+    with pytest.raises(RuntimeError, match="inplace"):
+        output.sum().backward()
