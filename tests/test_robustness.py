@@ -17,7 +17,9 @@ from spatial_lstm import SpatialLSTM, backends
 from spatial_lstm.layout import parse_directions
 from tests.cases import VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
-KERNELS = [name for name, found in backends().items() if found == "available" and name not in ("composite", "reference")]
+KERNELS = [
+    name for name, found in backends().items() if found == "available" and name not in ("composite", "reference")
+]
 
 
 @st.composite
