@@ -181,8 +181,8 @@ class SpatialLSTM(nn.Module):
         r"""Draw the parameters anew so that c stays small on large grids.
 
         ``weight_ih`` from :math:`U(-1, 1) / \sqrt h`, ``weight_hh`` from :math:`U(-0.25, 0.25) / \sqrt h`, all else zero but for the
-        forget gates' biases, which start at logit(0.9 / n), so that together they open to 0.9 (at 2 where there is one forget gate: n = 1, and
-        ``"stable"``). Reason and figures: :mod:`spatial_lstm.modules.parameters`.
+        forget gates' biases, which start at logit(0.9 / n), so that together they open to 0.9 (at 2 where there is one forget gate: n = 1,
+        and ``"stable"``). Reason and figures: :mod:`spatial_lstm.modules.parameters`.
         """
         gates = get_cell(self.cell_type).forget_gates(self.spatial_dims)
         for layer in range(self.num_layers):
