@@ -1,3 +1,45 @@
 """The commands of ``python -m spatial_lstm``. A new one is one file here and one entry in :data:`COMMANDS`."""
 
 from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import spatial_lstm
+from spatial_lstm.cli import check, digits, trace
+
+COMMANDS: dict[str, ModuleType] = {"digits": digits, "check": check, "trace": trace}
+DEFAULT = "digits"
+EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "tqdm": "demo"}  # what the commands import beyond the core
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command, the main job where none is named, and return the exit status: 130 when interrupted, 2 when it cannot run."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m spatial_lstm", description=f"The LSTM for grids. Without a command: {DEFAULT}."
+    )
+    parser.add_argument("--version", action="version", version=f"spatial_lstm {spatial_lstm.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        what = (module.__doc__ or "").partition("\n")[0]
+        command = commands.add_parser(name, help=what, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(arguments or [DEFAULT])
+    try:
+        status: int = args.run(args)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        print(
+            f"this command needs {error.name}, which is not installed: pip install 'spatial-lstm[{EXTRAS[error.name]}]'",
+            file=sys.stderr,
+        )
+        return 2
+    return status

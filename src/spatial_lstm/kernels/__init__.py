@@ -9,19 +9,23 @@ from spatial_lstm.problem import Problem
 # Best first: "auto" takes the first that is available and suited.
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (PlainKernel(),)}
 
-__all__ = ["KERNELS", "Kernel", "choose_kernel"]
+__all__ = ["KERNELS", "Kernel", "UnsuitedError", "choose_kernel"]
+
+
+class UnsuitedError(ValueError):
+    """A kernel that was asked for by name cannot run here, or not this problem."""
 
 
 def choose_kernel(name: str, problem: Problem) -> Kernel:
     """Return the kernel called ``name``, or for ``"auto"`` the best one for ``problem``.
 
     Raises:
-        ValueError: If the named kernel cannot run this problem here.
+        UnsuitedError: If the named kernel cannot run this problem here.
     """
     if name == "auto":
         return next(k for k in KERNELS.values() if k.unavailable() is None and k.unsuited(problem) is None)
     kernel = KERNELS[name]
     reason = kernel.unavailable() or kernel.unsuited(problem)
     if reason is not None:
-        raise ValueError(f"expected a backend that can run here, got {name!r}: {reason}")
+        raise UnsuitedError(f"expected a backend that can run here, got {name!r}: {reason}")
     return kernel

@@ -1,0 +1,102 @@
+"""The commands: what they print, and how they end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+
+import spatial_lstm
+from spatial_lstm import equality
+from spatial_lstm.cli import COMMANDS, DEFAULT, check, main
+from spatial_lstm.kernels import KERNELS
+from spatial_lstm.problem import Problem
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check two cells on one axis alone."""
+    monkeypatch.setattr(equality, "VARIANTS", {name: equality.VARIANTS[name] for name in ("spatial", "stable")})
+    monkeypatch.setattr(equality, "FIELDS", {1: equality.FIELDS[1]})
+
+
+def test_module_runs() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "spatial_lstm", "--version"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == f"spatial_lstm {spatial_lstm.__version__}\n"
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["fly"])
+    assert "invalid choice: 'fly'" in capsys.readouterr().err
+
+
+def test_without_a_command_the_main_job_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(COMMANDS[DEFAULT], "run", lambda args: 7)
+    assert main([]) == 7
+
+
+def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch, module: ModuleType = check) -> int:
+    def run(args: object) -> int:
+        raise error
+
+    monkeypatch.setattr(module, "run", run)
+    return main(["check"])
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_with(KeyboardInterrupt(), monkeypatch) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_with(ModuleNotFoundError(name="tqdm"), monkeypatch) == 2
+    assert "pip install 'spatial-lstm[demo]'" in capsys.readouterr().err
+
+
+def test_other_missing_modules_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        end_with(ModuleNotFoundError(name="torch"), monkeypatch)
+
+
+@pytest.mark.usefixtures("small")
+def test_check_prints_every_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 4 + 1
+    assert lines[2].split()[:7] == ["spatial", "1", "f", "cpu", lines[2].split()[4], "/", "1e-12"]
+    assert "within their bounds" in lines[-1]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("wrong", [1e-9, float("nan")])
+def test_check_fails_where_a_backend_falls_short(
+    wrong: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kernel = KERNELS["plain"]
+    right = kernel.forward
+
+    def forward(problem: Problem, save_gates: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        h, c, gates = right(problem, save_gates)
+        return h + wrong, c, gates
+
+    monkeypatch.setattr(kernel, "forward", forward)
+    assert main(["check"]) == 1
+    assert "FAILED: backend plain, cell spatial, axes 1" in capsys.readouterr().out
+
+
+def test_check_on_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--device", "abacus"]) == 2
+    assert "expected a device of this machine, got 'abacus'" in capsys.readouterr().err
