@@ -63,7 +63,7 @@ def main() -> None:
         images, inside = draw_outlines(16, args.size, generator)
         loss = functional.binary_cross_entropy_with_logits(model(images), inside)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if step % 50 == 49:

@@ -99,3 +99,21 @@ def test_cache_forgets_large_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     make_plan(1, (3, 3), ["ff"])
     make_plan(1, (3, 3), ["rr"])
     assert len(build._cache._plans) == 1
+
+
+def test_plans_made_under_transforms_and_in_inference_mode_are_ordinary() -> None:
+    """They are cached, and read by kernels through their addresses."""
+    plans = []
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        plans.append(make_plan(1, (7, 11), ["fr"]))
+        assert plans[-1].output_rows.data_ptr()
+        return x
+
+    torch.func.jvp(function, (torch.ones(2),), (torch.ones(2),))
+    with torch.inference_mode():
+        plans.append(make_plan(1, (11, 7), ["fr"]))
+    for plan in plans:
+        for tensor in (plan.site, plan.pred, plan.succ, plan.output_rows):
+            assert tensor.data_ptr()
+            assert not tensor.is_inference()

@@ -19,7 +19,7 @@ from torch import Tensor
 from spatial_lstm.autocast import no_autocast
 from spatial_lstm.geometry import face_positions, packing
 from spatial_lstm.kernels import choose_kernel
-from spatial_lstm.kernels.products import gradients, recompute_gates
+from spatial_lstm.kernels.products import peephole_gradient, recompute_gates
 from spatial_lstm.problem import Problem, Tensors, make_problem, plan_for, state_dtype
 from spatial_lstm.second_order import differentiate_backward
 
@@ -122,9 +122,21 @@ def backward(
         c = c_table[:, : plan.table_rows].contiguous()
         gates = recompute_gates(problem, h, c) if gates.numel() == 0 else gates[:, : plan.sites].contiguous()
         dh, dc = _incoming(problem, c.dtype, grad_output, grad_far_h, grad_far_c)
-        dz, dh0, dc0 = choose_kernel(kernel, problem).backward(problem, h, c, gates, dh, dc)
+        chosen = choose_kernel(kernel, problem)
+        dz, dh0, dc0 = chosen.backward(problem, h, c, gates, dh, dc)
         del gates, dh, dc
-        return gradients(problem, x, h, c, dz, dh0, dc0, wanted)
+        dx, dw_ih, dw_hh, dbias, dw_ch = chosen.gradients(problem, h, c, dz, [*wanted[:4], wanted[5]])
+        found = [
+            None if dx is None else packing.input_backward(plan, dx).reshape(x.shape),
+            dw_ih,
+            dw_hh,
+            dbias,
+            peephole_gradient(problem, c, dz) if wanted[4] else None,
+            dw_ch,
+            packing.near_faces_backward(plan, dh0) if wanted[6] else None,
+            packing.near_faces_backward(plan, dc0) if wanted[7] else None,
+        ]
+        return [x.new_empty(0) if gradient is None else gradient for gradient in found]
 
 
 @backward.register_fake
@@ -162,19 +174,20 @@ def _incoming(
     grad_output: Tensor | None,
     grad_far_h: Tensor | None,
     grad_far_c: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """What reaches each site's h and c from outside the recurrence, ``(D, M, h)`` each."""
+) -> tuple[Tensor, Tensor | None]:
+    """What reaches each site's h and c from outside the recurrence, ``(D, M, h)`` each; None for zeros."""
     plan, hidden = problem.plan, problem.hidden
     shape = (plan.directions, plan.sites, hidden)
     if grad_output is None:
         dh = problem.x.new_zeros(shape)
     else:
         dh = packing.output_backward(plan, grad_output.reshape(plan.raster_rows, plan.directions, hidden))
-    dc = problem.x.new_zeros(shape, dtype=carried)
     if grad_far_h is not None:
         packing.far_faces_backward_(plan, dh, grad_far_h)
-    if grad_far_c is not None:
-        packing.far_faces_backward_(plan, dc, grad_far_c)
+    if grad_far_c is None:
+        return dh, None
+    dc = problem.x.new_zeros(shape, dtype=carried)
+    packing.far_faces_backward_(plan, dc, grad_far_c)
     return dh, dc
 
 

@@ -8,11 +8,20 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import spatial_lstm
-from spatial_lstm.cli import check, digits, trace
+from spatial_lstm.cli import build, check, digits, ride_demo, trace, train_ride
 
-COMMANDS: dict[str, ModuleType] = {"digits": digits, "check": check, "trace": trace}
-DEFAULT = "digits"
-EXTRAS = {"matplotlib": "demo", "sklearn": "demo", "tqdm": "demo"}  # what the commands import beyond the core
+COMMANDS: dict[str, ModuleType] = {
+    "ride": ride_demo,
+    "train-ride": train_ride,
+    "digits": digits,
+    "check": check,
+    "trace": trace,
+    "build": build,
+}
+DEFAULT = "ride"
+EXTRAS = dict.fromkeys(
+    ("matplotlib", "sklearn", "skimage", "PIL", "tqdm"), "demo"
+)  # what the commands import beyond the core
 
 
 def main(argv: Sequence[str] | None = None) -> int:

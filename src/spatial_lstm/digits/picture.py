@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import torch
@@ -22,7 +21,6 @@ def draw(run: Run, path: Path) -> None:
     A direction's map shows, at every pixel, how its hidden state there differs from its mean, along the direction in which the
     states of all the shown digits vary most.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     probabilities = run.probabilities()
@@ -33,7 +31,6 @@ def draw(run: Run, path: Path) -> None:
         maps = [_first_component(m) for m in run.network.maps(images).chunk(len(names), dim=1)]
 
     figure = Figure(figsize=(1.25 * COLUMNS + 1.2, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1 + len(names), COLUMNS)
     for column in range(len(picked)):
         confidence, answer = probabilities[picked[column]].max(0)
@@ -56,9 +53,7 @@ def draw(run: Run, path: Path) -> None:
         "below, the hidden states of the four directions",
         fontsize=11,
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _pick(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -76,4 +71,5 @@ def _first_component(maps: Tensor) -> Tensor:
     states = states - states.mean(0)
     component = torch.linalg.eigh(states.T @ states).eigenvectors[:, -1]
     component = component * component[component.abs().argmax()].sign()
-    return (states @ component).reshape(maps.shape[0], *maps.shape[2:])
+    shown: Tensor = (states @ component).reshape(maps.shape[0], *maps.shape[2:])
+    return shown

@@ -93,7 +93,7 @@ class Run:
             images = distort(self.digits.images[batch], self._generator)
             loss = functional.cross_entropy(self.network(images), self.digits.labels[batch])
             self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self._optimizer.step()
             self._schedule.step()
@@ -106,7 +106,8 @@ class Run:
         """Of the classes for the held-out images, ``(N, 10)``."""
         self.network.eval()
         with torch.inference_mode():
-            return self.network(self.digits.held_out_images).softmax(1)
+            probabilities: Tensor = self.network(self.digits.held_out_images).softmax(1)
+        return probabilities
 
     def accuracy(self) -> float:
         """Share of held-out digits that are recognised."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spatial_lstm.geometry.plan import Plan
+from spatial_lstm.geometry.plan import Plan, ordinary_tensors
 
 Array = npt.NDArray[np.int64]
 
@@ -55,7 +55,7 @@ def make_plan(
     tracing = type(torch.empty(0)) is not Tensor
     plan = None if tracing else _cache.get(key)
     if plan is None:
-        with torch.inference_mode(False):  # a plan made in inference mode must serve training too
+        with ordinary_tensors():
             plan = _build(shape[0], shape[1:], tuple(directions), sizes, torch.device(device))
         if not tracing:
             _cache.put(key, plan)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,11 +14,21 @@ from torch import Tensor
 T = TypeVar("T")
 
 
+@contextmanager
+def ordinary_tensors() -> Iterator[None]:
+    """Make tensors that may be kept, even within inference mode or a ``torch.func`` transform, which would wrap its own around them.
+
+    Uses a private name of torch; a test fails should it go.
+    """
+    with torch.inference_mode(False), torch._C._DisableFuncTorch():
+        yield
+
+
 def derived(compute: Callable[[Any], T]) -> cached_property[T]:
-    """A cached property whose tensors serve training even when first asked for in inference mode."""
+    """A cached property whose tensors serve training wherever they were first asked for."""
 
     def guarded(self: Any) -> T:
-        with torch.inference_mode(False):
+        with ordinary_tensors():
             return compute(self)
 
     guarded.__doc__ = compute.__doc__

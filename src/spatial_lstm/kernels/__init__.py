@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from spatial_lstm.kernels.base import Kernel
+from spatial_lstm.kernels.cpp import CppKernel
 from spatial_lstm.kernels.plain import PlainKernel
 from spatial_lstm.problem import Problem
 
 # Best first: "auto" takes the first that is available and suited.
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (PlainKernel(),)}
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (CppKernel(), PlainKernel())}
 
 __all__ = ["KERNELS", "Kernel", "UnsuitedError", "choose_kernel"]
 

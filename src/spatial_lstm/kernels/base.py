@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
+from spatial_lstm.kernels import products
 from spatial_lstm.problem import Problem
 
 
@@ -29,9 +31,18 @@ class Kernel(ABC):
 
     @abstractmethod
     def backward(
-        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor
+        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return ``dz`` ``(D, M, B * h)`` and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``.
 
-        ``dh`` and ``dc`` ``(D, M, h)`` are the gradients that reach the sites' states from outside the recurrence.
+        ``dh`` and ``dc`` ``(D, M, h)`` are the gradients that reach the sites' states from outside the recurrence;
+        ``dc`` is None where that of c is zero.
         """
+
+    def gradients(
+        self, problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Return what is ``wanted`` of: the input's gradient at every site and direction, ``(D, M, C)``, and those of ``weight_ih``,
+        ``weight_hh``, ``bias`` and ``weight_ch`` in their shapes; None for the others.
+        """
+        return products.gradients(problem, h, c, dz, wanted)

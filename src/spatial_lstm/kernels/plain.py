@@ -43,12 +43,14 @@ class PlainKernel(Kernel):
         return h, c, z_all if save_gates else z_all.new_empty(0)
 
     def backward(
-        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor
+        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         plan, n, hidden = problem.plan, problem.axes, problem.hidden
         dz = torch.empty_like(gates)
+        if dc is None:
+            dc = dh.new_zeros((), dtype=c.dtype).expand_as(dh)
         dh0 = dh.new_empty((problem.directions, plan.edges, hidden))
-        dc0 = dc.new_empty(dh0.shape)
+        dc0 = c.new_empty(dh0.shape)
         peephole = wide_peephole(problem)
         after: tuple[Tensor, Tensor] | None = None  # what the step after sends to its predecessors
         for step in reversed(range(plan.steps)):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from spatial_lstm.geometry import packing
 from spatial_lstm.problem import Problem, state_dtype
 
 
@@ -40,44 +41,35 @@ def recompute_gates(problem: Problem, h: Tensor, c: Tensor) -> Tensor:
     return gates
 
 
-def gradients(
-    problem: Problem, x: Tensor, h: Tensor, c: Tensor, dz: Tensor, dh0: Tensor, dc0: Tensor, wanted: list[bool]
-) -> list[Tensor]:
-    """One large product per parameter and for the input; nothing that is not wanted."""
+def gradients(problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
+    """One large product per parameter and for the input, as :meth:`spatial_lstm.kernels.Kernel.gradients` says."""
     plan = problem.plan
     shape = (plan.directions, plan.sites, -1)
-    grads = [x.new_empty(0) for _ in wanted]
+    grads: list[Tensor | None] = [None] * len(wanted)
     if wanted[0]:
-        grads[0] = packing.input_backward(plan, dz @ problem.weight_ih).reshape(x.shape)
+        grads[0] = dz @ problem.weight_ih
     if wanted[1]:
         grads[1] = _outer(dz, problem.x.index_select(0, plan.site.reshape(-1)).view(shape))
     if wanted[2]:
         grads[2] = _outer(dz, h.index_select(1, plan.pred.reshape(-1)).view(shape))
     if wanted[3]:
         grads[3] = dz.sum(1)
-    if wanted[4] or wanted[5]:
-        c_prev = c.index_select(1, plan.pred.reshape(-1)).view(shape)
-        if wanted[4]:
-            grads[4] = _peephole_gradient(problem, c_prev, c, dz)
-        if wanted[5]:
-            grads[5] = _outer(dz, c_prev.to(dz.dtype))
-    for place, rows in ((6, dh0), (7, dc0)):
-        if wanted[place]:
-            grads[place] = packing.near_faces_backward(plan, rows)
+    if wanted[4]:
+        grads[4] = _outer(dz, c.index_select(1, plan.pred.reshape(-1)).view(shape).to(dz.dtype))
     return grads
+
+
+def peephole_gradient(problem: Problem, c: Tensor, dz: Tensor) -> Tensor:
+    """Of the weights ``(D, 2n + 1, h)``: i of every axis, f_0 .. f_{n-1}, o."""
+    n, hidden, plan = problem.axes, problem.hidden, problem.plan
+    dz = dz.unflatten(-1, (-1, hidden)).to(c.dtype)
+    c_prev = c.index_select(1, plan.pred.reshape(-1)).view(plan.directions, plan.sites, n, hidden)
+    to_i = (dz[:, :, :1] * c_prev).sum(1)
+    to_f = (dz[:, :, 1 : n + 1] * c_prev).sum(1)
+    to_o = (dz[:, :, -1] * c[:, : plan.sites]).sum(1, keepdim=True)
+    return torch.cat([to_i, to_f, to_o], dim=1).to(problem.x.dtype)
 
 
 def _outer(dz: Tensor, y: Tensor) -> Tensor:
     """``dz^T y``, summed over all sites; this way round BLAS is four times as fast where y has few columns."""
     return (y.mT @ dz).mT.contiguous()
-
-
-def _peephole_gradient(problem: Problem, c_prev: Tensor, c: Tensor, dz: Tensor) -> Tensor:
-    """``(D, 2n + 1, h)``: i of every axis, f_0 .. f_{n-1}, o."""
-    n, hidden, sites = problem.axes, problem.hidden, problem.plan.sites
-    dz = dz.unflatten(-1, (-1, hidden)).to(c.dtype)
-    c_prev = c_prev.unflatten(-1, (n, hidden))
-    to_i = (dz[:, :, :1] * c_prev).sum(1)
-    to_f = (dz[:, :, 1 : n + 1] * c_prev).sum(1)
-    to_o = (dz[:, :, -1] * c[:, :sites]).sum(1, keepdim=True)
-    return torch.cat([to_i, to_f, to_o], dim=1).to(problem.x.dtype)

@@ -1,0 +1,48 @@
+"""Figures kept as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.machine import Description, describe_machine
+from spatial_lstm.files import write_atomically
+
+Row = dict[str, Any]
+
+
+def write_results(path: Path, benchmark: str, rows: list[Row], *, quick: bool) -> dict[str, Any]:
+    """Keep the rows of a benchmark with the machine they were measured on; return what was written."""
+    machine: Description = describe_machine()
+    results: dict[str, Any] = {"benchmark": benchmark, "quick": quick, "machine": machine, "rows": rows}
+    text = json.dumps(_rounded(results), indent=1, allow_nan=False)
+    write_atomically(path, lambda file: file.write((_compact(text) + "\n").encode()))
+    return results
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What :func:`write_results` wrote.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+    results = json.loads(path.read_text())
+    if not isinstance(results, dict) or not {"benchmark", "quick", "machine", "rows"} <= results.keys():
+        raise ValueError(f"expected the results of a benchmark in {path.name}, got something else")
+    return results
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits are more than any clock is good for."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _compact(text: str) -> str:
+    """Lists of plain numbers on one line each."""
+    return re.sub(r"\[\s+([-+.\de,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)

@@ -1,0 +1,130 @@
+"""Contestants: each checked first, then all timed in turn, round after round."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from spatial_lstm.equality import TOLERANCE
+
+Results = Sequence[Tensor]
+
+SHORTEST_SAMPLE = 5e-3  # seconds; shorter runs are repeated within one sample
+
+
+class WrongResultError(Exception):
+    """A contestant did not compute what it should, and so is not timed."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something to time.
+
+    Attributes:
+        name: What tables call it.
+        run: What is timed; returns its results, to be checked.
+        expected: What the results should be, in float64.
+        scale: What the time is multiplied by, for one that runs on a part of the work.
+    """
+
+    name: str
+    run: Callable[[], Results]
+    expected: Callable[[], Results]
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds a run, one sample per round, and the error found in the check before."""
+
+    seconds: list[float]
+    error: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after ``seconds`` (but not before ``least`` rounds), or after ``most`` rounds.
+
+    A contestant whose check takes more than ``patience`` seconds is not run again.
+    """
+
+    seconds: float
+    least: int = 3
+    most: int = 30
+    patience: float = 2.0
+
+
+def check(contestant: Contestant) -> Measurement:
+    """Return the largest error of a contestant's results, and the time of this first run.
+
+    Raises:
+        WrongResultError: If shapes differ, a result is not finite or an error exceeds :data:`TOLERANCE`.
+    """
+    start = time.perf_counter()
+    found = contestant.run()
+    seconds = (time.perf_counter() - start) * contestant.scale
+    expected = contestant.expected()
+    if [t.shape for t in found] != [t.shape for t in expected]:
+        raise WrongResultError(
+            f"{contestant.name}: expected shapes {[tuple(t.shape) for t in expected]}, got {[tuple(t.shape) for t in found]}"
+        )
+    worst = 0.0
+    for place, (a, b) in enumerate(zip(found, expected, strict=True)):
+        error = float((a.detach() - b).abs().max() / max(1.0, float(b.abs().max())))
+        if not error <= TOLERANCE[a.dtype]:  # so that NaN fails too
+            raise WrongResultError(
+                f"{contestant.name}: expected result {place} within {TOLERANCE[a.dtype]:g}, got an error of {error:.3g}"
+            )
+        worst = max(worst, error)
+    return Measurement([seconds], worst)
+
+
+def measure(contestants: Sequence[Contestant], budget: Budget) -> dict[str, Measurement]:
+    """Check all contestants, then time them in interleaved rounds, every other round in reverse order.
+
+    Raises:
+        WrongResultError: If any contestant is wrong; then none is timed.
+    """
+    checked = {contestant.name: check(contestant) for contestant in contestants}
+    gc.collect()
+    gc.freeze()  # what lives by now is not looked at again, which makes collecting between rounds cheap
+    try:
+        samples = _rounds(contestants, checked, budget)
+    finally:
+        gc.unfreeze()
+    return {name: Measurement(samples[name], one.error) for name, one in checked.items()}
+
+
+def _rounds(
+    contestants: Sequence[Contestant], checked: dict[str, Measurement], budget: Budget
+) -> dict[str, list[float]]:
+    """Samples of every contestant; of those that are too slow the one of the check."""
+    racers = [c for c in contestants if checked[c.name].seconds[0] / c.scale <= budget.patience]
+    repeats = {c.name: max(1, math.ceil(SHORTEST_SAMPLE * c.scale / _sample(c, 1))) for c in racers}
+    samples = {c.name: [] if c in racers else checked[c.name].seconds for c in contestants}
+    start, rounds = time.perf_counter(), 0
+    while rounds < budget.most and (rounds < budget.least or time.perf_counter() - start < budget.seconds):
+        gc.collect()
+        for contestant in racers if rounds % 2 == 0 else reversed(racers):
+            samples[contestant.name].append(_sample(contestant, repeats[contestant.name]))
+        rounds += 1
+    return samples
+
+
+def _sample(contestant: Contestant, repeats: int) -> float:
+    """Seconds a run, over ``repeats`` runs without the garbage collector."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            contestant.run()
+        return (time.perf_counter() - start) / repeats * contestant.scale
+    finally:
+        if enabled:
+            gc.enable()

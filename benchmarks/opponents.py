@@ -1,0 +1,160 @@
+"""What the layer is compared with: the floor, ``nn.LSTM`` and the loop over sites.
+
+The floor of a layer with n = 2 is the matrix product of M sites, ``(M, C + 2h) x (C + 2h, 5h)``; of a training step, this one and the two
+of the same size that give the gradients of input and weights. They write into memory that is there already, which no layer that returns
+new tensors can do, and each in the fastest of the layouts that BLAS takes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache, partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.fields import Field, Size, run_layer
+from benchmarks.harness import Contestant
+from spatial_lstm import SpatialLSTM
+
+NAIVE_SITES = 1024  # lattice points that the loop over sites is run on; the rest is extrapolated
+
+
+def flops(size: Size) -> int:
+    """Multiplications and additions of the forward's products."""
+    n = len(size.extents)
+    return 2 * size.sites * (3 + n) * size.hidden * (size.channels + n * size.hidden)
+
+
+def floor(size: Size, *, training: bool) -> Contestant:
+    """The products alone."""
+    n = len(size.extents)
+    columns, rows = size.channels + n * size.hidden, (3 + n) * size.hidden
+    x, weight, dz = torch.randn(size.sites, columns), torch.randn(columns, rows), torch.randn(size.sites, rows)
+    other = weight.t().contiguous().t()  # the same weights, stored the other way round
+    z, dx, dw = torch.empty_like(dz), torch.empty_like(x), torch.empty_like(weight)
+    products = [
+        _fastest([partial(torch.mm, x, w, out=z) for w in (weight, other)]),
+        _fastest([partial(torch.mm, dz, w.t(), out=dx) for w in (weight, other)]),
+        _fastest([partial(torch.mm, x.t(), dz, out=out) for out in (dw, torch.empty(rows, columns).t())]),
+    ][: 3 if training else 1]
+
+    def run() -> list[Tensor]:
+        return [product() for product in products]
+
+    def expected() -> list[Tensor]:
+        operands = [(x, weight), (dz, weight.t()), (x.t(), dz)][: len(products)]
+        return [torch.mm(a.double(), b.double()) for a, b in operands]
+
+    return Contestant("floor", run, expected)
+
+
+def _fastest(products: list[Callable[[], Tensor]]) -> Callable[[], Tensor]:
+    """The product that takes least time in the best of three runs."""
+
+    def seconds(product: Callable[[], Tensor]) -> float:
+        start = time.perf_counter()
+        product()
+        return time.perf_counter() - start
+
+    return min(products, key=lambda product: min(seconds(product) for _ in range(3)))
+
+
+def lstm_size(size: Size) -> tuple[int, int, int]:
+    """Steps, batch and features of an ``nn.LSTM`` on as many sites and FLOPs: ``4g (C + g) = (3 + n) h (C + n h)``."""
+    n = len(size.extents)
+    steps = sum(size.extents) - n + 1
+    per_site = flops(size) / (2 * size.sites)
+    features = (math.sqrt(size.channels**2 + per_site) - size.channels) / 2
+    return steps, max(1, round(size.sites / steps)), max(1, round(features))
+
+
+def lstm_flop_ratio(size: Size) -> float:
+    """FLOPs of :func:`lstm`'s products over the layer's."""
+    steps, batch, features = lstm_size(size)
+    return 2 * steps * batch * 4 * features * (size.channels + features) / flops(size)
+
+
+def lstm(size: Size, *, training: bool) -> Contestant:
+    """``nn.LSTM`` on as many sites and FLOPs as a layer, in as many steps, in its own fastest layout (time first)."""
+    steps, batch, features = lstm_size(size)
+    return lstm_on(steps, batch, size.channels, features, training=training)
+
+
+def lstm_on(steps: int, batch: int, channels: int, features: int, *, training: bool) -> Contestant:
+    """``nn.LSTM``, checked against the same weights in our layer in one dimension, in float64."""
+    torch.manual_seed(0)
+    module = nn.LSTM(channels, features)
+    x, grad = torch.randn(steps, batch, channels), torch.randn(steps, batch, features)
+
+    def run() -> list[Tensor]:
+        if not training:
+            with torch.no_grad():
+                return [module(x)[0]]
+        leaf = x.detach().requires_grad_()
+        output = module(leaf)[0]
+        return [output, *torch.autograd.grad(output, [leaf, *module.parameters()], grad)]
+
+    def expected() -> list[Tensor]:
+        return lstm_expected(module, x, grad if training else None)
+
+    return Contestant("nn.LSTM", run, expected)
+
+
+def lstm_expected(module: nn.LSTM, x: Tensor, grad: Tensor | None) -> list[Tensor]:
+    """What ``nn.LSTM`` should give for input ``(L, N, C)``, time first, by the composite in float64."""
+    layer = SpatialLSTM.from_lstm(module).double()
+    layer.backend = "composite"
+    results = run_layer(layer, x.transpose(0, 1).double(), None if grad is None else grad.transpose(0, 1).double())
+    results[:2] = [tensor.transpose(0, 1) for tensor in results[:2]]
+    return results if grad is None else [*results, results[-1]]  # nn.LSTM has two biases
+
+
+def site_loop(field: Field, *, training: bool) -> Contestant:
+    """One site after the other, on the field's first corner where there are many; its time is then multiplied up."""
+    height, width = field.size.extents
+    height = min(height, math.isqrt(NAIVE_SITES))
+    width = min(width, NAIVE_SITES // height)
+    corner = Size(field.size.batch, (height, width), field.size.channels, field.size.hidden)
+    layer = field.make_layer("composite")
+    x, grad = (t[:, :height, :width].clone() for t in (field.x, torch.randn_like(field.grad)))
+    run = partial(_run_sites, layer, x, grad if training else None)
+
+    @cache
+    def expected() -> list[Tensor]:
+        twin = field.make_layer("composite", dtype=torch.float64)
+        return run_layer(twin, x.double(), grad.double() if training else None)
+
+    return Contestant("site loop", run, expected, field.size.sites / corner.sites)
+
+
+def _run_sites(layer: SpatialLSTM, x: Tensor, grad: Tensor | None) -> list[Tensor]:
+    weights = [getattr(layer, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias")]
+    if grad is None:
+        with torch.no_grad():
+            return [_loop(x, *weights)]
+    leaf = x.detach().requires_grad_()
+    output = _loop(leaf, *weights)
+    return [output, *torch.autograd.grad(output, [leaf, *weights], grad)]
+
+
+def _loop(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
+    """The two-dimensional cell as one would write it first, ``(N, H, W, C)`` to ``(N, H, W, h)``; one product a site."""
+    batch, height, width, _ = x.shape
+    zero = x.new_zeros((batch, weight_hh.shape[1] // 2))
+    weight = torch.cat([weight_ih, weight_hh], dim=1)
+    above = [(zero, zero)] * width
+    output = []
+    for row in x.unbind(1):
+        left = (zero, zero)
+        for j, site in enumerate(row.unbind(1)):
+            (h_up, c_up), (h_left, c_left) = above[j], left
+            z = functional.linear(torch.cat([site, h_up, h_left], dim=1), weight, bias)
+            i, f_up, f_left, g, o = z.chunk(5, dim=1)
+            c = i.sigmoid() * g.tanh() + f_up.sigmoid() * c_up + f_left.sigmoid() * c_left
+            left = above[j] = ((o.sigmoid() * c).tanh(), c)
+            output.append(left[0])
+    return torch.stack(output, dim=1).view(batch, height, width, -1)

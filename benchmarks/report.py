@@ -1,0 +1,107 @@
+"""Markdown from the JSON: the whole report of a machine, and the README's section. ``python -m benchmarks.report [--readme README.md]``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import layer, memory, ragged, scaling, sequences
+from benchmarks.harness import read_results, replace_section, settings_from
+from spatial_lstm.files import write_atomically
+
+TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "layer": ("The layer beside the floor", layer.tables),
+    "sequences": ("One axis, beside `nn.LSTM` with the same weights", sequences.table),
+    "ragged": ("A batch of words", ragged.table),
+    "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
+    "scaling": ("Scaling", scaling.tables),
+}
+
+
+def load(folder: Path) -> dict[str, dict[str, Any]]:
+    """The kept results of every benchmark that has been run on a machine."""
+    return {name: read_results(folder / f"{name}.json") for name in TITLES if (folder / f"{name}.json").exists()}
+
+
+def machine_line(results: dict[str, Any]) -> str:
+    """What the figures were measured on."""
+    machine = results["machine"]
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores ({machine['capability']}), {machine['system']}, torch {machine['torch']}, "
+        f"commit {machine['commit']}"
+    )
+
+
+def report(folder: Path) -> str:
+    """Everything that was measured on a machine, as Markdown."""
+    parts = ["# Benchmarks"]
+    for name, results in load(folder).items():
+        title, table = TITLES[name]
+        quick = " A quick run: few rounds, small sizes." if results["quick"] else ""
+        parts += [f"## {title}", f"{machine_line(results)}.{quick}", table(results)]
+        if (folder / f"{name}.png").exists():
+            parts.append(f"![{title}]({name}.png)")
+    return "\n\n".join(parts) + "\n"
+
+
+def readme_section(folder: Path, root: Path) -> str:
+    """The README's figures; ``root`` is where the README lies.
+
+    Raises:
+        ValueError: If the layer has not been measured.
+    """
+    kept = load(folder)
+    if "layer" not in kept:
+        raise ValueError("expected the layer's results, got none: run the benchmarks first")
+    place = Path(os.path.relpath(folder, root)).as_posix()
+    parts = [
+        "The *floor* is the time of the matrix products alone: one of a step's FLOPs for inference, with the two of the same size that\n"
+        "give the gradients for training. Medians of interleaved rounds, everything checked against the reference before it is timed;\n"
+        f"quartiles in [the report]({place}/report.md). Measured on {machine_line(kept['layer'])}.",
+        layer.tables(kept["layer"], spreads=False) + "\n\n\\* one pass, no spread.",
+    ]
+    if "sequences" in kept:
+        parts += [
+            "**One axis**, time over that of `nn.LSTM` with the same weights (above 1 we lose):",
+            sequences.table(kept["sequences"]),
+        ]
+    if "ragged" in kept:
+        row = kept["ragged"]["rows"][0]
+        words = f"**A batch of {row['batch']} words**, {row['sites']:,} sites, {row['padded_sites']:,} with padding:"
+        parts += [words, ragged.table(kept["ragged"])]
+    if "memory" in kept:
+        parts += ["**Memory of a training step**, bytes per site and hidden unit:", memory.table(kept["memory"])]
+    if (folder / "scaling.png").exists():
+        parts.append(f"![Time and memory against size]({place}/scaling.png)")
+    return "\n\n".join(parts)
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.md`` beside the figures."""
+    path = folder / "report.md"
+    write_atomically(path, lambda file: file.write(report(folder).encode()))
+    return path
+
+
+def write_readme(readme: Path, folder: Path) -> None:
+    """Put the section between ``<!-- benchmark:begin -->`` and ``<!-- benchmark:end -->``."""
+    text = replace_section(readme.read_text(), "benchmark", readme_section(folder, readme.resolve().parent))
+    write_atomically(readme, lambda file: file.write(text.encode()))
+
+
+def main() -> None:
+    """Write the report, and the README's section where asked."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--readme", type=Path)
+    args, rest = parser.parse_known_args()
+    folder = settings_from(rest, __doc__).folder.resolve()
+    print(write_report(folder))
+    if args.readme:
+        write_readme(args.readme, folder)
+
+
+if __name__ == "__main__":
+    main()

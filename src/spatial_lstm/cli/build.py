@@ -1,0 +1,29 @@
+"""Compile the C++ kernel for this machine ahead of its first use."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from spatial_lstm.kernels.cpp import library
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--force", action="store_true", help="compile even if it was compiled before")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say where the library is; 1 if it cannot be compiled, 2 if it is not provided for here."""
+    if sys.platform == "win32":
+        print("build: the C++ kernel is not provided on Windows, the plain one runs there", file=sys.stderr)
+        return 2
+    start = time.perf_counter()
+    try:
+        path = library.build(force=args.force)
+    except library.BuildError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    print(f"{path} ({time.perf_counter() - start:.1f} s)")
+    return 0

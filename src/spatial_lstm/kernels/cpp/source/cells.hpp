@@ -1,0 +1,131 @@
+// The cells' pointwise equations and their derivatives, one vector of features at a time. With N axes:
+// blocks z and gates [N + 3], predecessors' cell states c_prev [N], peepholes p [2 N + 1]: i of every axis, f of every axis, o.
+#pragma once
+
+#include "vector.hpp"
+
+template <class T>
+inline Vector<T> sigmoid_backward(Vector<T> grad, Vector<T> y) {
+    return grad * (y - y * y);
+}
+
+template <class T>
+inline Vector<T> tanh_backward(Vector<T> grad, Vector<T> y) {
+    return grad - grad * y * y;
+}
+
+// c = i g + sum_k f_k c_k, h = tanh(o c)
+struct Spatial {
+    static constexpr bool peephole = false;
+
+    template <class T, int N>
+    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+        for (int b = 0; b <= N; ++b) z[b] = sigmoid<T>(z[b]);
+        z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
+        z[N + 2] = sigmoid<T>(z[N + 2]);
+        c = z[0] * z[N + 1];
+        for (int k = 0; k < N; ++k) c += z[1 + k] * c_prev[k];
+        h = hyperbolic_tangent<T>(z[N + 2] * c);
+    }
+
+    template <class T, int N>
+    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T> h, Vector<T> dh,
+                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+        const auto du = tanh_backward<T>(dh, h);
+        dz[N + 2] = sigmoid_backward<T>(du * c, gates[N + 2]);
+        dc += du * gates[N + 2];
+        dz[0] = sigmoid_backward<T>(dc * gates[N + 1], gates[0]);
+        dz[N + 1] = tanh_backward<T>(dc * gates[0], gates[N + 1]);
+        for (int k = 0; k < N; ++k) {
+            dc_prev[k] = dc * gates[1 + k];
+            dz[1 + k] = dc_prev[k] * c_prev[k] * (static_cast<T>(1) - gates[1 + k]);
+        }
+    }
+};
+
+// The same c, h = o tanh(c), with peepholes where asked
+template <bool WithPeephole>
+struct Graves {
+    static constexpr bool peephole = WithPeephole;
+
+    template <class T, int N>
+    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c, Vector<T>& h) {
+        if constexpr (WithPeephole) {
+            for (int k = 0; k < N; ++k) z[0] += p[k] * c_prev[k];
+            for (int k = 0; k < N; ++k) z[1 + k] += p[N + k] * c_prev[k];
+        }
+        for (int b = 0; b <= N; ++b) z[b] = sigmoid<T>(z[b]);
+        z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
+        c = z[0] * z[N + 1];
+        for (int k = 0; k < N; ++k) c += z[1 + k] * c_prev[k];
+        if constexpr (WithPeephole) z[N + 2] += p[2 * N] * c;
+        z[N + 2] = sigmoid<T>(z[N + 2]);
+        h = z[N + 2] * hyperbolic_tangent<T>(c);
+    }
+
+    template <class T, int N>
+    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>* p, Vector<T> c, Vector<T>, Vector<T> dh,
+                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+        const auto t = hyperbolic_tangent<T>(c);
+        dz[N + 2] = sigmoid_backward<T>(dh * t, gates[N + 2]);
+        dc += tanh_backward<T>(dh * gates[N + 2], t);
+        if constexpr (WithPeephole) dc += dz[N + 2] * p[2 * N];
+        dz[0] = sigmoid_backward<T>(dc * gates[N + 1], gates[0]);
+        dz[N + 1] = tanh_backward<T>(dc * gates[0], gates[N + 1]);
+        for (int k = 0; k < N; ++k) {
+            dc_prev[k] = dc * gates[1 + k];
+            dz[1 + k] = dc_prev[k] * c_prev[k] * (static_cast<T>(1) - gates[1 + k]);
+            if constexpr (WithPeephole) dc_prev[k] += p[k] * dz[0] + p[N + k] * dz[1 + k];
+        }
+    }
+};
+
+// c = i g + f sum_k w_k c_k with w the softmax of (l_0, .., l_{N-2}, 0), h = o tanh(c); the first N - 1 weights stand in the blocks of l
+struct Stable {
+    static constexpr bool peephole = false;
+
+    template <class T, int N>
+    static Vector<T> mix(const Vector<T>* w, const Vector<T>* c_prev) {
+        auto last = fill<T>(1), mixed = Vector<T>{};
+        for (int k = 0; k < N - 1; ++k) last -= w[k], mixed += w[k] * c_prev[k];
+        return mixed + last * c_prev[N - 1];
+    }
+
+    template <class T, int N>
+    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+        z[0] = sigmoid<T>(z[0]);
+        z[1] = sigmoid<T>(z[1]);
+        Vector<T> top{};
+        for (int k = 0; k < N - 1; ++k) top = z[2 + k] > top ? z[2 + k] : top;
+        auto e = Split<T>(-top);
+        auto total = e.scale + e.scale * e.rest;
+        for (int k = 0; k < N - 1; ++k) {
+            e = Split<T>(z[2 + k] - top);
+            z[2 + k] = e.scale + e.scale * e.rest;
+            total += z[2 + k];
+        }
+        for (int k = 0; k < N - 1; ++k) z[2 + k] /= total;
+        z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
+        z[N + 2] = sigmoid<T>(z[N + 2]);
+        c = z[0] * z[N + 1] + z[1] * mix<T, N>(z + 2, c_prev);
+        h = z[N + 2] * hyperbolic_tangent<T>(c);
+    }
+
+    template <class T, int N>
+    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
+                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+        const auto t = hyperbolic_tangent<T>(c), mixed = mix<T, N>(gates + 2, c_prev);
+        dz[N + 2] = sigmoid_backward<T>(dh * t, gates[N + 2]);
+        dc += tanh_backward<T>(dh * gates[N + 2], t);
+        dz[0] = sigmoid_backward<T>(dc * gates[N + 1], gates[0]);
+        dz[N + 1] = tanh_backward<T>(dc * gates[0], gates[N + 1]);
+        dz[1] = sigmoid_backward<T>(dc * mixed, gates[1]);
+        auto last = fill<T>(1);
+        for (int k = 0; k < N - 1; ++k) {
+            last -= gates[2 + k];
+            dc_prev[k] = dc * gates[1] * gates[2 + k];
+            dz[2 + k] = dc_prev[k] * (c_prev[k] - mixed);
+        }
+        dc_prev[N - 1] = dc * gates[1] * last;
+    }
+};

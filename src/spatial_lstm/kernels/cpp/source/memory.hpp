@@ -1,0 +1,21 @@
+// What large tables ask of the operating system.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+// Ask for large pages where a large table that was just allocated will be written: the first touch of small ones costs more than the writing.
+inline void expect_writes(void* table, std::size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t PAGE = std::uintptr_t{2} << 20;
+    const auto begin = (reinterpret_cast<std::uintptr_t>(table) + PAGE - 1) / PAGE * PAGE;
+    const auto end = (reinterpret_cast<std::uintptr_t>(table) + bytes) / PAGE * PAGE;
+    if (table && begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: it may be declined
+#else
+    (void)table, (void)bytes;
+#endif
+}

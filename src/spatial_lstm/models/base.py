@@ -1,0 +1,114 @@
+"""What every image model provides."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Progress = Callable[[int, int], object]
+FitProgress = Callable[[int, float, "float | None"], object]
+
+
+class LogProb(NamedTuple):
+    """A log-likelihood and how many pixels it is of.
+
+    Attributes:
+        nats: ``(N,)``, the log-likelihood of each image's scored pixels given those that are not, in nats.
+        pixels: Scored pixels per image; a pixel of several channels counts once.
+    """
+
+    nats: Tensor
+    pixels: int
+
+    @property
+    def bits_per_pixel(self) -> Tensor:
+        """Mean log-likelihood per image in bits per pixel, ``(N,)``; higher is better."""
+        return self.nats / (self.pixels * math.log(2))
+
+
+class ImageModel(nn.Module):
+    """A distribution over images of any size, of which the first ``border`` rows and the first and last ``border`` columns are given.
+
+    Attributes:
+        channels: Channels of the images, C.
+        border: Width of the margin whose pixels are conditioned on.
+    """
+
+    channels: int
+    border: int
+
+    @abstractmethod
+    def log_prob(self, images: Tensor) -> LogProb:
+        """Return the log-likelihood of images ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: If the images do not fit the model or are too small to have a scored pixel.
+        """
+
+    @abstractmethod
+    def sample(
+        self,
+        height: int,
+        width: int,
+        num: int = 1,
+        *,
+        generator: torch.Generator | None = None,
+        margin: int = 16,
+        limits: tuple[float, float] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Draw images ``(num, C, height, width)``.
+
+        The scan starts from pixels drawn independently from the data's marginal, on a canvas larger by ``margin`` above, to the left and to
+        the right, which is cut off in the end.
+
+        Args:
+            height: Rows of the images.
+            width: Columns of the images.
+            num: How many.
+            generator: Where the random numbers come from; None for torch's own.
+            margin: Pixels cut off.
+            limits: Between which the values are clipped; None for the data's 0.1 and 99.8 percentiles.
+            progress: Called after every step with the steps done and their total.
+        """
+
+    @abstractmethod
+    def fit_whitening(self, images: Tensor) -> None:
+        """Fit the linear prediction, and the marginal that sampling starts from, to images ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: If the images do not fit the model, have too few pixels or are constant.
+        """
+
+    @abstractmethod
+    def fit_mcgsm(
+        self,
+        images: Tensor,
+        *,
+        max_iterations: int = 500,
+        validation: Tensor | None = None,
+        progress: FitProgress | None = None,
+    ) -> float:
+        """Fit the conditional densities alone to images by L-BFGS, all else held; arguments and result as :meth:`MCGSM.fit`."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the arguments to build the model with; ``type(model)(**model.config())`` has the same parameters by name and shape."""
+
+    def forward(self, images: Tensor) -> LogProb:
+        """As :meth:`log_prob`."""
+        return self.log_prob(images)
+
+    @torch.no_grad()
+    def bits_per_pixel(self, images: Tensor, batch_size: int = 16) -> float:
+        """Return the mean log-likelihood of images ``(N, C, H, W)`` in bits per scored pixel; higher is better."""
+        if not len(images):
+            raise ValueError("expected at least one image, got none")
+        batches = [self.log_prob(batch) for batch in images.split(batch_size)]
+        total = math.fsum(float(batch.nats.double().sum()) for batch in batches)
+        return total / (len(images) * batches[0].pixels * math.log(2))

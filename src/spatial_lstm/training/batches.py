@@ -1,0 +1,64 @@
+"""Which patches a step sees: a function of the seed and the step alone, so that a resumed run sees what an uninterrupted one would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spatial_lstm.data import tiles
+
+
+class Batches:
+    """Shuffled batches of the non-overlapping tiles of images and their left-right mirror images, cut at a new offset in every epoch.
+
+    Args:
+        images: ``(C, H, W)`` each; images smaller than a patch are left out.
+        patch: Side of a patch.
+        batch: Patches in a batch; what is left over at the end of an epoch is dropped.
+        seed: Of offsets and order.
+
+    Attributes:
+        per_epoch: Batches in an epoch (of the least offset, epochs may differ by what fits).
+
+    Raises:
+        ValueError: If no image is as large as a patch.
+    """
+
+    def __init__(self, images: Sequence[Tensor], patch: int, batch: int, *, seed: Sequence[int]) -> None:
+        self.images = [image for image in images if min(image.shape[1:]) >= patch]
+        self.patch = patch
+        self.batch = batch
+        self.seed = list(seed)
+        slack = (
+            [min(extent % patch for extent in (image.shape[k] for image in self.images)) for k in (1, 2)]
+            if self.images
+            else [0, 0]
+        )
+        self.slack = slack
+        count = 2 * len(tiles(self.images or images, patch))
+        self.per_epoch = max(1, count // batch)
+        self._epoch = -1
+        self._patches = torch.empty(0)
+        self._order: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def __getitem__(self, step: int) -> Tensor:
+        """The batch of step 0, 1, ..: ``(batch, C, patch, patch)``, fewer where there are fewer patches."""
+        epoch, place = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._prepare(epoch)
+        chosen = torch.from_numpy(self._order[place * self.batch : (place + 1) * self.batch])
+        count = len(self._patches)
+        patches = self._patches[chosen % count]
+        mirrored = (chosen >= count)[:, None, None, None]
+        return torch.where(mirrored, patches.flip(3), patches)
+
+    def _prepare(self, epoch: int) -> None:
+        random = np.random.default_rng([*self.seed, epoch])
+        offset = tuple(int(random.integers(slack + 1)) for slack in self.slack)
+        self._patches = tiles(self.images, self.patch, (offset[0], offset[1]))
+        self._order = random.permutation(2 * len(self._patches))
+        self._epoch = epoch

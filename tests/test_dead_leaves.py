@@ -1,0 +1,80 @@
+"""The main job on a small scale, and the benchmark's table."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import dead_leaves as benchmark
+from spatial_lstm import data
+from spatial_lstm.cli import ride_demo
+from spatial_lstm.training import Trainer, pictures
+
+TINY = benchmark.Budget(4, 2, 64, 3, 2, 2, 2, 2, 4, 16, 1e-2)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loader(seed: int, color: bool) -> data.Splits:
+        return data.generated(train=3, held_out=3, side=32, seed=seed)
+
+    monkeypatch.setitem(data.NAMES, "deadleaves", loader)
+    monkeypatch.setattr(pictures, "SWEEPS", 1)
+    sizes = {"COMPONENTS": 2, "FEATURES": 2, "HIDDEN": 3, "MCGSM_STEPS": 2, "LEAST_STEPS": 2, "BATCH": 2}
+    for name, value in {**sizes, "SHOWN": 24, "WHOLE": 32, "HOLE": 6}.items():
+        monkeypatch.setattr(ride_demo, name, value)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ride_demo.demo(tmp_path, seconds=1e-3) == 0
+    said = capsys.readouterr().out
+    mcgsm, ride, gain = (float(said.split(f"{name} ")[1].split()[0]) for name in ("MCGSM", "RIDE", "gain"))
+    assert abs(ride - mcgsm - gain) < 2e-3
+    assert (tmp_path / "ride.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "ride" / "best.pt").is_file()
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_main_job_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = Trainer._step
+
+    def interrupted(self: Trainer, *args: Any) -> None:
+        if self.folder is not None:
+            raise KeyboardInterrupt
+        step(self, *args)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+    assert ride_demo.demo(tmp_path, seconds=1e-3) == 130
+    assert f"train-ride --resume --out {tmp_path / 'ride'}" in capsys.readouterr().err
+
+
+def test_the_marginal_of_uniform_noise_is_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
+    contest = benchmark.Contest(TINY, 0)
+    noise = [torch.rand(1, 400, 400, generator=torch.Generator().manual_seed(k)) / 2 for k in range(2)]
+    monkeypatch.setattr(contest, "splits", data.Splits("noise", noise[:1], noise[:1], noise[1:]))
+    assert abs(contest.marginal()[0] - 1) < 0.02
+
+
+def test_the_benchmark_goes_on_with_what_is_missing() -> None:
+    names = ["marginal", "linear-Gaussian", "MCGSM nb 5", "RIDE", "ensemble"]
+    rows = list(benchmark.rows_of(TINY, 1, names, []))
+    assert [row["model"] for row in rows] == names
+    assert all(math.isfinite(row["bits_per_pixel"]) for row in rows)
+    assert rows[0]["bits_per_pixel"] < rows[1]["bits_per_pixel"]
+    assert [row["model"] for row in benchmark.rows_of(TINY, 1, names, rows[1:])] == names[:1]
+
+
+def test_the_table_has_gaps_on_the_same_images() -> None:
+    rows = [
+        {"model": model, "seed": seed, "bits_per_pixel": bits, "parameters": 1000, "seconds": 2.0}
+        for model, seed, bits in (("MCGSM nb 5", 0, 1.5), ("MCGSM nb 5", 1, 1.7), ("RIDE", 0, 1.6), ("RIDE", 1, 1.9))
+    ]
+    last = benchmark.table(rows).splitlines()[-1]
+    assert last == "| RIDE | 1.750 (1.600 .. 1.900) | +0.150 (+0.100 .. +0.200) | +0.11 | 1,000 | 2 | 2 |"

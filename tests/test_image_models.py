@@ -1,0 +1,143 @@
+"""What all image models share, and the variants: ensembles, colour, two scales."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from spatial_lstm.models import RIDE, ColorRIDE, Ensemble, LinearGaussian, LogProb, MultiscaleRIDE
+from tests.cases import assert_close
+from tests.image_models import MODELS, SMALL, make, textured
+
+
+@pytest.mark.parametrize("name", ["color", "multiscale"])
+def test_two_stages_are_a_change_of_variables(name: str) -> None:
+    """Log p is that of the planes plus the log-determinant of the transformation, found from its Jacobian."""
+    model = make(name)
+    assert isinstance(model, (ColorRIDE, MultiscaleRIDE))
+    images = textured(2, model.channels, 10, 14)
+    first, second = model.split(images)
+    assert_close([model.join(first, second)], [images])
+    site = images[:1, :, : model.scale, : model.scale]
+    jacobian = torch.autograd.functional.jacobian(lambda x: torch.cat(model.split(x), 1).flatten(), site)
+    log_det = torch.linalg.slogdet(jacobian.flatten(1)).logabsdet
+    density = model.first.log_density(first) + model.second.log_density(second, first) + log_det
+    nats, pixels = model.log_prob(images)
+    assert pixels == density[0].numel() * model.scale**2
+    assert_close([nats], [density.flatten(1).sum(1)])
+
+
+def test_chroma_reads_the_full_window_of_luma() -> None:
+    model = make("color")
+    assert isinstance(model, ColorRIDE)
+    luma, chroma = textured(1, 1, 9, 10), textured(1, 2, 9, 10)
+    luma.requires_grad_()
+    density = model.second.log_density(chroma, luma)
+    (found,) = torch.autograd.grad(density[0, 0, 0], luma)
+    assert found[0, 0].nonzero().tolist() == [[i, j] for i in range(3) for j in range(3)]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ensemble(name: str) -> None:
+    """The eight score the same pixels, their log-likelihoods are averaged as likelihoods, and turning the image changes nothing."""
+    model = make(name)
+    images = textured(3, model.channels, 16, 16)
+    border = model.border
+    place = torch.arange(16 * 16).view(1, 1, 16, 16)
+    scored = [view[0, 0, border:, border:-border].flatten() for view in Ensemble(model).views(place)]
+    inner = place[0, 0, border:-border, border:-border].flatten().tolist()
+    assert len(scored) == 8
+    assert len({tuple(pixels.tolist()) for pixels in scored}) == 8
+    assert all(sorted(pixels.tolist()) == inner for pixels in scored)
+    nats, pixels = Ensemble(model).log_prob(images)
+    assert pixels == len(inner)
+    parts = torch.stack([model.log_prob(view).nats for view in Ensemble(model).views(images)])
+    assert parts.std(0).min() > 0
+    shift = parts.max(0).values
+    assert_close([nats], [shift + (parts - shift).exp().mean(0).log()])
+    assert_close([Ensemble(model).log_prob(images.flip(3).mT).nats], [nats])
+
+
+def test_ensemble_of_images_that_are_not_square() -> None:
+    model = make("ride")
+    images = textured(2, 1, 9, 14)
+    nats, pixels = Ensemble(model).log_prob(images)
+    assert pixels == 5 * 10
+    assert_close([Ensemble(model).log_prob(images.mT).nats], [nats])
+
+
+def test_gradients_reach_every_parameter() -> None:
+    for name in sorted({*MODELS} - {"linear"}):
+        model = make(name)
+        nats, _ = model(textured(2, model.channels, 12, 14))
+        nats.sum().backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, (name, key)
+            assert parameter.grad.abs().max() > 0, (name, key)
+
+
+def test_bits_per_pixel_weighs_images_equally_whatever_the_batches() -> None:
+    model = make("ride")
+    images = textured(5, 1, 9, 11)
+    nats, pixels = model.log_prob(images)
+    expected = (nats.sum() / (5 * pixels * math.log(2))).item()
+    assert all(abs(model.bits_per_pixel(images, batch) - expected) < 1e-12 for batch in (1, 2, 16))
+    assert_close([LogProb(nats, pixels).bits_per_pixel.mean()], [torch.tensor(expected, dtype=torch.float64)])
+
+
+def test_scores_do_not_depend_on_the_batch_or_the_layout() -> None:
+    model = make("ride")
+    images = textured(3, 1, 9, 11)
+    alone = torch.cat([model.log_prob(image.unsqueeze(0)).nats for image in images])
+    turned = images.mT.contiguous().mT
+    assert_close([model.log_prob(images).nats, model.log_prob(turned).nats], [alone, alone])
+    nats, pixels = model.log_prob(images[:0])
+    assert (nats.shape, pixels) == ((0,), 49)
+
+
+def test_scaling_the_data_moves_the_bits() -> None:
+    """Data twice as wide cost one bit more; the whitening takes the rest out."""
+    for channels in (1, 3):
+        model, other = (LinearGaussian(channels, dtype=torch.float64) for _ in range(2))
+        images = textured(6, channels, 20, 24)
+        model.fit(images)
+        other.fit(2 * images)
+        assert abs(model.bits_per_pixel(images) - other.bits_per_pixel(2 * images) - channels) < 1e-9
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_config_rebuilds_the_model(name: str) -> None:
+    model = make(name)
+    again = type(model)(**model.config(), dtype=torch.float64)
+    again.load_state_dict(model.state_dict())
+    images = textured(2, model.channels, 10, 12)
+    assert torch.equal(again.log_prob(images).nats, model.log_prob(images).nats)
+
+
+def test_errors() -> None:
+    model = RIDE(**SMALL)
+    images = textured(2, 1, 9, 11)
+    with pytest.raises(
+        ValueError, match=r"expected images of the model's torch\.float64 on cpu, got torch\.float32 on cpu"
+    ):
+        model.log_prob(images.float())
+    with pytest.raises(ValueError, match="expected images of at least 3 x 5 pixels, got 2 x 11"):
+        model.log_prob(images[:, :, :2])
+    with pytest.raises(ValueError, match=r"expected images of shape \(N, 1, H, W\), got \(2, 3, 9, 11\)"):
+        model.log_prob(images.repeat(1, 3, 1, 1))
+    with pytest.raises(ValueError, match="expected at least one image, got none"):
+        model.bits_per_pixel(images[:0])
+    with pytest.raises(ValueError, match="expected more than 13 rows"):
+        model.fit_whitening(images[:1, :, :3, :6])
+    with pytest.raises(ValueError, match="that vary, got constants"):
+        model.fit_whitening(torch.ones_like(images))
+    with pytest.raises(ValueError, match="with even H and W"):
+        MultiscaleRIDE(**SMALL).log_prob(images)
+    with pytest.raises(ValueError, match=r"expected images of shape \(N, 3, H, W\)"):
+        ColorRIDE(**SMALL).log_prob(images)
+    with pytest.raises(ValueError, match="expected images of more than 4 pixels a side"):
+        Ensemble(model).log_prob(images[:, :, :4])
+    with pytest.raises(ValueError, match="cell='spatial' alone"):
+        RIDE(cell="stable", extended=True)

@@ -1,0 +1,161 @@
+"""RIDE and its baselines as densities: exact, causal, normalised, and as good as the best where the best is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from spatial_lstm import SpatialLSTMCell
+from spatial_lstm.models import RIDE, ImageModel, LinearGaussian, MCGSMImage
+from tests.cases import assert_close
+from tests.image_models import DENSITIES, MODELS, make, make_density, textured
+
+
+@pytest.mark.parametrize("name", ["ride", "ride-2-extended", "ride-stable-nb3", "ride-2-channels-nb7"])
+def test_log_prob_is_the_sum_over_sites_computed_one_by_one(name: str) -> None:
+    model = make(name)
+    assert isinstance(model, RIDE)
+    images = textured(2, model.channels, 9, 11)
+    nats, pixels = model.log_prob(images)
+    r = model.neighborhood.radius
+    layers = model.lstm.num_layers
+    cells = [model.lstm.cell(layer, "ff") for layer in range(layers)]
+    states: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
+    total, count = torch.zeros(2, dtype=torch.float64), 0
+    for i in range(r, 9):
+        for j in range(r, 11 - r):
+            before = [(a, b) for a in range(i - r, i + 1) for b in range(j - r, j + r + 1) if (a, b) < (i, j)]
+            inputs = torch.stack([images[:, c, a, b] for c in range(model.channels) for a, b in before], 1)
+            white, residual, log_det = model.whitening(inputs, images[:, :, i, j])
+            hidden = step(cells, states, white, i, j)
+            total = total + model.mcgsm.log_prob(hidden, residual) + log_det
+            count += 1
+    assert pixels == count
+    assert_close([nats], [total])
+
+
+def step(
+    cells: list[SpatialLSTMCell], states: dict[tuple[int, int, int], tuple[Tensor, Tensor]], x: Tensor, i: int, j: int
+) -> Tensor:
+    """The top hidden state at one site."""
+    for layer, cell in enumerate(cells):
+        states[layer, i, j] = cell(x, (states.get((layer, i - 1, j)), states.get((layer, i, j - 1))))
+        x = states[layer, i, j][0]
+    return x
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_no_density_depends_on_later_pixels(name: str) -> None:
+    """Changing one pixel changes no density before it in raster order, and its own."""
+    model = make_density(name)
+    images = textured(1, model.channels, 10, 13)
+    before = model.log_density(images)
+    r = model.border
+    for row, column in [(5, 6), (r, r), (9, 12), (4, 12 - r)]:
+        changed = images.clone()
+        changed[:, :, row, column] += 1.7
+        differs = (model.log_density(changed) != before)[0]
+        at = (row - r) * before.shape[2] + column - r
+        if r <= column < 13 - r:
+            assert not differs.flatten()[:at].any()
+            assert differs.flatten()[at]
+        else:
+            assert not differs[: row - r].any()
+
+
+@pytest.mark.parametrize("name", [name for name in DENSITIES if MODELS[name]().channels == 1])
+def test_density_integrates_to_one(name: str) -> None:
+    """Over the last scored pixel, on which no other density depends."""
+    model = make_density(name)
+    images = textured(1, 1, 8, 9)
+    grid = torch.linspace(-60, 60, 6001, dtype=torch.float64)
+    last = images.shape[3] - 1 - model.border
+    many = images.repeat(len(grid), 1, 1, 1)
+    many[:, 0, -1, last] = grid
+    log_p = torch.cat([model.log_prob(part).nats for part in many.split(1000)])
+    rest = model.log_density(images)[0].flatten()[:-1].sum()
+    assert abs(((log_p - rest).exp().sum() * (grid[1] - grid[0])).item() - 1) < 1e-6
+
+
+@pytest.fixture(scope="module")
+def field() -> tuple[Tensor, Tensor, float]:
+    """A Gaussian random field, x_ij = a x_(i-1)j + b x_i(j-1) - a b x_(i-1)(j-1) + s e_ij, and its optimal rate in bits per pixel."""
+    generator = torch.Generator().manual_seed(5)
+    a, b, s = 0.8, 0.6, 0.7
+    noise = s * torch.randn(90, 1, 90, 90, generator=generator)
+    for i in range(1, 90):
+        noise[:, :, i] += a * noise[:, :, i - 1]
+    for j in range(1, 90):
+        noise[..., j] += b * noise[..., j - 1]
+    images = noise[..., 26:, 26:]
+    return images[:30], images[30:], -0.5 * math.log2(2 * math.pi * math.e * s * s)
+
+
+@pytest.mark.parametrize(
+    "make_model",
+    [
+        pytest.param(LinearGaussian, id="linear"),
+        pytest.param(lambda: MCGSMImage(1, 3, 2, 2, 4), id="mcgsm"),
+        pytest.param(lambda: RIDE(neighborhood=3, hidden_size=4, components=2, scales=2, features=4), id="ride"),
+    ],
+)
+def test_reaches_the_optimal_rate(make_model: Callable[[], ImageModel], field: tuple[Tensor, Tensor, float]) -> None:
+    """Within 0.01 bit per pixel on held-out images; 200,000 pixels estimate the rate to 0.002."""
+    train, test, rate = field
+    model = make_model()
+    model.fit_whitening(train)
+    model.fit_mcgsm(train[:10], max_iterations=40)
+    assert abs(model.bits_per_pixel(test) - rate) < 0.01
+
+
+def test_features_are_what_the_density_reads() -> None:
+    model = make_density("ride-2-extended")
+    images = textured(2, 1, 9, 11)
+    white, residual, hidden = model.features(images)
+    assert white.shape == (2, 12, 7, 7)
+    assert residual.shape == (2, 1, 7, 7)
+    assert hidden.shape == (2, 6, 7, 7)
+    density = model.mcgsm.log_prob(hidden.permute(0, 2, 3, 1), residual.permute(0, 2, 3, 1)) + model.whitening.log_det
+    assert_close([model.log_density(images)], [density])
+
+
+def test_add_layer_keeps_what_lies_below() -> None:
+    model = make("ride")
+    assert isinstance(model, RIDE)
+    grown = model.add_layer().add_layer()
+    assert grown.lstm.num_layers == 3
+    assert grown.config() == {**model.config(), "num_layers": 3}
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("mcgsm.")}
+    assert all(torch.equal(grown.state_dict()[name], value) for name, value in kept.items())
+    assert not torch.equal(grown.mcgsm.predictors, model.mcgsm.predictors)
+    assert grown.log_prob(textured(1, 1, 8, 9)).nats.isfinite().all()
+    grown.lstm.weight_hh_l0.data.zero_()
+    assert not torch.equal(model.lstm.weight_hh_l0, grown.lstm.weight_hh_l0)
+
+
+def test_autocast_scores_in_full_precision() -> None:
+    model = RIDE(hidden_size=8, components=2, scales=2, features=2)
+    images = textured(2, 1, 12, 14, torch.float32)
+    model.fit_whitening(images)
+    full = model.log_density(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model.log_density(images)
+    assert half.dtype == torch.float32
+    assert (full - half).abs().max() < 0.05
+
+
+def test_fitting_the_mcgsm_leaves_the_rest_alone() -> None:
+    model = make_density("ride")
+    images = textured(8, 1, 20, 24)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    start = model.bits_per_pixel(images)
+    loss = model.fit_mcgsm(images, max_iterations=20)
+    assert model.bits_per_pixel(images) > start
+    assert abs(-loss / math.log(2) - model.bits_per_pixel(images)) < 1e-9
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("mcgsm.") for name in changed)
