@@ -24,6 +24,15 @@ def test_ten_lines() -> None:
     assert torch.equal(names["output"], whole[..., 30:])
 
 
+def test_ride_lines() -> None:
+    code = re.findall(r"^```python\n(.*?)^```$", README, re.S | re.M)
+    names: dict[str, torch.Tensor] = {}
+    exec(code[1], names)
+    assert names["nats"].shape == (8,)
+    assert names["samples"].shape == (2, 1, 32, 32)
+    assert torch.isfinite(names["samples"]).all()
+
+
 def test_two_blocks_of_commands() -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```$", README, re.S | re.M)
     assert len(blocks) == 2

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PICTURE, RUN, DATA = "ride.png", "ride", "deadleaves"
 COMPONENTS, FEATURES, HIDDEN = 16, 16, 64
-MCGSM_STEPS, LEAST_STEPS, BATCH = 800, 500, 16
+MCGSM_STEPS, LEAST_STEPS, MOST_STEPS, BATCH = 800, 500, 2500, 16
 TRAINING_SHARE = 0.7  # of the time; the rest goes to the MCGSM, the scores and the picture
 SHOWN, WHOLE, HOLE = 128, 64, 24
 
@@ -86,7 +86,7 @@ def _demo(out: Path, seconds: float, seed: int) -> None:
         paces[threads] = min(step_seconds(model, splits, adam(1, batch=BATCH)[0], options) for _ in range(2))
     threads, pace = min(paces.items(), key=lambda item: item[1])
     torch.set_num_threads(threads)
-    steps = max(LEAST_STEPS, int(seconds * TRAINING_SHARE / pace))
+    steps = min(MOST_STEPS, max(LEAST_STEPS, int(seconds * TRAINING_SHARE / pace)))
     notes = {"data": DATA, "seed": seed, "color": False, "limit": None}
     trainer = Trainer(
         model, splits, adam(steps, batch=BATCH), folder=out / RUN, options=options, notes=notes, label="RIDE "
