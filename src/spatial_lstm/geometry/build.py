@@ -59,6 +59,8 @@ def make_plan(
             plan = _build(shape[0], shape[1:], tuple(directions), sizes, torch.device(device))
         if not tracing:
             _cache.put(key, plan)
+    if plan.site.is_cuda and torch.cuda.is_current_stream_capturing():
+        _captured.add(plan)
     return plan
 
 
@@ -87,6 +89,7 @@ class _PlanCache:
 
 
 _cache = _PlanCache()
+_captured: set[Plan] = set()  # a CUDA graph reads their tables for as long as it lives, which nothing tells
 
 
 def _build(

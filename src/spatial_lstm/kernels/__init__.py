@@ -5,10 +5,11 @@ from __future__ import annotations
 from spatial_lstm.kernels.base import Kernel
 from spatial_lstm.kernels.cpp import CppKernel
 from spatial_lstm.kernels.plain import PlainKernel
+from spatial_lstm.kernels.triton_ import TRITON_KERNELS
 from spatial_lstm.problem import Problem
 
-# Best first: "auto" takes the first that is available and suited.
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (CppKernel(), PlainKernel())}
+# Best first: "auto" takes the first that is available, suited and trusted.
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (*TRITON_KERNELS, CppKernel(), PlainKernel())}
 
 __all__ = ["KERNELS", "Kernel", "UnsuitedError", "choose_kernel"]
 
@@ -24,7 +25,7 @@ def choose_kernel(name: str, problem: Problem) -> Kernel:
         UnsuitedError: If the named kernel cannot run this problem here.
     """
     if name == "auto":
-        return next(k for k in KERNELS.values() if k.unavailable() is None and k.unsuited(problem) is None)
+        return next(k for k in KERNELS.values() if not (k.unavailable() or k.unsuited(problem) or k.untrusted(problem)))
     kernel = KERNELS[name]
     reason = kernel.unavailable() or kernel.unsuited(problem)
     if reason is not None:

@@ -25,6 +25,10 @@ class Kernel(ABC):
     def unsuited(self, problem: Problem) -> str | None:
         """Why this kernel cannot run, or should not be chosen for, this problem; None when it can."""
 
+    def untrusted(self, problem: Problem) -> str | None:
+        """Why ``"auto"`` should not choose this kernel although it can run; None when it may. Asked last, so it may take its time once."""
+        return None
+
     @abstractmethod
     def forward(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Return the tables of h and c and the activated gates ``(D, M, B * h)`` (empty unless ``save_gates``)."""

@@ -9,10 +9,11 @@
 #include "parallel.hpp"
 #include "product.hpp"
 
-template <class S>
+// W vectors of gates are summed at once, for as many inputs as then fit the registers.
+template <class S, int W>
 class Gradient {
     using T = Compute<S>;
-    static constexpr int L = LANES<T>, W = REGISTERS == 32 ? 4 : 2, R = rows_at_once(W), SIDE = REGISTERS == 32 ? 4 : 3;
+    static constexpr int L = LANES<T>, R = rows_at_once(W), SIDE = REGISTERS == 32 ? 4 : 3;
     static constexpr int64_t BLOCK = 128;
 
    public:

@@ -37,10 +37,25 @@ int for_cell(const Layer* layer, Tables... tables) noexcept {
     }
 }
 
+// The width of the gradients' panels that wastes fewest lanes beyond the last gate, the first of equals.
+template <class S>
+int gradient_width(const Layer& layer, int first, int last) {
+    const int64_t lanes = LANES<Compute<S>>, vectors = ((layer.axes + 3) * layer.hidden + lanes - 1) / lanes;
+    int best = first;
+    for (int width = first; width <= last; ++width)
+        if ((vectors + width - 1) / width * width < (vectors + best - 1) / best * best) best = width;
+    return best;
+}
+
 template <class S, class... Tables>
 int gradients(const Layer* layer, Tables... tables) noexcept {
+    constexpr int FIRST = REGISTERS == 32 ? 4 : 2;
     try {
-        Gradient<S>(*layer, tables...).run();
+        switch (gradient_width<S>(*layer, FIRST, FIRST + 2) - FIRST) {
+            case 0: Gradient<S, FIRST>(*layer, tables...).run(); break;
+            case 1: Gradient<S, FIRST + 1>(*layer, tables...).run(); break;
+            default: Gradient<S, FIRST + 2>(*layer, tables...).run(); break;
+        }
         return 0;
     } catch (const std::bad_alloc&) {
         return 1;

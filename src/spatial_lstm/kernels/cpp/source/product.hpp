@@ -6,7 +6,7 @@
 
 #include "vector.hpp"
 
-constexpr int MOST_ROWS = 10, MOST_SEGMENTS = 9;
+constexpr int MOST_ROWS = 6, MOST_SEGMENTS = 9;
 
 // How many rows fit the registers beside `width` vectors of weights and one of input.
 constexpr int rows_at_once(int width) {

@@ -1,0 +1,162 @@
+"""Every Triton kernel against the NumPy reference, in Triton's interpreter; tests/test_triton.py runs this with ``TRITON_INTERPRET=1``.
+
+What was not written is NaN: torch fills new memory with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from spatial_lstm import operator, reference_backend
+from spatial_lstm.geometry import face_positions
+from spatial_lstm.kernels.triton_ import TRITON_KERNELS, TritonImagesKernel, check, interpreted
+from spatial_lstm.kernels.triton_.choice import choose
+from spatial_lstm.problem import Tensors, make_problem, plan_for, state_dtype
+from tests.cases import VARIANTS, assert_close, gradients
+
+PINNED = [kernel.name for kernel in TRITON_KERNELS[1:]]
+
+
+class Case(NamedTuple):
+    """One problem."""
+
+    batch: int
+    extents: tuple[int, ...]
+    hidden: int
+    directions: str
+    sizes: list[list[int]] | None = None
+    faces: bool = True
+    bias: bool = True
+    save_gates: bool = True
+
+
+CASES = {
+    "line": Case(2, (4,), 5, "f,r", [[4], [2]], save_gates=False),
+    "image": Case(2, (2, 3), 5, "ff,rf"),
+    "ragged": Case(2, (3, 2), 3, "fr", [[3, 1], [2, 2]]),
+    "bare": Case(1, (2, 2), 17, "rr", faces=False, bias=False, save_gates=False),
+    "volume": Case(2, (2, 1, 2), 3, "frf", [[2, 1, 1], [1, 1, 2]]),
+    "column": Case(1, (2, 1), 3, "ff"),
+}
+
+
+@pytest.fixture(autouse=True)
+def poison() -> Iterator[None]:
+    assert interpreted()
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def make_tensors(variant: str, case: Case, dtype: torch.dtype = torch.float64) -> Tensors:
+    options, n, h = VARIANTS[variant], len(case.extents), case.hidden
+    d, rows, faces = len(case.directions.split(",")), (3 + n) * h, face_positions(case.batch, case.extents)[-1]
+
+    def draw(*shape: int, of: torch.dtype = dtype) -> Tensor:
+        return (torch.randn(shape, dtype=torch.float64) * 0.5).to(of).requires_grad_()
+
+    return Tensors(
+        x=draw(case.batch, *case.extents, 2),
+        weight_ih=draw(d, rows, 2),
+        weight_hh=draw(d, rows, n * h),
+        bias=draw(d, rows) if case.bias else None,
+        weight_peephole=draw(d, 2 * n + 1, h) if "peephole" in options else None,
+        weight_ch=draw(d, rows, n * h) if "extended" in options else None,
+        h0=draw(d, faces, h) if case.faces else None,
+        c0=draw(d, faces, h, of=state_dtype(dtype)) if case.faces else None,
+    )
+
+
+def cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
+    moved = (None if t is None else t.detach().to(dtype).requires_grad_() for t in tensors)
+    return Tensors._make(moved)._replace(
+        c0=None if tensors.c0 is None else tensors.c0.detach().to(state_dtype(dtype)).requires_grad_()
+    )
+
+
+def run(kernel: str, variant: str, case: Case, tensors: Tensors, used: int = 3) -> list[Tensor]:
+    """Output, far faces and all gradients of the first ``used`` of them."""
+    sizes = None if case.sizes is None else torch.tensor(case.sizes)
+    cell = VARIANTS[variant]["cell"]
+    if kernel == "reference":
+        results = reference_backend.forward(tensors, sizes, tuple(case.directions.split(",")), cell)
+    else:
+        plan = plan_for(tensors.x, sizes, case.directions)
+        results = operator.forward(
+            *tensors, sizes, case.directions, cell, kernel, plan.sites, plan.edges, case.save_gates
+        )[:3]
+    inputs = [t for t in tensors if t is not None]
+    return [*results, *gradients(results[:used], inputs)]
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_equals_the_reference(variant: str, case: str, kernel: str) -> None:
+    exact = make_tensors(variant, CASES[case])
+    expected = run("reference", variant, CASES[case], exact)
+    found = run(kernel, variant, CASES[case], cast(exact, torch.float32))
+    assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+@pytest.mark.parametrize("variant", ["spatial", "stable"])
+def test_many_tiles(variant: str, kernel: str) -> None:
+    """More rows and features than a tile has, hidden sizes that no tile divides, several images to a program."""
+    case = Case(3, (2, 7), 37, "fr", [[2, 7], [1, 3], [2, 6]])
+    exact = make_tensors(variant, case)
+    assert_close(run(kernel, variant, case, cast(exact, torch.float32)), run("reference", variant, case, exact))
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+def test_no_gradient_of_c_from_outside(kernel: str) -> None:
+    exact = make_tensors("graves-peephole", CASES["ragged"])
+    expected = run("reference", "graves-peephole", CASES["ragged"], exact, used=1)
+    found = run(kernel, "graves-peephole", CASES["ragged"], cast(exact, torch.float32), used=1)
+    assert_close(found, expected)
+
+
+def test_more_images_than_one_to_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(5, (1, 7), 3, "ff", [[1, 7], [1, 2], [1, 5], [1, 1], [1, 6]])
+    monkeypatch.setattr(
+        TritonImagesKernel, "choice", lambda self, problem: choose(problem, "images", multiprocessors=2)
+    )
+    exact = make_tensors("graves", case)
+    tensors = cast(exact, torch.float32)
+    problem = make_problem(plan_for(tensors.x, torch.tensor(case.sizes), "ff"), "graves", tensors)
+    assert TritonImagesKernel().choice(problem).group == 2
+    assert_close(run("triton-images", "graves", case, tensors), run("reference", "graves", case, exact))
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+@pytest.mark.parametrize("variant", ["spatial-extended", "stable"])
+def test_half_precision_carries_c_in_float32(variant: str, kernel: str) -> None:
+    """C is no more precise than the 16-bit gates that it is made of, but may be larger than 16 bits can say."""
+    case = Case(1, (2, 2), 4, "ff")
+    tensors = make_tensors(variant, case, torch.float16)
+    expected = run("reference", variant, case, cast(tensors, torch.float64))
+    found = run(kernel, variant, case, tensors)
+    assert found[2].dtype == torch.float32
+    assert_close([t.to(torch.float16) for t in found], expected)
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+def test_bitwise_repeatable(kernel: str) -> None:
+    tensors = cast(make_tensors("graves-peephole", CASES["image"]), torch.float32)
+    first, second = (run(kernel, "graves-peephole", CASES["image"], tensors) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+def test_check_before_use_passes(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison that a GPU's kernels have to pass, on a smaller problem."""
+    monkeypatch.setattr(check, "HIDDEN", 3)
+    problem = check._problem("graves", 2, True, False, torch.float32, torch.device("cpu"))
+    assert check._error(problem, kernel.removeprefix("triton-")) < 1e-5
