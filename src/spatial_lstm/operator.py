@@ -19,7 +19,7 @@ from torch import Tensor
 from spatial_lstm.autocast import no_autocast
 from spatial_lstm.geometry import face_positions, packing
 from spatial_lstm.kernels import choose_kernel
-from spatial_lstm.kernels.products import peephole_gradient, recompute_gates
+from spatial_lstm.kernels.products import recompute_gates
 from spatial_lstm.problem import Problem, Tensors, make_problem, plan_for, state_dtype
 from spatial_lstm.second_order import differentiate_backward
 
@@ -116,25 +116,17 @@ def backward(
     tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
     with no_autocast(x.device.type):
         problem = make_problem(plan, cell, tensors)
-        rows = (plan.raster_rows, plan.directions, problem.hidden)
         h = problem.new_table(x.dtype, problem.h0)
-        h[:, : plan.sites] = packing.output_backward(plan, output.reshape(rows))
+        packing.sites_of_output(plan, output.reshape(-1, problem.hidden), h)
         c = c_table[:, : plan.table_rows].contiguous()
         gates = recompute_gates(problem, h, c) if gates.numel() == 0 else gates[:, : plan.sites].contiguous()
         dh, dc = _incoming(problem, c.dtype, grad_output, grad_far_h, grad_far_c)
-        chosen = choose_kernel(kernel, problem)
-        dz, dh0, dc0 = chosen.backward(problem, h, c, gates, dh, dc)
-        del gates, dh, dc
-        dx, dw_ih, dw_hh, dbias, dw_ch = chosen.gradients(problem, h, c, dz, [*wanted[:4], wanted[5]])
+        dx, *weights, dh0, dc0 = choose_kernel(kernel, problem).gradients(problem, h, c, gates, dh, dc, wanted)
         found = [
             None if dx is None else packing.input_backward(plan, dx).reshape(x.shape),
-            dw_ih,
-            dw_hh,
-            dbias,
-            peephole_gradient(problem, c, dz) if wanted[4] else None,
-            dw_ch,
-            packing.near_faces_backward(plan, dh0) if wanted[6] else None,
-            packing.near_faces_backward(plan, dc0) if wanted[7] else None,
+            *weights,
+            None if dh0 is None else packing.near_faces_backward(plan, dh0),
+            None if dc0 is None else packing.near_faces_backward(plan, dc0),
         ]
         return [x.new_empty(0) if gradient is None else gradient for gradient in found]
 

@@ -6,6 +6,7 @@ n faces ``(N, *S without k, h)``, one after the other, as F rows.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from spatial_lstm.geometry.plan import Plan
@@ -34,6 +35,12 @@ def output(plan: Plan, table: Tensor) -> Tensor:
 def output_backward(plan: Plan, rows: Tensor) -> Tensor:
     """Raster rows ``(R, D, h)`` to sites ``(D, M, h)``: the inverse and the gradient of :func:`output`."""
     return rows.flatten(0, 1).index_select(0, plan.site_rows).reshape(plan.directions, plan.sites, -1)
+
+
+def sites_of_output(plan: Plan, rows: Tensor, table: Tensor) -> None:
+    """Fill the sites of a state table ``(D, P, h)`` from raster rows ``(R * D, h)``; not differentiable."""
+    for site_rows, sites in zip(plan.site_rows.split(plan.sites), table, strict=True):
+        torch.index_select(rows, 0, site_rows, out=sites[: plan.sites])
 
 
 def far_faces(plan: Plan, table: Tensor) -> Tensor:

@@ -34,19 +34,46 @@ class Kernel(ABC):
         """Return the tables of h and c and the activated gates ``(D, M, B * h)`` (empty unless ``save_gates``)."""
 
     @abstractmethod
+    def gradients(
+        self,
+        problem: Problem,
+        h: Tensor,
+        c: Tensor,
+        gates: Tensor,
+        dh: Tensor,
+        dc: Tensor | None,
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Return the gradients of the problem's tensors in the order of :class:`spatial_lstm.problem.Tensors`, None where not ``wanted``.
+
+        That of x is given at every site and direction, ``(D, M, C)``, those of the near faces at their entries, ``(D, E, h)``, and the
+        weights' in their shapes. ``dh`` and ``dc`` ``(D, M, h)`` are what reaches the sites' states from outside the recurrence; ``dc`` is
+        None where it is zero.
+        """
+
+
+class SteppedKernel(Kernel):
+    """A kernel that leaves dz, the gradient of the gates' pre-activations, for large products over all sites."""
+
+    @abstractmethod
     def backward(
         self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``dz`` ``(D, M, B * h)`` and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``.
-
-        ``dh`` and ``dc`` ``(D, M, h)`` are the gradients that reach the sites' states from outside the recurrence;
-        ``dc`` is None where that of c is zero.
-        """
+        """Return ``dz`` ``(D, M, B * h)`` and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``."""
 
     def gradients(
-        self, problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequence[bool]
+        self,
+        problem: Problem,
+        h: Tensor,
+        c: Tensor,
+        gates: Tensor,
+        dh: Tensor,
+        dc: Tensor | None,
+        wanted: Sequence[bool],
     ) -> list[Tensor | None]:
-        """Return what is ``wanted`` of: the input's gradient at every site and direction, ``(D, M, C)``, and those of ``weight_ih``,
-        ``weight_hh``, ``bias`` and ``weight_ch`` in their shapes; None for the others.
-        """
-        return products.gradients(problem, h, c, dz, wanted)
+        dz, dh0, dc0 = self.backward(problem, h, c, gates, dh, dc)
+        return [
+            *products.gradients(problem, h, c, dz, wanted[:6]),
+            dh0 if wanted[6] else None,
+            dc0 if wanted[7] else None,
+        ]

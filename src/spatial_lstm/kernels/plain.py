@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spatial_lstm.kernels.base import Kernel
+from spatial_lstm.kernels.base import SteppedKernel
 from spatial_lstm.kernels.products import project_input, wide_peephole
 from spatial_lstm.problem import Problem, state_dtype
 
 
-class PlainKernel(Kernel):
+class PlainKernel(SteppedKernel):
     """Per step one gather, one matrix product on the concatenated predecessors and the gate arithmetic, for all directions at once."""
 
     name = "plain"

@@ -42,7 +42,7 @@ def recompute_gates(problem: Problem, h: Tensor, c: Tensor) -> Tensor:
 
 
 def gradients(problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
-    """One large product per parameter and for the input, as :meth:`spatial_lstm.kernels.Kernel.gradients` says."""
+    """Of x at every site and of the weights, in the order of :class:`spatial_lstm.problem.Tensors`: one large product each."""
     plan = problem.plan
     shape = (plan.directions, plan.sites, -1)
     grads: list[Tensor | None] = [None] * len(wanted)
@@ -54,19 +54,23 @@ def gradients(problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequen
         grads[2] = _outer(dz, h.index_select(1, plan.pred.reshape(-1)).view(shape))
     if wanted[3]:
         grads[3] = dz.sum(1)
-    if wanted[4]:
-        grads[4] = _outer(dz, c.index_select(1, plan.pred.reshape(-1)).view(shape).to(dz.dtype))
+    if wanted[4] or wanted[5]:
+        c_prev = c.index_select(1, plan.pred.reshape(-1)).view(shape)
+        if wanted[4]:
+            grads[4] = _peephole_gradient(problem, c_prev, c, dz)
+        if wanted[5]:
+            grads[5] = _outer(dz, c_prev.to(dz.dtype))
     return grads
 
 
-def peephole_gradient(problem: Problem, c: Tensor, dz: Tensor) -> Tensor:
-    """Of the weights ``(D, 2n + 1, h)``: i of every axis, f_0 .. f_{n-1}, o."""
-    n, hidden, plan = problem.axes, problem.hidden, problem.plan
+def _peephole_gradient(problem: Problem, c_prev: Tensor, c: Tensor, dz: Tensor) -> Tensor:
+    """``(D, 2n + 1, h)``: i of every axis, f_0 .. f_{n-1}, o."""
+    n, hidden, sites = problem.axes, problem.hidden, problem.plan.sites
     dz = dz.unflatten(-1, (-1, hidden)).to(c.dtype)
-    c_prev = c.index_select(1, plan.pred.reshape(-1)).view(plan.directions, plan.sites, n, hidden)
+    c_prev = c_prev.unflatten(-1, (n, hidden))
     to_i = (dz[:, :, :1] * c_prev).sum(1)
     to_f = (dz[:, :, 1 : n + 1] * c_prev).sum(1)
-    to_o = (dz[:, :, -1] * c[:, : plan.sites]).sum(1, keepdim=True)
+    to_o = (dz[:, :, -1] * c[:, :sites]).sum(1, keepdim=True)
     return torch.cat([to_i, to_f, to_o], dim=1).to(problem.x.dtype)
 
 

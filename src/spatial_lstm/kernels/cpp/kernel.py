@@ -72,28 +72,27 @@ class CppKernel(Kernel):
         _call("forward", problem, h, c, gates if save_gates else None)
         return h, c, gates
 
-    def backward(
-        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        dz = torch.empty_like(gates)
+    def gradients(
+        self,
+        problem: Problem,
+        h: Tensor,
+        c: Tensor,
+        gates: Tensor,
+        dh: Tensor,
+        dc: Tensor | None,
+        wanted: Sequence[bool],
+    ) -> list[Tensor | None]:
         dh0 = dh.new_empty((problem.directions, problem.plan.edges, problem.hidden))
         dc0 = c.new_empty(dh0.shape)
-        _call("backward", problem, h, c, gates, dh, dc, dz, dh0, dc0)
-        return dz, dh0, dc0
-
-    def gradients(
-        self, problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequence[bool]
-    ) -> list[Tensor | None]:
         dx_shape = (problem.directions, problem.plan.sites, problem.x.shape[1])
-        weights = (problem.weight_ih, problem.weight_hh, problem.bias, problem.weight_ch)
+        weights = (problem.weight_ih, problem.weight_hh, problem.bias, problem.weight_peephole, problem.weight_ch)
         shapes = [dx_shape, *(None if weight is None else weight.shape for weight in weights)]
-        dx, dw_ih, dw_hh, dbias, dw_ch = found = [
-            None if shape is None or not want else dz.new_empty(shape)
-            for shape, want in zip(shapes, wanted, strict=True)
+        dx, dw_ih, dw_hh, dbias, dw_peephole, dw_ch = found = [
+            None if shape is None or not want else dh.new_empty(shape)
+            for shape, want in zip(shapes, wanted, strict=False)
         ]
-        if any(gradient is not None for gradient in found):
-            _call("gradients", problem, h, c, dz, dx, dw_ih, dw_hh, dw_ch, dbias)
-        return found
+        _call("backward", problem, h, c, gates, dh, dc, dh0, dc0, dx, dw_ih, dw_hh, dw_ch, dbias, dw_peephole)
+        return [*found, dh0 if wanted[6] else None, dc0 if wanted[7] else None]
 
 
 def _call(direction: str, problem: Problem, *tables: Tensor | None) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from spatial_lstm.kernels.base import Kernel
+from spatial_lstm.kernels.base import SteppedKernel
 from spatial_lstm.kernels.triton_.check import self_check
 from spatial_lstm.kernels.triton_.choice import MOST_HIDDEN, Choice, choose
 from spatial_lstm.problem import Problem
@@ -20,7 +20,7 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _CAPABILITY = (8, 0)
 
 
-class TritonKernel(Kernel):
+class TritonKernel(SteppedKernel):
     """Fused kernels, of the variant that :func:`choose` finds best; products and sums in float32 whatever the dtype.
 
     Results are bitwise repeatable: every sum has one order, and nothing is added atomically.

@@ -1,12 +1,13 @@
-// The wavefronts in reverse: what the successors send is gathered, then the gates' derivatives, then one product for the predecessors.
+// The wavefronts in reverse: what the successors send is gathered, then the gates' derivatives dz, then one product for the predecessors.
+// dz is kept for a window of steps alone, whose share of the weights' gradients is then taken.
 #pragma once
 
 #include <algorithm>
 
 #include "buffer.hpp"
 #include "cells.hpp"
+#include "gradient.hpp"
 #include "layer.hpp"
-#include "memory.hpp"
 #include "parallel.hpp"
 #include "product.hpp"
 
@@ -14,40 +15,46 @@ template <class S, class Cell, int N>
 class Backward {
     using T = Compute<S>;
     static constexpr int B = N + 3, L = LANES<T>;
-    static constexpr int64_t BLOCK = 120;
-    static constexpr bool CONVERTS = !std::is_same_v<S, T>;
+    static constexpr int64_t BLOCK = 120, WINDOW = 1024;  // sites
 
    public:
-    Backward(const Layer& layer, const void* h, const void* c, const void* gates, const void* dh, const void* dc, void* dz, void* dh0, void* dc0)
+    Backward(const Layer& layer, const void* h, const void* c, const void* gates, const void* dh, const void* dc, void* dh0, void* dc0, Gradient<S>& gradient)
         : layer_(layer),
           hidden_(layer.hidden),
           depth_(B * hidden_),
           columns_(N * hidden_ * (layer.weight_ch ? 2 : 1)),
           width_(panel_width(columns_)),
           panels_((columns_ + width_ * L - 1) / (width_ * L)),
-          widest_(widest_step(layer)),
+          widest_(most_sites(layer, 1)),
+          window_(most_sites(layer, WINDOW)),
           h_(static_cast<const S*>(h)),
           c_(static_cast<const T*>(c)),
           gates_(static_cast<const S*>(gates)),
           dh_(static_cast<const S*>(dh)),
           dc_(static_cast<const T*>(dc)),
-          dz_(static_cast<S*>(dz)),
           dh0_(static_cast<S*>(dh0)),
           dc0_(static_cast<T*>(dc0)),
+          gradient_(gradient),
           weights_(static_cast<std::size_t>(layer.directions * panels_ * depth_ * width_ * L)),
-          scratch_(CONVERTS ? static_cast<std::size_t>(layer.threads * BLOCK * depth_) : 0),
+          dz_(static_cast<std::size_t>(layer.directions * window_ * depth_)),
           sent_(static_cast<std::size_t>(4 * layer.directions * widest_ * N * hidden_)) {}
 
     void run() {
-        expect_writes(dz_, static_cast<std::size_t>(layer_.directions * layer_.sites * depth_) * sizeof(S));
         together(layer_.threads, [this](int64_t thread, int64_t threads) {
             for (int64_t p = thread; p < layer_.directions * panels_; p += threads) pack(p / panels_, p % panels_);
-            for (int64_t step = layer_.steps; step-- > 0;) {
+            for (int64_t end = layer_.steps, begin; end > 0; end = begin) {
+                begin = window_begin(layer_, end, WINDOW);
+                const int64_t base = layer_.offsets[begin];
+                for (int64_t step = end; step-- > begin;) {
+                    barrier();
+                    const int64_t start = layer_.offsets[step];
+                    share(layer_.directions, layer_.offsets[step + 1] - start, BLOCK, thread, threads,
+                          [&](int64_t d, int64_t first, int64_t last) { block(d, step, base, start + first, start + last); });
+                }
                 barrier();
-                const int64_t start = layer_.offsets[step];
-                share(layer_.directions, layer_.offsets[step + 1] - start, BLOCK, thread, threads,
-                      [&](int64_t d, int64_t first, int64_t last) { block(d, step, start + first, start + last, thread); });
+                for (int64_t d = 0; d < layer_.directions; ++d) gradient_.add(d, base, layer_.offsets[end], dz(d, base, base), thread, threads);
             }
+            gradient_.finish(thread, threads);
         });
     }
 
@@ -58,10 +65,22 @@ class Backward {
         return (vectors + panels - 1) / panels;
     }
 
-    static int64_t widest_step(const Layer& layer) {
-        int64_t most = 0;
-        for (int64_t s = 0; s < layer.steps; ++s) most = std::max(most, layer.offsets[s + 1] - layer.offsets[s]);
-        return most;
+    // The first of the steps before `end` that together have no more sites than `most`; one at least.
+    static int64_t window_begin(const Layer& layer, int64_t end, int64_t most) {
+        int64_t begin = end - 1;
+        while (begin > 0 && layer.offsets[end] - layer.offsets[begin - 1] <= most) --begin;
+        return begin;
+    }
+
+    // Sites of the largest window of at most so many, or of the largest step.
+    static int64_t most_sites(const Layer& layer, int64_t most) {
+        int64_t found = 0;
+        for (int64_t end = layer.steps; end > 0;) {
+            const int64_t begin = window_begin(layer, end, most);
+            found = std::max(found, layer.offsets[end] - layer.offsets[begin]);
+            end = begin;
+        }
+        return found;
     }
 
     T* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
@@ -77,10 +96,13 @@ class Backward {
         }
     }
 
+    // dz of a site in a window that begins with site `base`.
+    T* dz(int64_t d, int64_t base, int64_t row) const { return dz_.get() + (d * window_ + row - base) * depth_; }
+
     static T number(const void* matrix, int64_t place) {
         const S* from = static_cast<const S*>(matrix) + place;
-        if constexpr (CONVERTS) return load(from, 1)[0];
-        else return *from;
+        if constexpr (std::is_same_v<S, T>) return *from;
+        else return load(from, 1)[0];
     }
 
     // What step `step` sends to its predecessors, (rows, n h), of h (0) or c (1); the steps take turns with two buffers.
@@ -89,20 +111,19 @@ class Backward {
         return sent_.get() + (table * widest_ + row - layer_.offsets[step]) * N * hidden_;
     }
 
-    void block(int64_t d, int64_t step, int64_t first, int64_t last, int64_t thread) const {
-        T* converted = CONVERTS ? scratch_.get() + thread * BLOCK * depth_ : nullptr;
-        for (int64_t row = first; row < last; ++row) site(d, step, row, CONVERTS ? converted + (row - first) * depth_ : nullptr);
+    void block(int64_t d, int64_t step, int64_t base, int64_t first, int64_t last) const {
+        for (int64_t row = first; row < last; ++row) site(d, step, row, dz(d, base, row));
         for (int64_t p = 0; p < panels_; ++p) {
-            if (width_ == 1) multiply<1>(d, step, p, first, last, converted);
-            if (width_ == 2) multiply<2>(d, step, p, first, last, converted);
-            if (width_ == 3) multiply<3>(d, step, p, first, last, converted);
-            if (width_ == 4) multiply<4>(d, step, p, first, last, converted);
+            if (width_ == 1) multiply<1>(d, step, p, base, first, last);
+            if (width_ == 2) multiply<2>(d, step, p, base, first, last);
+            if (width_ == 3) multiply<3>(d, step, p, base, first, last);
+            if (width_ == 4) multiply<4>(d, step, p, base, first, last);
         }
         for (int64_t row = first; row < last; ++row) to_faces(d, step, row);
     }
 
     // dz of one site, and what flows to its predecessors' c without passing the gates' pre-activations.
-    void site(int64_t d, int64_t step, int64_t row, T* converted) const {
+    void site(int64_t d, int64_t step, int64_t row, T* to) const {
         const int64_t packed = d * layer_.sites + row, in_table = d * layer_.table_rows + row;
         for (int64_t feature = 0; feature < hidden_; feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
@@ -123,17 +144,14 @@ class Backward {
                     peephole[i] = load(static_cast<const T*>(layer_.peephole) + (d * (2 * N + 1) + i) * hidden_ + feature, lanes);
             Cell::template backward<T, N>(gates, c_prev, peephole, load(c_ + in_table * hidden_ + feature, lanes),
                                           load(h_ + in_table * hidden_ + feature, lanes), dh, dc, dz, dc_prev);
-            for (int b = 0; b < B; ++b) {
-                store(dz_ + packed * depth_ + b * hidden_ + feature, dz[b], lanes);
-                if constexpr (CONVERTS) store(converted + b * hidden_ + feature, dz[b], lanes);
-            }
+            for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
             for (int k = 0; k < N; ++k) store(sent(d, step, row, 1) + k * hidden_ + feature, dc_prev[k], lanes);
         }
     }
 
     // dz @ [weight_hh, weight_ch]: the columns of weight_hh go to the predecessors' h, those of weight_ch to their c.
     template <int W>
-    void multiply(int64_t d, int64_t step, int64_t p, int64_t first, int64_t last, const T* converted) const {
+    void multiply(int64_t d, int64_t step, int64_t p, int64_t base, int64_t first, int64_t last) const {
         constexpr int AT_ONCE = rows_at_once(W);
         const int64_t split = N * hidden_;
         for (int64_t row = first; row < last; row += AT_ONCE) {
@@ -141,10 +159,7 @@ class Backward {
             Rows<T> rows;
             rows.segments = 1;
             rows.lengths[0] = static_cast<int>(depth_);
-            for (int r = 0; r < count; ++r) {
-                if constexpr (CONVERTS) rows.at[0][r] = converted + (row + r - first) * depth_;
-                else rows.at[0][r] = dz_ + (d * layer_.sites + row + r) * depth_;
-            }
+            for (int r = 0; r < count; ++r) rows.at[0][r] = dz(d, base, row + r);
             Vector<T> sums[AT_ONCE * W] = {};
             PRODUCTS<T, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), sums);
             for (int r = 0; r < count; ++r) {
@@ -181,14 +196,14 @@ class Backward {
     }
 
     const Layer& layer_;
-    const int64_t hidden_, depth_, columns_, width_, panels_, widest_;
+    const int64_t hidden_, depth_, columns_, width_, panels_, widest_, window_;
     const S* const h_;
     const T* const c_;
     const S* const gates_;
     const S* const dh_;
     const T* const dc_;
-    S* const dz_;
     S* const dh0_;
     T* const dc0_;
-    const Buffer<T> weights_, scratch_, sent_;
+    Gradient<S>& gradient_;
+    const Buffer<T> weights_, dz_, sent_;
 };
