@@ -16,7 +16,7 @@ from spatial_lstm.problem import Problem, state_dtype
 TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 CELLS = {"spatial": 0, "graves": 1, "stable": 2}
 MOST_AXES = 4
-LEAST_WORK = 300_000  # multiplications a step that make a second thread worth its waiting
+LEAST_WORK = 40_000  # multiplications a step that make a second thread worth its waiting
 FAILURES = {
     1: MemoryError("the C++ kernel found no memory"),
     2: RuntimeError("the C++ kernel was built from another source"),
