@@ -89,6 +89,11 @@ class Plan:
         return self.edge_offsets[-1]
 
     @derived
+    def offsets_table(self) -> Tensor:
+        """``offsets`` as a tensor on the CPU."""
+        return torch.tensor(self.offsets)
+
+    @derived
     def block_sizes(self) -> list[int]:
         """Sites in each step."""
         return [b - a for a, b in zip(self.offsets, self.offsets[1:], strict=False)]

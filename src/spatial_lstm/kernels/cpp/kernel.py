@@ -16,7 +16,7 @@ from spatial_lstm.problem import Problem, state_dtype
 TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 CELLS = {"spatial": 0, "graves": 1, "stable": 2}
 MOST_AXES = 4
-LEAST_WORK = 40_000  # multiplications a step that make a second thread worth its waiting
+LEAST_WORK = 150_000  # multiplications a step that make a second thread worth its waiting
 FAILURES = {
     1: MemoryError("the C++ kernel found no memory"),
     2: RuntimeError("the C++ kernel was built from another source"),
@@ -31,10 +31,20 @@ class _Layer(ctypes.Structure):
             (name, ctypes.c_int64)
             for name in ("directions", "sites", "table_rows", "steps", "axes", "hidden", "inputs", "cell", "threads")
         ),
-        ("offsets", ctypes.POINTER(ctypes.c_int64)),
         *(
             (name, ctypes.c_void_p)
-            for name in ("site", "pred", "succ", "x", "weight_ih", "weight_hh", "weight_ch", "bias", "peephole")
+            for name in (
+                "offsets",
+                "site",
+                "pred",
+                "succ",
+                "x",
+                "weight_ih",
+                "weight_hh",
+                "weight_ch",
+                "bias",
+                "peephole",
+            )
         ),
     )
 
@@ -125,7 +135,7 @@ def _call(direction: str, problem: Problem, *tables: Tensor | None) -> None:
         inputs,
         CELLS[problem.cell.name],
         threads,
-        (ctypes.c_int64 * len(plan.offsets))(*plan.offsets),
+        plan.offsets_table.data_ptr(),
         *(None if t is None else t.data_ptr() for t in kept),
     )
     function = getattr(load(), f"{direction}_{TYPES[problem.x.dtype]}")

@@ -53,21 +53,23 @@ class Forward {
         T* to = panel(d, p);
         const int64_t count = std::min<int64_t>(L, hidden_ - p * L);
         std::fill_n(to, (depth_ + 1) * B * L, T{0});
-        for (int64_t b = 0; b < B; ++b)
-            for (int64_t l = 0; l < count; ++l) {
-                const int64_t row = (d * B + b) * hidden_ + p * L + l;
-                T* column = to + b * L + l;
-                if (layer_.bias) copy(layer_.bias, row, 1, column);
-                column += B * L;
-                copy(layer_.weight_ih, row, layer_.inputs, column);
-                copy(layer_.weight_hh, row, N * hidden_, column + layer_.inputs * B * L);
-                if (layer_.weight_ch) copy(layer_.weight_ch, row, N * hidden_, column + (layer_.inputs + N * hidden_) * B * L);
-            }
+        if (layer_.bias) transpose(layer_.bias, 1, d, p, count, to);
+        to += B * L;
+        transpose(layer_.weight_ih, layer_.inputs, d, p, count, to);
+        to += layer_.inputs * B * L;
+        transpose(layer_.weight_hh, N * hidden_, d, p, count, to);
+        to += N * hidden_ * B * L;
+        if (layer_.weight_ch) transpose(layer_.weight_ch, N * hidden_, d, p, count, to);
     }
 
-    static void copy(const void* matrix, int64_t row, int64_t columns, T* to) {
-        const S* from = static_cast<const S*>(matrix) + row * columns;
-        for (int64_t k = 0; k < columns; ++k) to[k * B * L] = number(from[k]);
+    // A panel's rows of a matrix (D, B h, columns) to columns, a few at a time so that those stay in cache.
+    void transpose(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t count, T* to) const {
+        for (int64_t first = 0; first < columns; first += 16)
+            for (int64_t b = 0; b < B; ++b)
+                for (int64_t l = 0; l < count; ++l) {
+                    const S* from = static_cast<const S*>(matrix) + ((d * B + b) * hidden_ + p * L + l) * columns;
+                    for (int64_t k = first; k < std::min(columns, first + 16); ++k) to[k * B * L + b * L + l] = number(from[k]);
+                }
     }
 
     static T number(S value) {

@@ -71,7 +71,8 @@ class PanelGradient final : public Gradient<S> {
     void finish(int64_t thread, int64_t threads) override {
         const int64_t first = tiles_ * thread / threads * R, last = std::min(tiles_ * (thread + 1) / threads * R, depth_);
         for (int64_t d = 0; d < layer_.directions; ++d)
-            for (int64_t k = first; k < last; ++k) write(d, k);
+            for (int64_t gate = 0; gate < gates_; gate += 16)  // few enough to stay in cache, as results lie the other way round
+                for (int64_t k = first; k < last; ++k) write(d, k, gate, std::min(gates_, gate + 16));
         barrier();
         if (to_.peephole && thread == 0)
             for (int64_t k = 0; k < layer_.directions * (2 * layer_.axes + 1) * layer_.hidden; ++k) store_one(to_.peephole + k, peepholes_.get()[k]);
@@ -144,13 +145,13 @@ class PanelGradient final : public Gradient<S> {
     }
 
     // Row k of the total is a column of the weights that row k of the gathered input belongs to.
-    void write(int64_t d, int64_t k) const {
+    void write(int64_t d, int64_t k, int64_t first, int64_t last) const {
         const T* from = total(d, k);
         const auto column = [&](S* weights, int64_t columns) {
             if (!weights || k < 0) return false;
             if (k < columns) {
                 S* to = weights + d * gates_ * columns + k;
-                for (int64_t j = 0; j < gates_; ++j) store_one(to + j * columns, from[j]);
+                for (int64_t j = first; j < last; ++j) store_one(to + j * columns, from[j]);
             }
             k -= columns;
             return true;
