@@ -190,3 +190,18 @@ def test_compiled_once_and_found_again(
     assert path.read_text() == "compiled\n"
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert library.build() == path
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_recomputed_gates_are_the_saved_ones(variant: str, dtype: torch.dtype) -> None:
+    """Bit by bit, over several windows of steps."""
+    results = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        layer = make_layer(variant, 3, 18, directions="all", backend="cpp", dtype=dtype, recompute=recompute, scale=0.1)
+        x = make_input(layer, 8, (20, 17))
+        output = layer(x)[0]
+        results.append([output, *gradients([output], [x, *layer.parameters()])])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

@@ -19,7 +19,6 @@ from torch import Tensor
 from spatial_lstm.autocast import no_autocast
 from spatial_lstm.geometry import face_positions, packing
 from spatial_lstm.kernels import choose_kernel
-from spatial_lstm.kernels.products import recompute_gates
 from spatial_lstm.problem import Problem, Tensors, make_problem, plan_for, state_dtype
 from spatial_lstm.second_order import differentiate_backward
 
@@ -119,9 +118,9 @@ def backward(
         h = problem.new_table(x.dtype, problem.h0)
         packing.sites_of_output(plan, output.reshape(-1, problem.hidden), h)
         c = c_table[:, : plan.table_rows].contiguous()
-        gates = recompute_gates(problem, h, c) if gates.numel() == 0 else gates[:, : plan.sites].contiguous()
+        saved = gates[:, : plan.sites].contiguous() if gates.numel() else None
         dh, dc = _incoming(problem, c.dtype, grad_output, grad_far_h, grad_far_c)
-        dx, *weights, dh0, dc0 = choose_kernel(kernel, problem).gradients(problem, h, c, gates, dh, dc, wanted)
+        dx, *weights, dh0, dc0 = choose_kernel(kernel, problem).gradients(problem, h, c, saved, dh, dc, wanted)
         found = [
             None if dx is None else packing.input_backward(plan, dx).reshape(x.shape),
             *weights,

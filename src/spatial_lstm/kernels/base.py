@@ -39,7 +39,7 @@ class Kernel(ABC):
         problem: Problem,
         h: Tensor,
         c: Tensor,
-        gates: Tensor,
+        gates: Tensor | None,
         dh: Tensor,
         dc: Tensor | None,
         wanted: Sequence[bool],
@@ -48,7 +48,7 @@ class Kernel(ABC):
 
         That of x is given at every site and direction, ``(D, M, C)``, those of the near faces at their entries, ``(D, E, h)``, and the
         weights' in their shapes. ``dh`` and ``dc`` ``(D, M, h)`` are what reaches the sites' states from outside the recurrence; ``dc`` is
-        None where it is zero.
+        None where it is zero. ``gates`` is None where they were not saved.
         """
 
 
@@ -66,11 +66,13 @@ class SteppedKernel(Kernel):
         problem: Problem,
         h: Tensor,
         c: Tensor,
-        gates: Tensor,
+        gates: Tensor | None,
         dh: Tensor,
         dc: Tensor | None,
         wanted: Sequence[bool],
     ) -> list[Tensor | None]:
+        if gates is None:
+            gates = products.recompute_gates(problem, h, c)
         dz, dh0, dc0 = self.backward(problem, h, c, gates, dh, dc)
         return [
             *products.gradients(problem, h, c, dz, wanted[:6]),

@@ -87,7 +87,7 @@ class CppKernel(Kernel):
         problem: Problem,
         h: Tensor,
         c: Tensor,
-        gates: Tensor,
+        gates: Tensor | None,
         dh: Tensor,
         dc: Tensor | None,
         wanted: Sequence[bool],

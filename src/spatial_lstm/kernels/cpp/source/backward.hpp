@@ -1,11 +1,12 @@
 // The wavefronts in reverse: what the successors send is gathered, then the gates' derivatives dz, then one product for the predecessors.
-// dz is kept for a window of steps alone, whose share of the weights' gradients is then taken.
+// dz is kept for a window of steps alone, whose share of the weights' gradients is then taken; so are the gates where they were not saved.
 #pragma once
 
 #include <algorithm>
 
 #include "buffer.hpp"
 #include "cells.hpp"
+#include "forward.hpp"
 #include "gradient.hpp"
 #include "layer.hpp"
 #include "parallel.hpp"
@@ -35,6 +36,8 @@ class Backward {
           dh0_(static_cast<S*>(dh0)),
           dc0_(static_cast<T*>(dc0)),
           gradient_(gradient),
+          again_(gates ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, const_cast<void*>(h), const_cast<void*>(c), nullptr)),
+          window_gates_(gates ? 0 : static_cast<std::size_t>(layer.directions * window_ * depth_)),
           weights_(static_cast<std::size_t>(layer.directions * panels_ * depth_ * width_ * L)),
           dz_(static_cast<std::size_t>(layer.directions * window_ * depth_)),
           sent_(static_cast<std::size_t>(4 * layer.directions * widest_ * N * hidden_)) {}
@@ -42,9 +45,18 @@ class Backward {
     void run() {
         together(layer_.threads, [this](int64_t thread, int64_t threads) {
             for (int64_t p = thread; p < layer_.directions * panels_; p += threads) pack(p / panels_, p % panels_);
+            if (again_) {
+                again_->prepare(thread, threads);
+                barrier();
+            }
             for (int64_t end = layer_.steps, begin; end > 0; end = begin) {
                 begin = window_begin(layer_, end, WINDOW);
                 const int64_t base = layer_.offsets[begin];
+                if (again_)
+                    share(layer_.directions, layer_.offsets[end] - base, Forward<S, Cell, N>::BLOCK, thread, threads,
+                          [&](int64_t d, int64_t first, int64_t last) {
+                              again_->gates_again(d, base + first, base + last, window_gates_.get() + (d * window_ + first) * depth_, thread);
+                          });
                 for (int64_t step = end; step-- > begin;) {
                     barrier();
                     const int64_t start = layer_.offsets[step];
@@ -112,7 +124,8 @@ class Backward {
     }
 
     void block(int64_t d, int64_t step, int64_t base, int64_t first, int64_t last) const {
-        for (int64_t row = first; row < last; ++row) site(d, step, row, dz(d, base, row));
+        const S* gates = again_ ? window_gates_.get() + (d * window_ + first - base) * depth_ : gates_ + (d * layer_.sites + first) * depth_;
+        for (int64_t row = first; row < last; ++row) site(d, step, row, gates + (row - first) * depth_, dz(d, base, row));
         for (int64_t p = 0; p < panels_; ++p) {
             if (width_ == 1) multiply<1>(d, step, p, base, first, last);
             if (width_ == 2) multiply<2>(d, step, p, base, first, last);
@@ -123,7 +136,7 @@ class Backward {
     }
 
     // dz of one site, and what flows to its predecessors' c without passing the gates' pre-activations.
-    void site(int64_t d, int64_t step, int64_t row, T* to) const {
+    void site(int64_t d, int64_t step, int64_t row, const S* activated, T* to) const {
         const int64_t packed = d * layer_.sites + row, in_table = d * layer_.table_rows + row;
         for (int64_t feature = 0; feature < hidden_; feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
@@ -138,7 +151,7 @@ class Backward {
                 }
                 c_prev[k] = load(c_ + (d * layer_.table_rows + layer_.pred[row * N + k]) * hidden_ + feature, lanes);
             }
-            for (int b = 0; b < B; ++b) gates[b] = load(gates_ + packed * depth_ + b * hidden_ + feature, lanes);
+            for (int b = 0; b < B; ++b) gates[b] = load(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
                     peephole[i] = load(static_cast<const T*>(layer_.peephole) + (d * (2 * N + 1) + i) * hidden_ + feature, lanes);
@@ -205,5 +218,7 @@ class Backward {
     S* const dh0_;
     T* const dc0_;
     Gradient<S>& gradient_;
+    const std::unique_ptr<const Forward<S, Cell, N>> again_;
+    const Buffer<S> window_gates_;
     const Buffer<T> weights_, dz_, sent_;
 };

@@ -14,10 +14,11 @@ template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
     static constexpr int B = N + 3, L = LANES<T>, AT_ONCE = rows_at_once(B);
-    static constexpr int64_t BLOCK = 240;  // rows whose input stays in cache while the panels of weights pass by
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
+    static constexpr int64_t BLOCK = 240;  // rows whose input stays in cache while the panels of weights pass by
+
     Forward(const Layer& layer, void* h, void* c, void* gates)
         : layer_(layer),
           hidden_(layer.hidden),
@@ -35,15 +36,23 @@ class Forward {
         expect_writes(c_, states * sizeof(T));
         expect_writes(gates_, static_cast<std::size_t>(layer_.directions * layer_.sites * B * hidden_) * sizeof(S));
         together(layer_.threads, [this](int64_t thread, int64_t threads) {
-            for (int64_t p = thread; p < layer_.directions * panels_; p += threads) pack(p / panels_, p % panels_);
+            prepare(thread, threads);
             for (int64_t step = 0; step < layer_.steps; ++step) {
                 barrier();
                 const int64_t start = layer_.offsets[step];
                 share(layer_.directions, layer_.offsets[step + 1] - start, BLOCK, thread, threads,
-                      [&](int64_t d, int64_t first, int64_t last) { block(d, start + first, start + last, thread); });
+                      [&](int64_t d, int64_t first, int64_t last) { block<false>(d, start + first, start + last, gates_, thread); });
             }
         });
     }
+
+    // The thread's share of the packing, before anything else.
+    void prepare(int64_t thread, int64_t threads) const {
+        for (int64_t p = thread; p < layer_.directions * panels_; p += threads) pack(p / panels_, p % panels_);
+    }
+
+    // Of at most BLOCK sites whose predecessors are known, write the gates alone, from `to` on.
+    void gates_again(int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const { block<true>(d, first, last, to, thread); }
 
    private:
     // A panel holds L features of every gate block: a row of biases, then the weights of one input per row.
@@ -77,7 +86,8 @@ class Forward {
         else return value;
     }
 
-    void block(int64_t d, int64_t first, int64_t last, int64_t thread) const {
+    template <bool GatesAlone>
+    void block(int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
         T* converted = CONVERTS ? scratch_.get() + thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
             for (int64_t row = first; row < last; ++row) convert(d, row, converted + (row - first) * depth_);
@@ -94,7 +104,8 @@ class Forward {
                         gather(d, row + r, r, rows);
                     }
                 }
-                gates(d, p, row, count, rows);
+                const int64_t place = GatesAlone ? row - first : d * layer_.sites + row;
+                gates<GatesAlone>(d, p, row, count, rows, to ? to + place * B * hidden_ : nullptr);
             }
     }
 
@@ -128,7 +139,8 @@ class Forward {
     int64_t table_row(int64_t d, int64_t row) const { return d * layer_.table_rows + row; }
 
     // L features of a few sites: product, gates, c and h.
-    void gates(int64_t d, int64_t p, int64_t first, int count, const Rows<T>& rows) const {
+    template <bool GatesAlone>
+    void gates(int64_t d, int64_t p, int64_t first, int count, const Rows<T>& rows, S* to) const {
         const T* weights = panel(d, p);
         Vector<T> z[AT_ONCE * B];
         for (int r = 0; r < count; ++r)
@@ -146,11 +158,13 @@ class Forward {
             Vector<T> c_prev[N], c, h;
             for (int k = 0; k < N; ++k) c_prev[k] = load(c_ + table_row(d, layer_.pred[row * N + k]) * hidden_ + feature, lanes);
             Cell::template forward<T, N>(z + r * B, c_prev, peephole, c, h);
-            const int64_t place = table_row(d, row) * hidden_ + feature;
-            store(c_ + place, c, lanes);
-            store(h_ + place, h, lanes);
-            if (gates_)
-                for (int b = 0; b < B; ++b) store(gates_ + ((d * layer_.sites + row) * B + b) * hidden_ + feature, z[r * B + b], lanes);
+            if constexpr (!GatesAlone) {
+                const int64_t place = table_row(d, row) * hidden_ + feature;
+                store(c_ + place, c, lanes);
+                store(h_ + place, h, lanes);
+            }
+            if (to)
+                for (int b = 0; b < B; ++b) store(to + (r * B + b) * hidden_ + feature, z[r * B + b], lanes);
         }
     }
 
