@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from typing import Any
@@ -47,7 +46,9 @@ def entry(size: Size, backend: str, *, training: bool) -> Contestant:
         results[:2] = [tensor.transpose(0, 1) for tensor in results[:2]]
         return results[:-1] if training else results
 
-    run: Callable[[], list[Tensor]] = lambda: run_layer(layer, x, grad)  # noqa: E731
+    def run() -> list[Tensor]:
+        return run_layer(layer, x, grad)
+
     return Contestant(backend, run, expected)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.check import print_table
+from spatial_lstm.cli.train_ride import tell_interrupted
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -50,10 +51,7 @@ def demo(out: Path, seconds: float = 120.0, seed: int = 0) -> int:
     try:
         _demo(out, seconds, seed)
     except KeyboardInterrupt:
-        kept = (out / RUN / "last.pt").is_file()
-        how = f"python -m spatial_lstm train-ride --resume --out {out / RUN} continues from the last checkpoint"
-        print(f"\ninterrupted; {how if kept else 'before the first checkpoint'}", file=sys.stderr)
-        return 130
+        return tell_interrupted(out / RUN)
     return 0
 
 

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; 2 if the options, the data or the checkpoint are not usable, 1 if training diverged, 130 if interrupted."""
-    from spatial_lstm.training import LAST, group_from_environment, local_device
+    from spatial_lstm.training import group_from_environment, local_device
 
     if not args.no_pictures:
         import matplotlib  # noqa: F401  rather missed now than after training
@@ -96,10 +96,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"train-ride: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        kept = (args.out / LAST).is_file()
-        how = f"python -m spatial_lstm train-ride --resume --out {args.out} continues from the last checkpoint"
-        print(f"\ninterrupted; {how if kept else 'before the first checkpoint'}", file=sys.stderr)
-        return STOPPED
+        return tell_interrupted(args.out)
+
+
+def tell_interrupted(folder: Path) -> int:
+    """Say what is kept in a run's folder and how to go on; return the exit status."""
+    from spatial_lstm.training import LAST
+
+    how = f"python -m spatial_lstm train-ride --resume --out {folder} continues from the last checkpoint"
+    print(f"\ninterrupted; {how if (folder / LAST).is_file() else 'before the first checkpoint'}", file=sys.stderr)
+    return STOPPED
 
 
 def _train(args: argparse.Namespace, device: torch.device, group: Group) -> int:

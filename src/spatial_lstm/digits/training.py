@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spatial_lstm.digits.network import DigitClassifier
-from spatial_lstm.files import write_atomically
+from spatial_lstm.training.files import read, save
 
 BATCH = 64
 PEAK_RATE = 1e-2
@@ -124,7 +123,7 @@ class Run:
             "schedule": self._schedule.state_dict(),
             "generator": self._generator.get_state(),
         }
-        write_atomically(path, lambda file: torch.save(content, file))
+        save(path, content)
 
     @classmethod
     def load(cls, path: Path) -> Run:
@@ -133,25 +132,14 @@ class Run:
         Raises:
             ValueError: If the file is not a checkpoint of this training.
         """
+        content = read(path)
         try:
-            content = torch.load(path, weights_only=True)
             run = cls(content["epochs"], content["seed"], load_digits(content["seed"]))
             run.network.load_state_dict(content["network"])
             run._optimizer.load_state_dict(content["optimizer"])
             run._schedule.load_state_dict(content["schedule"])
             run._generator.set_state(content["generator"])
             run.history = [(loss, accuracy) for loss, accuracy in content["history"]]
-        except FileNotFoundError:
-            raise ValueError(f"expected a checkpoint to resume from, got no file {path}") from None
-        except (
-            KeyError,
-            IndexError,
-            TypeError,
-            ValueError,
-            RuntimeError,
-            EOFError,
-            OSError,
-            pickle.UnpicklingError,
-        ) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"expected a checkpoint of the digits in {path}, got something else: {error}") from error
         return run

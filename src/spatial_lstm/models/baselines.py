@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +41,7 @@ class MCGSMImage(ImageDensity):
         super().__init__(
             channels, neighborhood=neighborhood, condition_channels=condition_channels, device=device, dtype=dtype
         )
-        self._config: dict[str, Any] = {
+        self._config = {
             "channels": channels,
             "neighborhood": neighborhood,
             "components": components,
@@ -51,13 +50,6 @@ class MCGSMImage(ImageDensity):
             "condition_channels": condition_channels,
         }
         self.mcgsm = MCGSM(self.neighborhood.dim, channels, components, scales, features, device=device, dtype=dtype)
-
-    def config(self) -> dict[str, Any]:
-        return dict(self._config)
-
-    def conditioning(self, white: Tensor) -> Tensor:
-        """Return the whitened inputs."""
-        return white
 
     def fit(
         self,
@@ -90,19 +82,12 @@ class LinearGaussian(ImageDensity):
         super().__init__(
             channels, neighborhood=neighborhood, condition_channels=condition_channels, device=device, dtype=dtype
         )
-        self._config: dict[str, Any] = {
+        self._config = {
             "channels": channels,
             "neighborhood": neighborhood,
             "condition_channels": condition_channels,
         }
         self.mcgsm = StandardNormal(channels)
-
-    def config(self) -> dict[str, Any]:
-        return dict(self._config)
-
-    def conditioning(self, white: Tensor) -> Tensor:
-        """Return the whitened inputs."""
-        return white
 
     def fit(self, images: Tensor) -> None:
         """Fit the whitening, which is all there is to fit."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +50,7 @@ class ImageDensity(ImageModel, ABC):
 
     quantiles: Tensor
     mcgsm: ConditionalDensity
+    _config: dict[str, Any]  # the arguments of a subclass
 
     def __init__(
         self,
@@ -69,9 +71,12 @@ class ImageDensity(ImageModel, ABC):
         like = self.whitening.mean_in
         self.register_buffer("quantiles", start.to(like.device, like.dtype).clone())
 
-    @abstractmethod
     def conditioning(self, white: Tensor) -> Tensor:
-        """Return the features ``(N, H', W', E)`` of whitened inputs ``(N, H', W', D)``."""
+        """Return the features ``(N, H', W', E)`` of whitened inputs ``(N, H', W', D)``; by default these themselves."""
+        return white
+
+    def config(self) -> dict[str, Any]:
+        return dict(self._config)
 
     def stepper(self, batch: int, rows: int, columns: int) -> Stepper:
         """Return what computes :meth:`conditioning` site by site, for so many images and scored pixels."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +59,7 @@ class RIDE(ImageDensity):
         super().__init__(
             channels, neighborhood=neighborhood, condition_channels=condition_channels, device=device, dtype=dtype
         )
-        self._config: dict[str, Any] = {
+        self._config = {
             "channels": channels,
             "neighborhood": neighborhood,
             "hidden_size": hidden_size,
@@ -99,9 +98,6 @@ class RIDE(ImageDensity):
         self.mcgsm.reset_parameters()
         bound = math.sqrt(3 / self.neighborhood.dim)
         nn.init.uniform_(self.lstm.get_parameter("weight_ih_l0"), -bound, bound)
-
-    def config(self) -> dict[str, Any]:
-        return dict(self._config)
 
     def conditioning(self, white: Tensor) -> Tensor:
         """Return the hidden states ``(N, H', W', h)``."""

@@ -18,8 +18,8 @@ CELLS = {"spatial": 0, "graves": 1, "stable": 2}
 MOST_AXES = 4
 LEAST_WORK = 150_000  # multiplications a step that make a second thread worth its waiting
 FAILURES = {
-    1: MemoryError("the C++ kernel found no memory"),
-    2: RuntimeError("the C++ kernel was built from another source"),
+    1: (MemoryError, "the C++ kernel found no memory"),
+    2: (RuntimeError, "the C++ kernel was built from another source"),
 }
 
 
@@ -121,7 +121,6 @@ def _call(direction: str, problem: Problem, *tables: Tensor | None) -> None:
         problem.bias,
         peephole,
     ]
-    kept = [None if t is None else t.contiguous() for t in kept]
     inputs = problem.x.shape[1]
     work = plan.directions * plan.sites * problem.blocks * problem.hidden * (inputs + problem.axes * problem.hidden)
     threads = torch.get_num_threads() if work >= LEAST_WORK * max(plan.steps, 1) else 1
@@ -141,4 +140,5 @@ def _call(direction: str, problem: Problem, *tables: Tensor | None) -> None:
     function = getattr(load(), f"{direction}_{TYPES[problem.x.dtype]}")
     status = function(ctypes.byref(layer), *(ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tables))
     if status:
-        raise FAILURES[status]
+        kind, message = FAILURES[status]
+        raise kind(message)

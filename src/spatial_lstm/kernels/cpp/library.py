@@ -1,6 +1,6 @@
 """Compiling and loading the source, once per machine.
 
-The source is plain C++17 without dependencies, so any compiler takes it in seconds and neither torch nor Python headers are needed. The
+The source is plain C++17 without dependencies: it takes any compiler half a minute and needs neither torch's nor Python's headers. The
 library is kept in ``$SPATIAL_LSTM_CACHE``, else in the user's cache folder, under a name made of the source, the command and the CPU's
 features. Compiled into a temporary file and then renamed, it is never seen half-written, whoever else compiles at the same time.
 
@@ -97,12 +97,13 @@ def _flag_sets() -> Iterator[list[str]]:
 
 
 def _compile(commands: list[list[str]], force: bool) -> Path:
-    errors = []
+    errors: list[str] = []
     for command in commands:
         path = _path(command)
         if path.exists() and not force:
             return path
-        _log.warning("compiling the C++ kernel, once (under a minute)")
+        if not errors:
+            _log.warning("compiling the C++ kernel, once (under a minute)")
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         os.close(handle)

@@ -22,7 +22,7 @@ def forward_cell(z, c_prev, peephole, CELL: tl.constexpr, N: tl.constexpr, PEEPH
         o += peephole[2 * N] * c
     o = sigmoid(o)
     h = tanh(o * c) if CELL == "spatial" else o * tanh(c)
-    return gates + (o,), c, h  # noqa: RUF005
+    return gates + (o,), c, h
 
 
 @triton.jit
@@ -41,8 +41,8 @@ def _forward_summed(z, c_prev, peephole, N: tl.constexpr, PEEPHOLE: tl.constexpr
             f += peephole[N + k] * c_prev[k]
         f = sigmoid(f)
         c += f * c_prev[k]
-        gates = gates + (f,)  # noqa: RUF005
-    return gates + (g,), c  # noqa: RUF005
+        gates = gates + (f,)
+    return gates + (g,), c
 
 
 @triton.jit
@@ -60,8 +60,8 @@ def _forward_mixed(z, c_prev, N: tl.constexpr):
     for k in tl.static_range(N - 1):
         w = tl.exp(z[2 + k] - top) / total
         mixed += w * c_prev[k]
-        gates = gates + (w,)  # noqa: RUF005
-    return gates + (g,), i * g + f * mixed  # noqa: RUF005
+        gates = gates + (w,)
+    return gates + (g,), i * g + f * mixed
 
 
 @triton.jit
@@ -84,8 +84,8 @@ def backward_cell(dh, dc, gates, c_prev, c, h, peephole, CELL: tl.constexpr, N: 
     else:
         for k in tl.static_range(N):
             f = gates[1 + k]
-            dz = dz + (dc * c_prev[k] * f * (1.0 - f),)  # noqa: RUF005
-    return dz + (dc * i * (1.0 - g * g), dz_o), dc  # noqa: RUF005
+            dz = dz + (dc * c_prev[k] * f * (1.0 - f),)
+    return dz + (dc * i * (1.0 - g * g), dz_o), dc
 
 
 @triton.jit
@@ -100,7 +100,7 @@ def _backward_mixed(dc, gates, c_prev, N: tl.constexpr):
     mixed += last * c_prev[N - 1]
     dz = (dc * mixed * f * (1.0 - f),)
     for k in tl.static_range(N - 1):
-        dz = dz + (dc * f * gates[2 + k] * (c_prev[k] - mixed),)  # noqa: RUF005
+        dz = dz + (dc * f * gates[2 + k] * (c_prev[k] - mixed),)
     return dz
 
 

@@ -18,10 +18,10 @@ def fetch(z, pred, rows, present, cols, N: tl.constexpr, H: tl.constexpr):
     block = z + rows[:, None] * ((N + 3) * H) + cols[None, :]
     gates = ()
     for b in tl.static_range(N + 3):
-        gates = gates + (tl.load(block + b * H, mask=mask, other=0.0).to(tl.float32),)  # noqa: RUF005
+        gates = gates + (tl.load(block + b * H, mask=mask, other=0.0).to(tl.float32),)
     before = ()
     for k in tl.static_range(N):
-        before = before + (tl.load(pred + rows * N + k, mask=present, other=0),)  # noqa: RUF005
+        before = before + (tl.load(pred + rows * N + k, mask=present, other=0),)
     return gates, before
 
 
@@ -44,7 +44,7 @@ def forward_tile(
             acc = _add_gates(acc, h + p * H, present, weight + k * H, cols, N, H, PRECISION, BK)
             if weight_ch is not None:
                 acc = _add_gates(acc, c + p * H, present, weight_ch + k * H, cols, N, H, PRECISION, BK)
-        c_prev = c_prev + (tl.load(c + p[:, None] * H + cols[None, :], mask=mask, other=0.0),)  # noqa: RUF005
+        c_prev = c_prev + (tl.load(c + p[:, None] * H + cols[None, :], mask=mask, other=0.0),)
     gates, c_new, h_new = forward_cell(acc, c_prev, _peepholes(peephole, cols, N, H), CELL, N, PEEPHOLE)
     state = rows[:, None] * H + cols[None, :]
     tl.store(c + state, c_new, mask=mask)
@@ -71,7 +71,7 @@ def _add_gates(
                 mask=(inner < H)[:, None] & (cols < H)[None, :],
                 other=0.0,
             )
-            added = added + (tl.dot(x, y, acc[b], input_precision=PRECISION),)  # noqa: RUF005
+            added = added + (tl.dot(x, y, acc[b], input_precision=PRECISION),)
         acc = added
     return acc
 
@@ -97,11 +97,11 @@ def backward_tile(
     block = rows[:, None] * (B * H) + cols[None, :]
     active = ()
     for b in tl.static_range(B):
-        active = active + (tl.load(gates + block + b * H, mask=mask, other=0.0).to(tl.float32),)  # noqa: RUF005
+        active = active + (tl.load(gates + block + b * H, mask=mask, other=0.0).to(tl.float32),)
     c_prev = ()
     for k in tl.static_range(N):
         p = tl.load(pred + rows * N + k, mask=present, other=0)[:, None]
-        c_prev = c_prev + (tl.load(c + p * H + cols[None, :], mask=mask, other=0.0),)  # noqa: RUF005
+        c_prev = c_prev + (tl.load(c + p * H + cols[None, :], mask=mask, other=0.0),)
     own_c = tl.load(c + state, mask=mask, other=0.0)
     own_h = own_c
     if CELL == "spatial":
@@ -161,5 +161,5 @@ def _peepholes(peephole, cols, N: tl.constexpr, H: tl.constexpr):
     if peephole is not None:
         for row in tl.static_range(2 * N + 1):
             tile = tl.load(peephole + row * H + cols, mask=cols < H, other=0.0).to(tl.float32)
-            tiles = tiles + (tile[None, :],)  # noqa: RUF005
+            tiles = tiles + (tile[None, :],)
     return tiles
