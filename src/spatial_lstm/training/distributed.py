@@ -78,6 +78,7 @@ def group_from_environment(device: torch.device) -> Iterator[Group]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Group(distributed.get_rank(), world)
+        distributed.barrier()  # one that leaves while another still listens to it may bring that one down
     finally:
         distributed.destroy_process_group()
 
