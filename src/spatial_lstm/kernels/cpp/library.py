@@ -22,6 +22,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -157,8 +158,19 @@ def _folder() -> Path:
             return folder / "spatial_lstm"
     except OSError:
         pass
+    return _temporary_folder()
+
+
+def _temporary_folder() -> Path:
+    """A folder that nobody else can write a library into: the user's own, or a new one where somebody took its name."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    return Path(tempfile.gettempdir()) / f"spatial_lstm-{user}"
+    folder = Path(tempfile.gettempdir()) / f"spatial_lstm-{user}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="spatial_lstm-"))
 
 
 def _path(command: list[str]) -> Path:
