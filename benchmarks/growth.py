@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from spatial_lstm import SpatialLSTM, operator
+from spatial_lstm.kernels import STATES
 
 HIDDEN = 32
 SIDES = (64, 128, 256)
@@ -52,7 +53,7 @@ def largest_cell_state(cell: str, draw: Callable[[SpatialLSTM], None], side: int
     weights = [getattr(layer, f"{name}_l0").unsqueeze(0) for name in ("weight_ih", "weight_hh", "bias")]
     with torch.no_grad():
         results = operator.forward(
-            image, *weights, None, None, None, None, None, "ff", cell, "auto", side**2, 2 * side, False
+            image, *weights, None, None, None, None, None, "ff", cell, "auto", side**2, 2 * side, STATES
         )
     return float(results[3].abs().max())
 

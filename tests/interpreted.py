@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spatial_lstm import operator, reference_backend
 from spatial_lstm.geometry import face_positions
+from spatial_lstm.kernels import GATES, STATES
 from spatial_lstm.kernels.triton_ import TRITON_KERNELS, TritonImagesKernel, check, interpreted
 from spatial_lstm.kernels.triton_.choice import choose
 from spatial_lstm.problem import Tensors, make_problem, plan_for, state_dtype
@@ -32,14 +33,14 @@ class Case(NamedTuple):
     sizes: list[list[int]] | None = None
     faces: bool = True
     bias: bool = True
-    save_gates: bool = True
+    keep: str = GATES
 
 
 CASES = {
-    "line": Case(2, (4,), 5, "f,r", [[4], [2]], save_gates=False),
+    "line": Case(2, (4,), 5, "f,r", [[4], [2]], keep=STATES),
     "image": Case(2, (2, 3), 5, "ff,rf"),
     "ragged": Case(2, (3, 2), 3, "fr", [[3, 1], [2, 2]]),
-    "bare": Case(1, (2, 2), 17, "rr", faces=False, bias=False, save_gates=False),
+    "bare": Case(1, (2, 2), 17, "rr", faces=False, bias=False, keep=STATES),
     "volume": Case(2, (2, 1, 2), 3, "frf", [[2, 1, 1], [1, 1, 2]]),
     "column": Case(1, (2, 1), 3, "ff"),
 }
@@ -89,9 +90,9 @@ def run(kernel: str, variant: str, case: Case, tensors: Tensors, used: int = 3) 
         results = reference_backend.forward(tensors, sizes, tuple(case.directions.split(",")), cell)
     else:
         plan = plan_for(tensors.x, sizes, case.directions)
-        results = operator.forward(
-            *tensors, sizes, case.directions, cell, kernel, plan.sites, plan.edges, case.save_gates
-        )[:3]
+        results = operator.forward(*tensors, sizes, case.directions, cell, kernel, plan.sites, plan.edges, case.keep)[
+            :3
+        ]
     inputs = [t for t in tensors if t is not None]
     return [*results, *gradients(results[:used], inputs)]
 

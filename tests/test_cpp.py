@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import spatial_lstm
 from spatial_lstm.cli import main
 from spatial_lstm.kernels import KERNELS, UnsuitedError
 from spatial_lstm.kernels.cpp import kernel as cpp
-from spatial_lstm.kernels.cpp import library
+from spatial_lstm.kernels.cpp import library, memory
 from tests.cases import VARIANTS, assert_close, gradients, make_input, make_layer
 
 needs_kernel = pytest.mark.skipif(
@@ -84,7 +85,8 @@ def test_many_sites_at_a_step() -> None:
 @needs_kernel
 @pytest.mark.parametrize("directions", [None, "all"])
 def test_threads_change_no_bit(directions: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpp, "LEAST_WORK", 0)
+    monkeypatch.setattr(cpp, "START_COST", 0)
+    monkeypatch.setattr(cpp, "WAIT_COST", 0)
     layer = make_layer("stable", 3, 17, directions=directions, backend="cpp", dtype=torch.float32)
     x = make_input(layer, 3, (9, 6))
     before, results = torch.get_num_threads(), []
@@ -205,3 +207,51 @@ def test_recomputed_gates_are_the_saved_ones(variant: str, dtype: torch.dtype) -
         output = layer(x)[0]
         results.append([output, *gradients([output], [x, *layer.parameters()])])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_memory_of_large_tables_is_used_again() -> None:
+    shape = (1 << 16, 17)
+    first, second = memory.new_empty(shape, torch.float32), memory.new_empty(shape, torch.float32)
+    assert first.shape == second.shape == shape
+    places = {first.data_ptr(), second.data_ptr()}
+    assert len(places) == 2
+    view = first[5:].fill_(1.0)
+    del first, second
+    third = memory.new_empty(shape, torch.float32)  # that of the second: the first has a view that lives
+    assert third.data_ptr() in places - {view.data_ptr() - 5 * 17 * 4}
+    third.fill_(2.0)
+    assert bool((view == 1).all())
+    kept = third.data_ptr()
+    del third
+    for _ in range(memory.PATIENCE):
+        assert kept in {block_start(block) for _, block in memory._free}
+        memory.new_empty((memory.LEAST,), torch.float64)
+    assert kept not in {block_start(block) for _, block in memory._free}
+
+
+def block_start(block: mmap.mmap) -> int:
+    return torch.frombuffer(block, dtype=torch.uint8).data_ptr()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no such users")
+def test_no_library_is_loaded_from_a_folder_that_others_can_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library.tempfile, "tempdir", str(tmp_path))
+    own = library._temporary_folder()
+    assert own.parent == tmp_path
+    assert library._temporary_folder() == own
+    assert own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)
+    other = library._temporary_folder()
+    assert other not in (own, library._temporary_folder())
+    own.rmdir()
+    own.symlink_to(other)
+    assert library._temporary_folder() != own
+
+
+def test_small_tables_are_torchs() -> None:
+    assert memory.new_empty((3, 0), torch.bfloat16).shape == (3, 0)
+    tensor = memory.new_empty((3, 5), torch.bfloat16)
+    assert (tensor.shape, tensor.dtype) == ((3, 5), torch.bfloat16)
+    assert memory.new_empty((), torch.float64).numel() == 1

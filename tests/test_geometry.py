@@ -43,7 +43,12 @@ def test_plan_is_the_grid(extents: tuple[int, ...], sizes: list[list[int]] | Non
             for k in range(n):
                 before = (image, tuple(x - (j == k) for j, x in enumerate(q)))
                 after = (image, tuple(x + (j == k) for j, x in enumerate(q)))
-                assert plan.succ[row, k] == seen.get(after, -1)
+                if after in seen:
+                    assert plan.succ[row, k] == seen[after]
+                else:
+                    entry = -1 - int(plan.succ[row, k])
+                    assert plan.far[entry] == row
+                    assert sum(plan.far_counts[:k]) <= entry < sum(plan.far_counts[: k + 1])
                 if before in seen:
                     assert plan.pred[row, k] == seen[before]
                 else:

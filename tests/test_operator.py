@@ -85,11 +85,13 @@ def test_nothing_is_computed_in_vain() -> None:
 
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("recompute", [False, True])
-def test_gates_are_saved_only_where_needed(grad: bool, recompute: bool) -> None:
-    layer = make_layer("spatial", 3, 4, recompute=recompute)
+@pytest.mark.parametrize("backend", ["auto", "plain"])
+def test_tables_are_kept_only_where_needed(grad: bool, recompute: bool, backend: str) -> None:
+    layer = make_layer("spatial", 3, 4, recompute=recompute, backend=backend)
     with torch.set_grad_enabled(grad), Record() as record:
         layer(make_input(layer))
-    gates = record.results["forward"][0][4]
+    *_, c, gates = record.results["forward"][0]
+    assert (c.numel() > 0) == grad
     assert (gates.numel() > 0) == (grad and not recompute)
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.autocast import no_autocast
-from spatial_lstm.geometry import face_positions, packing
-from spatial_lstm.kernels import choose_kernel
-from spatial_lstm.problem import Problem, Tensors, make_problem, plan_for, state_dtype
+from spatial_lstm.geometry import face_positions
+from spatial_lstm.kernels import GATES, NOTHING, Incoming, Saved, choose_kernel
+from spatial_lstm.problem import Tensors, make_problem, plan_for, state_dtype
 from spatial_lstm.second_order import differentiate_backward
 
 TENSORS = len(Tensors._fields)  # what gradients are returned for
@@ -41,9 +41,9 @@ def forward(
     kernel: str,
     sites: int,
     edges: int,
-    save_gates: bool,
+    keep: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the output, the far faces of h and c, and for the backward the table of c and the activated gates.
+    """Return the output, the far faces of h and c, and for the backward, as far as ``keep`` says, the table of c and the activated gates.
 
     ``sites`` and ``edges`` are the rows to hold for existing sites and near-face entries: their exact numbers, or the numbers without
     padding where a program is traced and ``sizes`` have no values yet.
@@ -52,9 +52,8 @@ def forward(
     tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
     with no_autocast(x.device.type):
         problem = make_problem(plan, cell, tensors)
-        h, c, gates = choose_kernel(kernel, problem).forward(problem, save_gates)
-        output = packing.output(plan, h).reshape(*x.shape[:-1], -1)
-        far_h, far_c = packing.far_faces(plan, h), packing.far_faces(plan, c)
+        output, far_h, far_c, c, gates = choose_kernel(kernel, problem).forward(problem, keep)
+    output = output.reshape(*x.shape[:-1], -1)
     return output, far_h, far_c, _with_rows(c, sites + edges), _with_rows(gates, sites)
 
 
@@ -74,7 +73,7 @@ def _(
     kernel: str,
     sites: int,
     edges: int,
-    save_gates: bool,
+    keep: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     d, n = weight_hh.shape[0], x.ndim - 2
     hidden, slots = weight_hh.shape[2] // n, face_positions(x.shape[0], x.shape[1:-1])[-1]
@@ -83,8 +82,8 @@ def _(
         x.new_empty((*x.shape[:-1], d * hidden)),
         x.new_empty((d, slots, hidden)),
         x.new_empty((d, slots, hidden), dtype=carried),
-        x.new_empty((d, sites + edges, hidden), dtype=carried),
-        x.new_empty((d, sites, weight_hh.shape[1]) if save_gates else (0,)),
+        x.new_empty((0,) if keep == NOTHING else (d, sites + edges, hidden), dtype=carried),
+        x.new_empty((d, sites, weight_hh.shape[1]) if keep == GATES else (0,)),
     )
 
 
@@ -115,18 +114,15 @@ def backward(
     tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
     with no_autocast(x.device.type):
         problem = make_problem(plan, cell, tensors)
-        h = problem.new_table(x.dtype, problem.h0)
-        packing.sites_of_output(plan, output.reshape(-1, problem.hidden), h)
-        c = c_table[:, : plan.table_rows].contiguous()
-        saved = gates[:, : plan.sites].contiguous() if gates.numel() else None
-        dh, dc = _incoming(problem, c.dtype, grad_output, grad_far_h, grad_far_c)
-        dx, *weights, dh0, dc0 = choose_kernel(kernel, problem).gradients(problem, h, c, saved, dh, dc, wanted)
-        found = [
-            None if dx is None else packing.input_backward(plan, dx).reshape(x.shape),
-            *weights,
-            None if dh0 is None else packing.near_faces_backward(plan, dh0),
-            None if dc0 is None else packing.near_faces_backward(plan, dc0),
-        ]
+        saved = Saved(
+            output.reshape(plan.raster_rows, plan.directions, problem.hidden),
+            c_table[:, : plan.table_rows].contiguous(),
+            gates[:, : plan.sites].contiguous() if gates.numel() else None,
+        )
+        rows = None if grad_output is None else grad_output.reshape(saved.output.shape)
+        incoming = Incoming(*_contiguous(rows, grad_far_h, grad_far_c))
+        dx, *others = choose_kernel(kernel, problem).gradients(problem, saved, incoming, wanted)
+        found = [None if dx is None else dx.reshape(x.shape), *others]
         return [x.new_empty(0) if gradient is None else gradient for gradient in found]
 
 
@@ -157,29 +153,6 @@ def _(
         x.new_empty((0,)) if t is None or not want else t.new_empty(t.shape)
         for t, want in zip(tensors, wanted, strict=True)
     ]
-
-
-def _incoming(
-    problem: Problem,
-    carried: torch.dtype,
-    grad_output: Tensor | None,
-    grad_far_h: Tensor | None,
-    grad_far_c: Tensor | None,
-) -> tuple[Tensor, Tensor | None]:
-    """What reaches each site's h and c from outside the recurrence, ``(D, M, h)`` each; None for zeros."""
-    plan, hidden = problem.plan, problem.hidden
-    shape = (plan.directions, plan.sites, hidden)
-    if grad_output is None:
-        dh = problem.x.new_zeros(shape)
-    else:
-        dh = packing.output_backward(plan, grad_output.reshape(plan.raster_rows, plan.directions, hidden))
-    if grad_far_h is not None:
-        packing.far_faces_backward_(plan, dh, grad_far_h)
-    if grad_far_c is None:
-        return dh, None
-    dc = problem.x.new_zeros(shape, dtype=carried)
-    packing.far_faces_backward_(plan, dc, grad_far_c)
-    return dh, dc
 
 
 def _contiguous(*tensors: Tensor | None) -> list[Any]:

@@ -93,13 +93,21 @@ class Problem:
         """H."""
         return self.weight_hh.shape[2] // self.axes
 
+    @property
+    def weights(self) -> tuple[Tensor | None, ...]:
+        """In the order of :class:`Tensors`."""
+        return self.weight_ih, self.weight_hh, self.bias, self.weight_peephole, self.weight_ch
+
     def new_table(self, dtype: torch.dtype, faces: Tensor | None) -> Tensor:
         """An uninitialised state table ``(D, M + E, h)`` whose near-face rows are filled."""
-        plan = self.plan
-        table = self.x.new_empty((self.directions, plan.sites + plan.edges, self.hidden), dtype=dtype)
-        rows = table[:, plan.sites :]
-        rows.zero_() if faces is None else rows.copy_(faces)
+        table = self.x.new_empty((self.directions, self.plan.table_rows, self.hidden), dtype=dtype)
+        self.fill_faces(table, faces)
         return table
+
+    def fill_faces(self, table: Tensor, faces: Tensor | None) -> None:
+        """Write the near-face rows of a state table: ``faces`` ``(D, E, h)``, or zeros."""
+        rows = table[:, self.plan.sites :]
+        rows.zero_() if faces is None else rows.copy_(faces)
 
 
 def plan_for(x: Tensor, sizes: Tensor | None, directions: str) -> Plan:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from spatial_lstm import composite, operator, reference_backend
-from spatial_lstm.kernels import KERNELS
+from spatial_lstm.kernels import GATES, KERNELS, NOTHING, STATES
 from spatial_lstm.problem import Tensors, plan_for
 
 BACKENDS = ("auto", "composite", "reference", *KERNELS)
@@ -77,9 +77,8 @@ def recurrence(
         )
     sites, edges = _counts(tensors.x, sizes, names)
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    results: tuple[Tensor, ...] = operator.forward(
-        *tensors, sizes, names, cell, backend, sites, edges, training and not recompute
-    )
+    keep = NOTHING if not training else STATES if recompute else GATES
+    results: tuple[Tensor, ...] = operator.forward(*tensors, sizes, names, cell, backend, sites, edges, keep)
     return results[0], results[1], results[2]
 
 

@@ -111,17 +111,18 @@ def _build(
     far_rows = [np.flatnonzero(q[:, k] == own[image, k] - 1) for k in range(axes)]
     far_axis = np.repeat(np.arange(axes), [len(rows) for rows in far_rows])
     far = np.concatenate(far_rows)
+    succ[far, far_axis] = -1 - np.arange(len(far))
 
     strides = np.array([math.prod(extents[k + 1 :]) for k in range(axes)], dtype=np.int64)
     starts = np.array(face_positions(batch, extents), dtype=np.int64)
     site, near, far_slot = [], [], []
     for direction in directions:
-        reverse = np.array([letter == "r" for letter in direction])
-        p = np.where(reverse, own[image] - 1 - q, q)
+        p = q.copy()
+        for k in (k for k, letter in enumerate(direction) if letter == "r"):
+            p[:, k] = own[image, k] - 1 - q[:, k]
         site.append(image * math.prod(extents) + p @ strides)
-        slots = _face_slots(image, p, extents, starts)
-        near.append(slots.reshape(-1)[edge])
-        far_slot.append(slots[far, far_axis])
+        near.append(_face_slots(image, p, edge // axes, edge % axes, extents, starts))
+        far_slot.append(_face_slots(image, p, far, far_axis, extents, starts))
 
     def put(table: npt.NDArray[Any] | list[npt.NDArray[Any]]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(np.stack(table) if isinstance(table, list) else table)).to(device)
@@ -149,38 +150,42 @@ def _order(own: Array) -> tuple[Array, Array, Array]:
     counts = np.array([len(grid) for grid in grids], dtype=np.int64)[kind.reshape(-1)]
     image = np.repeat(np.arange(len(own)), counts)
     q = np.concatenate([grids[k] for k in kind.reshape(-1)])
-    step = q.sum(axis=1)
-    order = np.argsort(step, kind="stable")
+    step = sum(q.T)  # column by column, many times as fast as over short rows
     steps = int(step.max()) + 1
+    short = step.astype(np.uint16) if steps < 1 << 16 else step  # 16 bits are sorted by radix
+    order = np.argsort(short, kind="stable")
     return image[order], q[order], np.searchsorted(step[order], np.arange(steps + 1))
 
 
 def _neighbours(image: Array, q: Array, own: Array, offsets: Array) -> tuple[Array, Array, Array, Array]:
-    """Predecessor and successor tables ``(M, n)``, near-face entries ``(E,)`` and their offsets per step."""
+    """Predecessors and successors ``(M, n)`` (any beyond the far faces), near-face entries ``(E,)`` and their offsets per step."""
     sites, axes = q.shape
     sizes = own[image]
     strides = np.ones_like(sizes)
     strides[:, :-1] = np.cumprod(sizes[:, :0:-1], axis=1)[:, ::-1]
     first = np.concatenate([[0], np.cumsum(own.prod(axis=1))])[image]
-    raster = first + (q * strides).sum(axis=1)  # dense raster number, image by image
+    raster = first + sum((q * strides).T)  # dense raster number, image by image
     packed = np.empty(sites, dtype=np.int64)
     packed[raster] = np.arange(sites)
 
     on_near, on_far = q == 0, q == sizes - 1
-    pred = packed[np.where(on_near, raster[:, None], raster[:, None] - strides)]
-    succ = np.where(on_far, -1, packed[np.where(on_far, raster[:, None], raster[:, None] + strides)])
+    pred, succ = np.empty_like(q), np.empty_like(q)
+    for k in range(axes):
+        pred[:, k] = packed[np.where(on_near[:, k], raster, raster - strides[:, k])]
+        succ[:, k] = packed[np.where(on_far[:, k], raster, raster + strides[:, k])]
     edge = np.flatnonzero(on_near)
     pred.reshape(-1)[edge] = sites + np.arange(len(edge))
     return pred, succ, edge, np.searchsorted(edge, offsets * axes)
 
 
-def _face_slots(image: Array, p: Array, extents: tuple[int, ...], starts: Array) -> Array:
-    """``(M, n)``: position of each site's projection along axis k in the flattened faces."""
-    slots = np.empty_like(p)
-    for axis in range(len(extents)):
-        others = [k for k in range(len(extents)) if k != axis]
-        slot = image.copy()
-        for k in others:
-            slot = slot * extents[k] + p[:, k]
-        slots[:, axis] = starts[axis] + slot
+def _face_slots(image: Array, p: Array, rows: Array, axis: Array, extents: tuple[int, ...], starts: Array) -> Array:
+    """Position of some sites' projections, each along its own axis, in the flattened faces."""
+    slots = np.empty_like(rows)
+    for k in range(len(extents)):
+        chosen = axis == k
+        at = rows[chosen]
+        slot = image[at]
+        for j in (j for j in range(len(extents)) if j != k):
+            slot = slot * extents[j] + p[at, j]
+        slots[chosen] = starts[k] + slot
     return slots

@@ -46,7 +46,7 @@ class Plan:
         edge_offsets: The same for the near-face entries that step s reads.
         site: ``(D, M)``, raster row of each packed row.
         pred: ``(M, n)``, state-table row of the predecessor along each axis; ``M + e`` for near-face entry e.
-        succ: ``(M, n)``, packed row of the successor along each axis, -1 beyond the far face.
+        succ: ``(M, n)``, packed row of the successor along each axis; ``-1 - e`` for far-face entry e, beyond which there is none.
         edge: ``(E,)``, the ``row * n + axis`` that reads near-face entry e.
         near: ``(D, E)``, position of near-face entry e in the flattened faces (see :func:`face_positions`).
         far: ``(E,)``, packed rows of the far-face entries, all of axis 0 first, then axis 1 ..; ``far_counts`` says how many of each.
@@ -88,10 +88,19 @@ class Plan:
         """E, the number of near-face entries per direction."""
         return self.edge_offsets[-1]
 
+    @property
+    def images(self) -> int:
+        """N: the first step has one site of every image."""
+        return self.offsets[1]
+
     @derived
-    def offsets_table(self) -> Tensor:
-        """``offsets`` as a tensor on the CPU."""
-        return torch.tensor(self.offsets)
+    def image_bounds(self) -> Tensor:
+        """``(steps * N + 1,)``: image i's sites of step s are those from ``image_bounds[s * N + i]`` up to the next entry."""
+        image = self.site[0] // (self.raster_rows // self.images)
+        rows = torch.arange(self.sites, device=image.device)
+        step = torch.searchsorted(torch.tensor(self.offsets[1:], device=image.device), rows, right=True)
+        bounds = torch.arange(self.steps * self.images + 1, device=image.device)
+        return torch.searchsorted(step * self.images + image, bounds)
 
     @derived
     def block_sizes(self) -> list[int]:

@@ -1,8 +1,11 @@
-"""The loops over wavefronts that run inside the operator. A new kernel is one file here and one entry in :data:`KERNELS`."""
+"""What runs inside the operator, the loop over wavefronts and what goes with it.
+
+A new kernel is one file here and one entry in :data:`KERNELS`.
+"""
 
 from __future__ import annotations
 
-from spatial_lstm.kernels.base import Kernel
+from spatial_lstm.kernels.base import GATES, NOTHING, STATES, Incoming, Kernel, Results, Saved
 from spatial_lstm.kernels.cpp import CppKernel
 from spatial_lstm.kernels.plain import PlainKernel
 from spatial_lstm.kernels.triton_ import TRITON_KERNELS
@@ -11,7 +14,18 @@ from spatial_lstm.problem import Problem
 # Best first: "auto" takes the first that is available, suited and trusted.
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (*TRITON_KERNELS, CppKernel(), PlainKernel())}
 
-__all__ = ["KERNELS", "Kernel", "UnsuitedError", "choose_kernel"]
+__all__ = [
+    "GATES",
+    "KERNELS",
+    "NOTHING",
+    "STATES",
+    "Incoming",
+    "Kernel",
+    "Results",
+    "Saved",
+    "UnsuitedError",
+    "choose_kernel",
+]
 
 
 class UnsuitedError(ValueError):

@@ -4,16 +4,51 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from spatial_lstm.kernels import products
 from spatial_lstm.problem import Problem
+
+# What a forward pass keeps for a backward: nothing, c alone, or c and the gates.
+KEEPS = NOTHING, STATES, GATES = ("nothing", "states", "gates")
+
+
+class Results(NamedTuple):
+    """What a forward pass computes, with R raster rows, D directions, F rows of flattened faces and a state table's P = M + E rows.
+
+    Attributes:
+        output: ``(R, D, h)``, zero in the padding.
+        far_h, far_c: ``(D, F, h)``, zero beyond each image's extents.
+        c: ``(D, P, h)``, the table of c; of no elements where nothing is kept.
+        gates: ``(D, M, B * h)``, the activated gates; of no elements where they are not kept.
+    """
+
+    output: Tensor
+    far_h: Tensor
+    far_c: Tensor
+    c: Tensor
+    gates: Tensor
+
+
+class Saved(NamedTuple):
+    """What a backward pass is given of :class:`Results`; ``gates`` is None where they were not kept."""
+
+    output: Tensor
+    c: Tensor
+    gates: Tensor | None
+
+
+class Incoming(NamedTuple):
+    """The gradients of :class:`Results`' first three, None where they are zero."""
+
+    output: Tensor | None
+    far_h: Tensor | None
+    far_c: Tensor | None
 
 
 class Kernel(ABC):
-    """The wavefront loop, forward and backward, without autograd. Tables are ``(D, M + E, h)``: sites, then near faces."""
+    """A layer's recurrence, forward and backward, without autograd."""
 
     name: ClassVar[str]
 
@@ -30,52 +65,11 @@ class Kernel(ABC):
         return None
 
     @abstractmethod
-    def forward(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the tables of h and c and the activated gates ``(D, M, B * h)`` (empty unless ``save_gates``)."""
+    def forward(self, problem: Problem, keep: str) -> Results:
+        """Run all steps; ``keep`` is one of :data:`KEEPS`."""
 
     @abstractmethod
     def gradients(
-        self,
-        problem: Problem,
-        h: Tensor,
-        c: Tensor,
-        gates: Tensor | None,
-        dh: Tensor,
-        dc: Tensor | None,
-        wanted: Sequence[bool],
+        self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Return the gradients of the problem's tensors in the order of :class:`spatial_lstm.problem.Tensors`, None where not ``wanted``.
-
-        That of x is given at every site and direction, ``(D, M, C)``, those of the near faces at their entries, ``(D, E, h)``, and the
-        weights' in their shapes. ``dh`` and ``dc`` ``(D, M, h)`` are what reaches the sites' states from outside the recurrence; ``dc`` is
-        None where it is zero. ``gates`` is None where they were not saved.
-        """
-
-
-class SteppedKernel(Kernel):
-    """A kernel that leaves dz, the gradient of the gates' pre-activations, for large products over all sites."""
-
-    @abstractmethod
-    def backward(
-        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ``dz`` ``(D, M, B * h)`` and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``."""
-
-    def gradients(
-        self,
-        problem: Problem,
-        h: Tensor,
-        c: Tensor,
-        gates: Tensor | None,
-        dh: Tensor,
-        dc: Tensor | None,
-        wanted: Sequence[bool],
-    ) -> list[Tensor | None]:
-        if gates is None:
-            gates = products.recompute_gates(problem, h, c)
-        dz, dh0, dc0 = self.backward(problem, h, c, gates, dh, dc)
-        return [
-            *products.gradients(problem, h, c, dz, wanted[:6]),
-            dh0 if wanted[6] else None,
-            dc0 if wanted[7] else None,
-        ]
+        """Return the gradients of :class:`spatial_lstm.problem.Tensors`, None where not ``wanted``; that of x as ``(R, C)``."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spatial_lstm.kernels.base import SteppedKernel
 from spatial_lstm.kernels.products import project_input, wide_peephole
+from spatial_lstm.kernels.tables import TableKernel
 from spatial_lstm.problem import Problem, state_dtype
 
 
-class PlainKernel(SteppedKernel):
+class PlainKernel(TableKernel):
     """Per step one gather, one matrix product on the concatenated predecessors and the gate arithmetic, for all directions at once."""
 
     name = "plain"
@@ -21,7 +21,7 @@ class PlainKernel(SteppedKernel):
     def unsuited(self, problem: Problem) -> str | None:
         return None
 
-    def forward(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
         plan, n, hidden, blocks = problem.plan, problem.axes, problem.hidden, problem.blocks
         h = problem.new_table(problem.x.dtype, problem.h0)
         c = problem.new_table(state_dtype(problem.x.dtype), problem.c0)
@@ -42,7 +42,7 @@ class PlainKernel(SteppedKernel):
                 z.copy_(work)
         return h, c, z_all if save_gates else z_all.new_empty(0)
 
-    def backward(
+    def backward_tables(
         self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         plan, n, hidden = problem.plan, problem.axes, problem.hidden

@@ -9,14 +9,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spatial_lstm.kernels.base import Kernel
+from spatial_lstm.geometry import packing
+from spatial_lstm.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
+from spatial_lstm.kernels.cpp import memory
 from spatial_lstm.kernels.cpp.library import BuildError, load
 from spatial_lstm.problem import Problem, state_dtype
 
 TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 CELLS = {"spatial": 0, "graves": 1, "stable": 2}
 MOST_AXES = 4
-LEAST_WORK = 150_000  # multiplications a step that make a second thread worth its waiting
+WAIT_COST, START_COST = (
+    20_000,
+    300_000,
+)  # multiplications that take as long as threads' meeting once, and as starting them
 FAILURES = {
     1: (MemoryError, "the C++ kernel found no memory"),
     2: (RuntimeError, "the C++ kernel was built from another source"),
@@ -26,34 +31,38 @@ FAILURES = {
 class _Layer(ctypes.Structure):
     """Mirrors ``source/layer.hpp``."""
 
-    _fields_ = (
-        *(
-            (name, ctypes.c_int64)
-            for name in ("directions", "sites", "table_rows", "steps", "axes", "hidden", "inputs", "cell", "threads")
-        ),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "offsets",
-                "site",
-                "pred",
-                "succ",
-                "x",
-                "weight_ih",
-                "weight_hh",
-                "weight_ch",
-                "bias",
-                "peephole",
-            )
-        ),
-    )
+    _fields_ = [
+        (name, ctypes.c_int64)
+        for name in (
+            *(
+                "directions",
+                "images",
+                "raster_rows",
+                "sites",
+                "edges",
+                "face_rows",
+                "steps",
+                "axes",
+                "hidden",
+                "inputs",
+                "cell",
+            ),
+            *("threads", "wait_cost", "start_cost"),
+        )
+    ] + [
+        (name, ctypes.c_void_p)
+        for name in (
+            *("bounds", "site", "pred", "succ", "far_slot"),
+            *("x", "weight_ih", "weight_hh", "weight_ch", "bias", "peephole", "h0", "c0"),
+        )
+    ]
 
 
 class CppKernel(Kernel):
     """Wavefronts in C++: per site one product on gathered rows with its sums in registers, the gates fused, all directions at once.
 
-    Computes in the input's type (bfloat16 in float32, rounded where it is stored). Threads share out each step's sites; no sum is ever
-    split among them, so that the results do not depend on their number.
+    Computes in the input's type (bfloat16 with sums in float32, rounded where it is stored). Threads take directions and groups of images
+    of their own, or share out each step's sites where there are too few; no sum's order depends on their number, so neither do the results.
     """
 
     name = "cpp"
@@ -74,71 +83,78 @@ class CppKernel(Kernel):
             return f"it takes at most {MOST_AXES} axes, not {problem.axes}"
         return None if problem.cell.name in CELLS else f"it does not know the cell {problem.cell.name!r}"
 
-    def forward(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
-        h = problem.new_table(problem.x.dtype, problem.h0)
-        c = problem.new_table(state_dtype(problem.x.dtype), problem.c0)
-        shape = (problem.directions, problem.plan.sites, problem.blocks * problem.hidden) if save_gates else (0,)
-        gates = problem.x.new_empty(shape)
-        _call("forward", problem, h, c, gates if save_gates else None)
-        return h, c, gates
+    def forward(self, problem: Problem, keep: str) -> Results:
+        plan, x, carried = problem.plan, problem.x, state_dtype(problem.x.dtype)
+        d, hidden = problem.directions, problem.hidden
+        empty = x.new_empty if plan.padding is None else x.new_zeros
+        slots = x.new_empty if plan.face_padding is None else x.new_zeros
+        results = Results(
+            empty((plan.raster_rows, d, hidden)),
+            slots((d, plan.face_rows, hidden)),
+            slots((d, plan.face_rows, hidden), dtype=carried),
+            _c_table(problem, keep),
+            memory.new_empty((d, plan.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
+        )
+        _call("forward", problem, results)
+        return results
 
     def gradients(
-        self,
-        problem: Problem,
-        h: Tensor,
-        c: Tensor,
-        gates: Tensor | None,
-        dh: Tensor,
-        dc: Tensor | None,
-        wanted: Sequence[bool],
+        self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Sequence[bool]
     ) -> list[Tensor | None]:
-        dh0 = dh.new_empty((problem.directions, problem.plan.edges, problem.hidden))
-        dc0 = c.new_empty(dh0.shape)
-        dx_shape = (problem.directions, problem.plan.sites, problem.x.shape[1])
-        weights = (problem.weight_ih, problem.weight_hh, problem.bias, problem.weight_peephole, problem.weight_ch)
-        shapes = [dx_shape, *(None if weight is None else weight.shape for weight in weights)]
-        dx, dw_ih, dw_hh, dbias, dw_peephole, dw_ch = found = [
-            None if shape is None or not want else dh.new_empty(shape)
-            for shape, want in zip(shapes, wanted, strict=False)
+        plan, x = problem.plan, problem.x
+        near = [
+            x.new_empty((problem.directions, plan.edges, problem.hidden), dtype=dtype) if any(wanted[6:]) else None
+            for dtype in (x.dtype, saved.c.dtype)
         ]
-        _call("backward", problem, h, c, gates, dh, dc, dh0, dc0, dx, dw_ih, dw_hh, dw_ch, dbias, dw_peephole)
-        return [*found, dh0 if wanted[6] else None, dc0 if wanted[7] else None]
+        empty = x.new_empty if plan.padding is None else x.new_zeros
+        dx = empty((plan.raster_rows, problem.directions, x.shape[1])) if wanted[0] else None
+        weights = [
+            x.new_empty(weight.shape) if want and weight is not None else None
+            for weight, want in zip(problem.weights, wanted[1:], strict=False)
+        ]
+        tables = (saved.output, None, None, saved.c, saved.gates)
+        _call("backward", problem, tables, (*incoming, *near, dx), weights)
+        return [
+            None if dx is None else dx.sum(1) if problem.directions > 1 else dx.squeeze(1),
+            *weights,
+            *(
+                packing.near_faces_backward(plan, face) if want and face is not None else None
+                for want, face in zip(wanted[6:], near, strict=True)
+            ),
+        ]
 
 
-def _call(direction: str, problem: Problem, *tables: Tensor | None) -> None:
-    plan = problem.plan
-    peephole = problem.weight_peephole
-    if peephole is not None:
-        peephole = peephole.to(state_dtype(problem.x.dtype))
-    kept = [
-        plan.site,
-        plan.pred,
-        plan.succ,
-        problem.x,
-        problem.weight_ih,
-        problem.weight_hh,
-        problem.weight_ch,
-        problem.bias,
-        peephole,
-    ]
-    inputs = problem.x.shape[1]
-    work = plan.directions * plan.sites * problem.blocks * problem.hidden * (inputs + problem.axes * problem.hidden)
-    threads = torch.get_num_threads() if work >= LEAST_WORK * max(plan.steps, 1) else 1
-    layer = _Layer(
-        plan.directions,
-        plan.sites,
-        plan.table_rows,
-        plan.steps,
-        problem.axes,
-        problem.hidden,
-        inputs,
-        CELLS[problem.cell.name],
-        threads,
-        plan.offsets_table.data_ptr(),
-        *(None if t is None else t.data_ptr() for t in kept),
+def _c_table(problem: Problem, keep: str) -> Tensor:
+    """Where c is kept, the near faces filled in."""
+    carried, plan = state_dtype(problem.x.dtype), problem.plan
+    if keep == NOTHING:
+        return problem.x.new_empty(0, dtype=carried)
+    table = memory.new_empty((problem.directions, plan.table_rows, problem.hidden), carried)
+    problem.fill_faces(table, problem.c0)
+    return table
+
+
+def _call(name: str, problem: Problem, *groups: Sequence[Tensor | None]) -> None:
+    """Call a function of the library with the layer and structures of pointers."""
+    plan, carried = problem.plan, state_dtype(problem.x.dtype)
+    peephole = None if problem.weight_peephole is None else problem.weight_peephole.to(carried)
+    numbers = (
+        *(plan.directions, plan.images, plan.raster_rows, plan.sites, plan.edges, plan.face_rows, plan.steps),
+        *(problem.axes, problem.hidden, problem.x.shape[1], CELLS[problem.cell.name]),
+        *(torch.get_num_threads(), WAIT_COST, START_COST),
     )
-    function = getattr(load(), f"{direction}_{TYPES[problem.x.dtype]}")
-    status = function(ctypes.byref(layer), *(ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tables))
+    tensors = (
+        *(plan.image_bounds, plan.site, plan.pred, plan.succ, plan.far_slot),
+        *(problem.x, problem.weight_ih, problem.weight_hh, problem.weight_ch, problem.bias, peephole),
+        *(problem.h0, problem.c0),
+    )
+    layer = _Layer(*numbers, *map(_pointer, tensors))
+    structures = [(ctypes.c_void_p * len(group))(*map(_pointer, group)) for group in groups]
+    status = getattr(load(), f"{name}_{TYPES[problem.x.dtype]}")(ctypes.byref(layer), *structures)
     if status:
         kind, message = FAILURES[status]
         raise kind(message)
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from spatial_lstm.kernels.base import SteppedKernel
+from spatial_lstm.kernels.tables import TableKernel
 from spatial_lstm.kernels.triton_.check import self_check
 from spatial_lstm.kernels.triton_.choice import MOST_HIDDEN, Choice, choose
 from spatial_lstm.problem import Problem
@@ -20,7 +20,7 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _CAPABILITY = (8, 0)
 
 
-class TritonKernel(SteppedKernel):
+class TritonKernel(TableKernel):
     """Fused kernels, of the variant that :func:`choose` finds best; products and sums in float32 whatever the dtype.
 
     Results are bitwise repeatable: every sum has one order, and nothing is added atomically.
@@ -65,13 +65,13 @@ class TritonKernel(SteppedKernel):
             return choose(problem, self.variant)
         return choose(problem, self.variant, torch.cuda.get_device_properties(problem.x.device).multi_processor_count)
 
-    def forward(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.kernels.triton_ import launch
 
         with _on(problem.x.device):
             return launch.forward(problem, self.choice(problem), save_gates)
 
-    def backward(
+    def backward_tables(
         self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.kernels.triton_ import launch

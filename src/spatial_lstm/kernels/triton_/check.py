@@ -72,10 +72,10 @@ def _error(problem: Problem, variant: str) -> float:
 
     plain, choice = PlainKernel(), choose(problem, variant)
     sites = problem.plan.sites
-    h, c, gates = plain.forward(problem, True)
+    h, c, gates = plain.forward_tables(problem, True)
     found = launch.forward(problem, choice, True)
     dh = torch.ones_like(h[:, :sites])
     pairs = list(zip(found, (h, c, gates), strict=True))
     dz, _, _ = launch.backward(problem, choice, h, c, gates, dh, None)
-    pairs.append((dz, plain.backward(problem, h, c, gates, dh, None)[0]))
+    pairs.append((dz, plain.backward_tables(problem, h, c, gates, dh, None)[0]))
     return max(float((a.float() - b.float()).abs().max() / b.float().abs().max().clamp(min=1e-3)) for a, b in pairs)

@@ -10,7 +10,6 @@ from torch import Tensor
 from spatial_lstm.kernels.products import project_input
 from spatial_lstm.kernels.triton_.choice import Choice, Tile
 from spatial_lstm.kernels.triton_.device import launched
-from spatial_lstm.kernels.triton_.images import image_bounds
 from spatial_lstm.problem import Problem, state_dtype
 
 
@@ -30,7 +29,7 @@ def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor,
     }
     if choice.variant == "images":
         launched.forward_images[_images_grid(problem, choice)](
-            z, h, c, plan.pred, image_bounds(plan), *weights, plan.sites, plan.table_rows, plan.block_sizes[0], plan.steps,
+            z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.block_sizes[0], plan.steps,
             GROUP=choice.group, **options,
         )  # fmt: skip
         return h, c, z if save_gates else z.new_empty(0)
@@ -59,7 +58,7 @@ def backward(
     options |= _tiling(choice, choice.backward)
     if choice.variant == "images":
         launched.backward_images[_images_grid(problem, choice)](
-            dz, *tables, plan.pred, plan.succ, image_bounds(plan), *weights, plan.sites, plan.table_rows,
+            dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights, plan.sites, plan.table_rows,
             plan.block_sizes[0], plan.steps, GROUP=choice.group, **options,
         )  # fmt: skip
     else:

@@ -3,222 +3,203 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 
 #include "buffer.hpp"
 #include "cells.hpp"
 #include "forward.hpp"
 #include "gradient.hpp"
 #include "layer.hpp"
-#include "parallel.hpp"
-#include "product.hpp"
+#include "returns.hpp"
+#include "team.hpp"
+#include "units.hpp"
+
+// What reaches the states from outside, and what leaves through the near faces and to the input; each may be null.
+template <class S>
+struct Flows {
+    const S *output, *far_h;        // (R, D, h), (D, F, h)
+    const Compute<S>* far_c;        // (D, F, h)
+    S* near_h;                      // (D, E, h)
+    Compute<S>* near_c;             // (D, E, h)
+    S* x;                           // (R, D, C)
+};
 
 template <class S, class Cell, int N>
 class Backward {
     using T = Compute<S>;
+    using F = Factor<S>;
     static constexpr int B = N + 3, L = LANES<T>;
-    static constexpr int64_t BLOCK = 120, WINDOW = 1024;  // sites
+    static constexpr int64_t BLOCK = 120, WINDOW = 1024, AHEAD = 4;  // sites
+    static constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(S));  // numbers in a line of the cache
 
    public:
-    Backward(const Layer& layer, const void* h, const void* c, const void* gates, const void* dh, const void* dc, void* dh0, void* dc0, Gradient<S>& gradient)
+    Backward(const Layer& layer, const Units& units, const Results<S>& of, const Flows<S>& flows, Gradient<S>& gradient)
         : layer_(layer),
+          units_(units),
           hidden_(layer.hidden),
           depth_(B * hidden_),
-          columns_(N * hidden_ * (layer.weight_ch ? 2 : 1)),
-          width_(panel_width(columns_)),
-          panels_((columns_ + width_ * L - 1) / (width_ * L)),
-          widest_(most_sites(layer, 1)),
-          window_(most_sites(layer, WINDOW)),
-          h_(static_cast<const S*>(h)),
-          c_(static_cast<const T*>(c)),
-          gates_(static_cast<const S*>(gates)),
-          dh_(static_cast<const S*>(dh)),
-          dc_(static_cast<const T*>(dc)),
-          dh0_(static_cast<S*>(dh0)),
-          dc0_(static_cast<T*>(dc0)),
+          stride_(round_up(depth_, PAIR<F>)),
+          window_(std::max(WINDOW, units.widest())),
+          of_(of),
+          flows_(flows),
           gradient_(gradient),
-          again_(gates ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, const_cast<void*>(h), const_cast<void*>(c), nullptr)),
-          window_gates_(gates ? 0 : static_cast<std::size_t>(layer.directions * window_ * depth_)),
-          weights_(static_cast<std::size_t>(layer.directions * panels_ * depth_ * width_ * L)),
-          dz_(static_cast<std::size_t>(layer.directions * window_ * depth_)),
-          sent_(static_cast<std::size_t>(4 * layer.directions * widest_ * N * hidden_)) {}
+          returns_(layer, flows.x),
+          again_(of.gates ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
+          again_gates_(of.gates ? 0 : layer.threads * window_ * depth_),
+          dz_(layer.threads * window_ * stride_),
+          sent_(layer.threads * 4 * units.widest() * N * hidden_),
+          lists_(layer.threads * window_) {
+        if (stride_ > depth_) std::fill_n(dz_.get(), layer.threads * window_ * stride_, F{});
+    }
 
     void run() {
-        together(layer_.threads, [this](int64_t thread, int64_t threads) {
-            for (int64_t p = thread; p < layer_.directions * panels_; p += threads) pack(p / panels_, p % panels_);
-            if (again_) {
-                again_->prepare(thread, threads);
-                barrier();
+        returns_.prepare(units_);
+        if (again_) again_->prepare();
+        units_.run(again_ ? 3 : 2, [this](const Team& team, const Unit& unit) {
+            gradient_.begin(unit, team);
+            for (int64_t end = unit.steps, begin; end > 0; end = begin) {
+                begin = window_begin(unit, end);
+                window(team, unit, begin, end);
             }
-            for (int64_t end = layer_.steps, begin; end > 0; end = begin) {
-                begin = window_begin(layer_, end, WINDOW);
-                const int64_t base = layer_.offsets[begin];
-                if (again_)
-                    share(layer_.directions, layer_.offsets[end] - base, Forward<S, Cell, N>::BLOCK, thread, threads,
-                          [&](int64_t d, int64_t first, int64_t last) {
-                              again_->gates_again(d, base + first, base + last, window_gates_.get() + (d * window_ + first) * depth_, thread);
-                          });
-                for (int64_t step = end; step-- > begin;) {
-                    barrier();
-                    const int64_t start = layer_.offsets[step];
-                    share(layer_.directions, layer_.offsets[step + 1] - start, BLOCK, thread, threads,
-                          [&](int64_t d, int64_t first, int64_t last) { block(d, step, base, start + first, start + last); });
-                }
-                barrier();
-                for (int64_t d = 0; d < layer_.directions; ++d) gradient_.add(d, base, layer_.offsets[end], dz(d, base, base), thread, threads);
-            }
-            gradient_.finish(thread, threads);
         });
+        gradient_.finish();
     }
 
    private:
-    // Vectors of columns that a panel holds: few enough for the registers, and no more panels than needed.
-    static int64_t panel_width(int64_t columns) {
-        const int64_t vectors = (columns + L - 1) / L, panels = (vectors + 3) / 4;
-        return (vectors + panels - 1) / panels;
-    }
+    // Where a block stands.
+    struct At {
+        int64_t d, step, team;
+        Span sites;          // of its step
+        int64_t after;       // first site of the step after
+        int64_t shift;       // of a site's number to its row in the window
+    };
 
-    // The first of the steps before `end` that together have no more sites than `most`; one at least.
-    static int64_t window_begin(const Layer& layer, int64_t end, int64_t most) {
-        int64_t begin = end - 1;
-        while (begin > 0 && layer.offsets[end] - layer.offsets[begin - 1] <= most) --begin;
+    // The first of the steps before `end` that together have no more sites than a window; one at least.
+    int64_t window_begin(const Unit& unit, int64_t end) const {
+        int64_t begin = end - 1, sites = units_.sites(unit, begin).size();
+        while (begin > 0 && (sites += units_.sites(unit, begin - 1).size()) <= WINDOW) --begin;
         return begin;
     }
 
-    // Sites of the largest window of at most so many, or of the largest step.
-    static int64_t most_sites(const Layer& layer, int64_t most) {
-        int64_t found = 0;
-        for (int64_t end = layer.steps; end > 0;) {
-            const int64_t begin = window_begin(layer, end, most);
-            found = std::max(found, layer.offsets[end] - layer.offsets[begin]);
-            end = begin;
+    void window(const Team& team, const Unit& unit, int64_t begin, int64_t end) {
+        int64_t* list = lists_.get() + (team.number * team.members + team.member) * window_;
+        int64_t count = 0;
+        for (int64_t step = begin; step < end; ++step)
+            for (Span sites = units_.sites(unit, step); sites.begin < sites.end; ++sites.begin) list[count++] = sites.begin;
+        if (again_) {
+            S* to = again_gates_.get() + team.number * window_ * depth_;
+            for (int64_t first = team.first(count), last = team.last(count); first < last; first += Forward<S, Cell, N>::BLOCK)
+                again_->gates_again(unit.direction, list + first, std::min(Forward<S, Cell, N>::BLOCK, last - first), to + first * depth_,
+                                    team.number * team.members + team.member);
+            team.wait();
         }
-        return found;
-    }
-
-    T* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
-
-    // A panel holds `width_` vectors of columns of [weight_hh, weight_ch], one gate per row.
-    void pack(int64_t d, int64_t p) const {
-        T* to = panel(d, p);
-        const int64_t split = N * hidden_, most = width_ * L, first = p * most, last = std::min(columns_, first + most);
-        for (int64_t row = d * depth_; row < (d + 1) * depth_; ++row, to += most) {
-            for (int64_t j = first; j < last; ++j)
-                to[j - first] = j < split ? number(layer_.weight_hh, row * split + j) : number(layer_.weight_ch, row * split + j - split);
-            std::fill_n(to + (last - first), most - (last - first), T{0});
+        int64_t local = count;
+        for (int64_t step = end; step-- > begin;) {
+            const Span sites = units_.sites(unit, step);
+            local -= sites.size();
+            const At at{unit.direction, step, team.number, sites, step + 1 < unit.steps ? units_.sites(unit, step + 1).begin : 0, local - sites.begin};
+            const int64_t last = sites.begin + team.last(sites.size());
+            for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) block(at, first, std::min(last, first + BLOCK));
+            team.wait();
         }
+        gradient_.add(unit, team, list, count, dz_.get() + team.number * window_ * stride_);
     }
 
-    // dz of a site in a window that begins with site `base`.
-    T* dz(int64_t d, int64_t base, int64_t row) const { return dz_.get() + (d * window_ + row - base) * depth_; }
+    // dz of a site in its window.
+    F* dz(const At& at, int64_t site) const { return dz_.get() + (at.team * window_ + site + at.shift) * stride_; }
 
-    static T number(const void* matrix, int64_t place) {
-        const S* from = static_cast<const S*>(matrix) + place;
-        if constexpr (std::is_same_v<S, T>) return *from;
-        else return load(from, 1)[0];
+    // What the site in row `row` of a step sends to its predecessors, (n, h), of h (0) or c (1); the steps take turns with two buffers.
+    T* sent(const At& at, int64_t step, int64_t row, int which) const {
+        const int64_t table = at.team * 4 + (step & 1) * 2 + which;
+        return sent_.get() + (table * units_.widest() + row) * N * hidden_;
     }
 
-    // What step `step` sends to its predecessors, (rows, n h), of h (0) or c (1); the steps take turns with two buffers.
-    T* sent(int64_t d, int64_t step, int64_t row, int which) const {
-        const int64_t table = ((step & 1) * 2 + which) * layer_.directions + d;
-        return sent_.get() + (table * widest_ + row - layer_.offsets[step]) * N * hidden_;
-    }
-
-    void block(int64_t d, int64_t step, int64_t base, int64_t first, int64_t last) const {
-        const S* gates = again_ ? window_gates_.get() + (d * window_ + first - base) * depth_ : gates_ + (d * layer_.sites + first) * depth_;
-        for (int64_t row = first; row < last; ++row) site(d, step, row, gates + (row - first) * depth_, dz(d, base, row));
-        for (int64_t p = 0; p < panels_; ++p) {
-            if (width_ == 1) multiply<1>(d, step, p, base, first, last);
-            if (width_ == 2) multiply<2>(d, step, p, base, first, last);
-            if (width_ == 3) multiply<3>(d, step, p, base, first, last);
-            if (width_ == 4) multiply<4>(d, step, p, base, first, last);
+    void block(const At& at, int64_t first, int64_t last) const {
+        for (int64_t row = first; row < last; ++row) {
+            const S* gates = again_ ? again_gates_.get() + (at.team * window_ + row + at.shift) * depth_ : of_.gates + (at.d * layer_.sites + row) * depth_;
+            expect(at, row + AHEAD < last ? row + AHEAD : row, gates + AHEAD * depth_);
+            site(at, row, gates, dz(at, row));
         }
-        for (int64_t row = first; row < last; ++row) to_faces(d, step, row);
+        const int64_t local = first - at.sites.begin;
+        returns_.send(at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
+        for (int64_t row = first; row < last && flows_.near_h; ++row) to_faces(at, row);
+    }
+
+    // Fetch what the pass has not touched for long: a site's gates, its h and what reaches it from outside.
+    void expect(const At& at, int64_t row, const S* gates) const {
+        const int64_t raster = (layer_.site[at.d * layer_.sites + row] * layer_.directions + at.d) * hidden_;
+        for (int64_t k = 0; k < depth_; k += LINE) __builtin_prefetch(gates + k);
+        for (int64_t k = 0; k < hidden_; k += LINE) {
+            __builtin_prefetch(of_.output + raster + k);
+            if (flows_.output) __builtin_prefetch(flows_.output + raster + k);
+        }
     }
 
     // dz of one site, and what flows to its predecessors' c without passing the gates' pre-activations.
-    void site(int64_t d, int64_t step, int64_t row, const S* activated, T* to) const {
-        const int64_t packed = d * layer_.sites + row, in_table = d * layer_.table_rows + row;
+    void site(const At& at, int64_t row, const S* activated, F* to) const {
+        const int64_t raster = (layer_.site[at.d * layer_.sites + row] * layer_.directions + at.d) * hidden_;
+        const T *after_h[N], *after_c[N], *before[N];
+        const S* far_h[N];
+        const T* far_c[N];
+        for (int k = 0; k < N; ++k) {
+            const int64_t after = layer_.succ[row * N + k], p = layer_.pred[row * N + k], entry = p - layer_.sites;
+            const bool leaves = after < 0;
+            after_h[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 0) + k * hidden_;
+            after_c[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 1) + k * hidden_;
+            const int64_t slot = leaves ? (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges - 1 - after]) * hidden_ : 0;
+            far_h[k] = leaves && flows_.far_h ? flows_.far_h + slot : nullptr;
+            far_c[k] = leaves && flows_.far_c ? flows_.far_c + slot : nullptr;
+            if (entry < 0) before[k] = of_.c + (at.d * layer_.table_rows() + p) * hidden_;
+            else before[k] = layer_.c0 ? static_cast<const T*>(layer_.c0) + (at.d * layer_.edges + entry) * hidden_ : nullptr;
+        }
         for (int64_t feature = 0; feature < hidden_; feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
-            auto dh = load(dh_ + packed * hidden_ + feature, lanes);
-            auto dc = dc_ ? load(dc_ + packed * hidden_ + feature, lanes) : Vector<T>{};
-            Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N];
+            Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
+            if (flows_.output) dh = load(flows_.output + raster + feature, lanes);
             for (int k = 0; k < N; ++k) {
-                const int64_t after = layer_.succ[row * N + k];
-                if (after >= 0) {
-                    dh += load(sent(d, step + 1, after, 0) + k * hidden_ + feature, lanes);
-                    dc += load(sent(d, step + 1, after, 1) + k * hidden_ + feature, lanes);
+                if (far_h[k]) dh += load(far_h[k] + feature, lanes);
+                if (far_c[k]) dc += load(far_c[k] + feature, lanes);
+                if (after_h[k]) {
+                    dh += load(after_h[k] + feature, lanes);
+                    dc += load(after_c[k] + feature, lanes);
                 }
-                c_prev[k] = load(c_ + (d * layer_.table_rows + layer_.pred[row * N + k]) * hidden_ + feature, lanes);
+                c_prev[k] = before[k] ? load(before[k] + feature, lanes) : Vector<T>{};
             }
             for (int b = 0; b < B; ++b) gates[b] = load(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
-                    peephole[i] = load(static_cast<const T*>(layer_.peephole) + (d * (2 * N + 1) + i) * hidden_ + feature, lanes);
-            Cell::template backward<T, N>(gates, c_prev, peephole, load(c_ + in_table * hidden_ + feature, lanes),
-                                          load(h_ + in_table * hidden_ + feature, lanes), dh, dc, dz, dc_prev);
+                    peephole[i] = load(static_cast<const T*>(layer_.peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
+            Cell::template backward<T, N>(gates, c_prev, peephole, load(of_.c + (at.d * layer_.table_rows() + row) * hidden_ + feature, lanes),
+                                          load(of_.output + raster + feature, lanes), dh, dc, dz, dc_prev);
             for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
-            for (int k = 0; k < N; ++k) store(sent(d, step, row, 1) + k * hidden_ + feature, dc_prev[k], lanes);
-        }
-    }
-
-    // dz @ [weight_hh, weight_ch]: the columns of weight_hh go to the predecessors' h, those of weight_ch to their c.
-    template <int W>
-    void multiply(int64_t d, int64_t step, int64_t p, int64_t base, int64_t first, int64_t last) const {
-        constexpr int AT_ONCE = rows_at_once(W);
-        const int64_t split = N * hidden_;
-        for (int64_t row = first; row < last; row += AT_ONCE) {
-            const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - row));
-            Rows<T> rows;
-            rows.segments = 1;
-            rows.lengths[0] = static_cast<int>(depth_);
-            for (int r = 0; r < count; ++r) rows.at[0][r] = dz(d, base, row + r);
-            Vector<T> sums[AT_ONCE * W] = {};
-            PRODUCTS<T, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), sums);
-            for (int r = 0; r < count; ++r) {
-                T *to_h = sent(d, step, row + r, 0), *to_c = sent(d, step, row + r, 1);
-                for (int w = 0; w < W; ++w) {
-                    const int64_t column = (p * W + w) * L;
-                    if (column + L <= split) {
-                        store(to_h + column, sums[r * W + w], L);
-                    } else {
-                        for (int64_t j = column; j < std::min(columns_, column + L); ++j) {
-                            const T value = sums[r * W + w][static_cast<int>(j - column)];
-                            if (j < split) to_h[j] = value;
-                            else to_c[j - split] += value;
-                        }
-                    }
-                }
-            }
+            for (int k = 0; k < N; ++k) store(sent(at, at.step, row - at.sites.begin, 1) + k * hidden_ + feature, dc_prev[k], lanes);
         }
     }
 
     // What leaves through the near faces.
-    void to_faces(int64_t d, int64_t step, int64_t row) const {
-        const int64_t edges = layer_.table_rows - layer_.sites;
+    void to_faces(const At& at, int64_t row) const {
         for (int k = 0; k < N; ++k) {
             const int64_t entry = layer_.pred[row * N + k] - layer_.sites;
             if (entry < 0) continue;
             for (int64_t feature = 0; feature < hidden_; feature += L) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
-                const int64_t place = (d * edges + entry) * hidden_ + feature;
-                store(dh0_ + place, load(sent(d, step, row, 0) + k * hidden_ + feature, lanes), lanes);
-                store(dc0_ + place, load(sent(d, step, row, 1) + k * hidden_ + feature, lanes), lanes);
+                const int64_t place = (at.d * layer_.edges + entry) * hidden_ + feature, local = row - at.sites.begin;
+                store(flows_.near_h + place, load(sent(at, at.step, local, 0) + k * hidden_ + feature, lanes), lanes);
+                store(flows_.near_c + place, load(sent(at, at.step, local, 1) + k * hidden_ + feature, lanes), lanes);
             }
         }
     }
 
     const Layer& layer_;
-    const int64_t hidden_, depth_, columns_, width_, panels_, widest_, window_;
-    const S* const h_;
-    const T* const c_;
-    const S* const gates_;
-    const S* const dh_;
-    const T* const dc_;
-    S* const dh0_;
-    T* const dc0_;
+    const Units& units_;
+    const int64_t hidden_, depth_, stride_, window_;
+    const Results<S> of_;
+    const Flows<S> flows_;
     Gradient<S>& gradient_;
+    const Returns<S> returns_;
     const std::unique_ptr<const Forward<S, Cell, N>> again_;
-    const Buffer<S> window_gates_;
-    const Buffer<T> weights_, dz_, sent_;
+    const Buffer<S> again_gates_;
+    const Buffer<F> dz_;
+    const Buffer<T> sent_;
+    const Buffer<int64_t> lists_;
 };

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 
 template <class T>
 class Buffer {
    public:
-    explicit Buffer(std::size_t count) : memory_(static_cast<T*>(::operator new(count * sizeof(T) + 1, alignment()))) {}
+    explicit Buffer(int64_t count) : memory_(static_cast<T*>(::operator new(static_cast<std::size_t>(count) * sizeof(T) + 1, alignment()))) {}
     T* get() const { return memory_.get(); }
 
    private:

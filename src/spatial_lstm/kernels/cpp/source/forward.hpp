@@ -1,4 +1,6 @@
-// The wavefronts forward: per site one product on [x, h_0, .., h_{n-1}] with the sums in registers, then the gates, fused.
+// The wavefronts forward: per site one product on [x, h_0, .., h_{n-1}] with the sums in registers, then the gates, fused. States of the
+// step before are read from a ring of two steps; what is kept goes where it is wanted at once: h into the output's rows, c and gates into
+// tables of sites.
 #pragma once
 
 #include <algorithm>
@@ -7,171 +9,267 @@
 #include "cells.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
-#include "parallel.hpp"
 #include "product.hpp"
+#include "team.hpp"
+#include "units.hpp"
+
+// What a forward pass fills. `c` and `gates` are null where no backward follows, `gates` alone where it is to compute them again.
+template <class S>
+struct Results {
+    S* output;            // (R, D, h)
+    S* far_h;             // (D, F, h)
+    Compute<S>* far_c;    // (D, F, h)
+    Compute<S>* c;        // (D, M + E, h), the near faces filled in already
+    S* gates;             // (D, M, B h)
+};
 
 template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
+    using F = Factor<S>;
     static constexpr int B = N + 3, L = LANES<T>, AT_ONCE = rows_at_once(B);
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
-    static constexpr int64_t BLOCK = 240;  // rows whose input stays in cache while the panels of weights pass by
+    static constexpr int64_t BLOCK = 240;  // sites whose input stays in cache while the panels of weights pass by
 
-    Forward(const Layer& layer, void* h, void* c, void* gates)
+    Forward(const Layer& layer, const Units& units, const Results<S>& to, bool again = false)
         : layer_(layer),
+          units_(units),
           hidden_(layer.hidden),
           panels_((hidden_ + L - 1) / L),
-          depth_(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1)),
-          h_(static_cast<S*>(h)),
-          c_(static_cast<T*>(c)),
-          gates_(static_cast<S*>(gates)),
-          weights_(static_cast<std::size_t>(layer.directions * panels_ * (depth_ + 1) * B * L)),
-          scratch_(CONVERTS ? static_cast<std::size_t>(layer.threads * BLOCK * depth_) : 0) {}
+          depth_(round_up(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
+          ring_(again ? 0 : units.widest() * hidden_),
+          to_(to),
+          biases_(layer.directions * panels_ * B * L),
+          weights_(layer.directions * panels_ * depth_ * B * L),
+          ring_h_(layer.threads * 2 * ring_),
+          ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
+          converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
+          zeros_(hidden_) {
+        std::fill_n(zeros_.get(), hidden_, T{0});
+    }
 
     void run() {
-        const auto states = static_cast<std::size_t>(layer_.directions * layer_.table_rows * hidden_);
-        expect_writes(h_, states * sizeof(S));
-        expect_writes(c_, states * sizeof(T));
-        expect_writes(gates_, static_cast<std::size_t>(layer_.directions * layer_.sites * B * hidden_) * sizeof(S));
-        together(layer_.threads, [this](int64_t thread, int64_t threads) {
-            prepare(thread, threads);
-            for (int64_t step = 0; step < layer_.steps; ++step) {
-                barrier();
-                const int64_t start = layer_.offsets[step];
-                share(layer_.directions, layer_.offsets[step + 1] - start, BLOCK, thread, threads,
-                      [&](int64_t d, int64_t first, int64_t last) { block<false>(d, start + first, start + last, gates_, thread); });
+        expect_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
+        expect_writes(to_.c, layer_.directions * layer_.table_rows() * hidden_, sizeof(T));
+        expect_writes(to_.gates, layer_.directions * layer_.sites * B * hidden_, sizeof(S));
+        prepare();
+        units_.run(1, [this](const Team& team, const Unit& unit) {
+            for (int64_t step = 0; step < unit.steps; ++step) {
+                const Span sites = units_.sites(unit, step);
+                const At at{unit.direction, step, sites.begin, step ? units_.sites(unit, step - 1).begin : 0, team.number, team.number * team.members + team.member};
+                const int64_t last = sites.begin + team.last(sites.size());
+                for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK)
+                    block<false>(at, first, std::min(last, first + BLOCK), nullptr);
+                team.wait();
             }
         });
     }
 
-    // The thread's share of the packing, before anything else.
-    void prepare(int64_t thread, int64_t threads) const {
-        for (int64_t p = thread; p < layer_.directions * panels_; p += threads) pack(p / panels_, p % panels_);
+    // Pack the weights, before anything else.
+    void prepare() const {
+        units_.share(layer_.directions * panels_, depth_ * B * L, [this](int64_t first, int64_t last) {
+            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
+        });
     }
 
-    // Of at most BLOCK sites whose predecessors are known, write the gates alone, from `to` on.
-    void gates_again(int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const { block<true>(d, first, last, to, thread); }
+    // Write the gates of sites of direction d, at most BLOCK, whose output and c are known.
+    void gates_again(int64_t d, const int64_t* sites, int64_t count, S* to, int64_t thread) const {
+        block<true>(At{d, 0, 0, 0, 0, thread, sites}, 0, count, to);
+    }
 
    private:
-    // A panel holds L features of every gate block: a row of biases, then the weights of one input per row.
-    T* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * (depth_ + 1) * B * L; }
+    // Where a block stands: its step begins with site `begin`, the one before with `before`. Where gates are computed again, `list` names
+    // the sites, in any order.
+    struct At {
+        int64_t d, step, begin, before, team, thread;
+        const int64_t* list = nullptr;
+    };
+
+    // A panel holds L features of every gate block, the weights of one input, or pair of inputs, per row.
+    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * B * L; }
+    T* bias(int64_t d, int64_t p) const { return biases_.get() + (d * panels_ + p) * B * L; }
 
     void pack(int64_t d, int64_t p) const {
-        T* to = panel(d, p);
-        const int64_t count = std::min<int64_t>(L, hidden_ - p * L);
-        std::fill_n(to, (depth_ + 1) * B * L, T{0});
-        if (layer_.bias) transpose(layer_.bias, 1, d, p, count, to);
-        to += B * L;
-        transpose(layer_.weight_ih, layer_.inputs, d, p, count, to);
-        to += layer_.inputs * B * L;
-        transpose(layer_.weight_hh, N * hidden_, d, p, count, to);
-        to += N * hidden_ * B * L;
-        if (layer_.weight_ch) transpose(layer_.weight_ch, N * hidden_, d, p, count, to);
+        std::fill_n(bias(d, p), B * L, T{0});
+        std::fill_n(panel(d, p), depth_ * B * L, F{});
+        if (layer_.bias) transpose<T, 1>(layer_.bias, 1, d, p, 0, bias(d, p));
+        transpose<F, PAIR<F>>(layer_.weight_ih, layer_.inputs, d, p, 0, panel(d, p));
+        transpose<F, PAIR<F>>(layer_.weight_hh, N * hidden_, d, p, layer_.inputs, panel(d, p));
+        if (layer_.weight_ch) transpose<F, PAIR<F>>(layer_.weight_ch, N * hidden_, d, p, layer_.inputs + N * hidden_, panel(d, p));
     }
 
-    // A panel's rows of a matrix (D, B h, columns) to columns, a few at a time so that those stay in cache.
-    void transpose(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t count, T* to) const {
+    // A panel's rows of a matrix (D, B h, columns) to columns from `start` on, a few at a time so that those stay in cache.
+    template <class To, int64_t EACH>
+    void transpose(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
+        const int64_t count = std::min<int64_t>(L, hidden_ - p * L);
         for (int64_t first = 0; first < columns; first += 16)
             for (int64_t b = 0; b < B; ++b)
                 for (int64_t l = 0; l < count; ++l) {
                     const S* from = static_cast<const S*>(matrix) + ((d * B + b) * hidden_ + p * L + l) * columns;
-                    for (int64_t k = first; k < std::min(columns, first + 16); ++k) to[k * B * L + b * L + l] = number(from[k]);
+                    for (int64_t k = first; k < std::min(columns, first + 16); ++k) {
+                        const int64_t row = (start + k) / EACH, place = (start + k) % EACH;
+                        to[(row * B * L + b * L + l) * EACH + place] = number<To>(from[k]);
+                    }
                 }
     }
 
-    static T number(S value) {
-        if constexpr (CONVERTS) return load(&value, 1)[0];
-        else return value;
+    template <class To>
+    static To number(S value) {
+        if constexpr (std::is_same_v<S, To>) return value;
+        else return load(&value, 1)[0];
     }
 
+    // Sites first .. last of a step, or of a list.
     template <bool GatesAlone>
-    void block(int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
-        T* converted = CONVERTS ? scratch_.get() + thread * BLOCK * depth_ : nullptr;
+    void block(const At& at, int64_t first, int64_t last, S* again) const {
+        F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
-            for (int64_t row = first; row < last; ++row) convert(d, row, converted + (row - first) * depth_);
+            for (int64_t i = first; i < last; ++i) convert<GatesAlone>(at, site<GatesAlone>(at, i), converted + (i - first) * depth_);
         for (int64_t p = 0; p < panels_; ++p)
-            for (int64_t row = first; row < last; row += AT_ONCE) {
-                const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - row));
-                Rows<T> rows;
+            for (int64_t i = first; i < last; i += AT_ONCE) {
+                const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - i));
+                Rows<F> rows;
                 for (int r = 0; r < count; ++r) {
                     if constexpr (CONVERTS) {
                         rows.segments = 1;
-                        rows.lengths[0] = static_cast<int>(depth_);
-                        rows.at[0][r] = converted + (row + r - first) * depth_;
+                        rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
+                        rows.at[0][r] = converted + (i + r - first) * depth_;
                     } else {
-                        gather(d, row + r, r, rows);
+                        gather<GatesAlone>(at, site<GatesAlone>(at, i + r), r, rows);
                     }
                 }
-                const int64_t place = GatesAlone ? row - first : d * layer_.sites + row;
-                gates<GatesAlone>(d, p, row, count, rows, to ? to + place * B * hidden_ : nullptr);
+                gates<GatesAlone>(at, p, i, count, rows, again ? again + (i - first) * B * hidden_ : nullptr);
             }
+        if constexpr (!GatesAlone)
+            for (int64_t i = first; i < last; ++i) to_faces(at, i);
     }
 
+    template <bool GatesAlone>
+    static int64_t site(const At& at, int64_t i) {
+        if constexpr (GatesAlone) return at.list[i];
+        else return i;
+    }
+
+    // x and the states of the predecessors of a site.
+    const S* input(const At& at, int64_t site) const { return static_cast<const S*>(layer_.x) + raster(at.d, site) * layer_.inputs; }
+
+    template <bool GatesAlone>
+    const S* previous_h(const At& at, int64_t site, int k) const {
+        const int64_t p = layer_.pred[site * N + k], entry = p - layer_.sites;
+        if (entry >= 0) return layer_.h0 ? static_cast<const S*>(layer_.h0) + (at.d * layer_.edges + entry) * hidden_ : reinterpret_cast<const S*>(zeros_.get());
+        if constexpr (GatesAlone) return to_.output + (raster(at.d, p) * layer_.directions + at.d) * hidden_;
+        else return ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_;
+    }
+
+    template <bool GatesAlone>
+    const T* previous_c(const At& at, int64_t site, int k) const {
+        const int64_t p = layer_.pred[site * N + k], entry = p - layer_.sites;
+        if (entry >= 0) return layer_.c0 ? static_cast<const T*>(layer_.c0) + (at.d * layer_.edges + entry) * hidden_ : zeros_.get();
+        if (GatesAlone || to_.c) return to_.c + (at.d * layer_.table_rows() + p) * hidden_;
+        return ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_;
+    }
+
+    // The states of a step, one row a site.
+    template <class Number>
+    Number* ring(const Buffer<Number>& both, const At& at, int64_t step) const { return both.get() + (at.team * 2 + (step & 1)) * ring_; }
+
+    int64_t raster(int64_t d, int64_t site) const { return layer_.site[d * layer_.sites + site]; }
+
     // Where the input of a site lies.
-    void gather(int64_t d, int64_t row, int r, Rows<T>& rows) const {
+    template <bool GatesAlone>
+    void gather(const At& at, int64_t site, int r, Rows<F>& rows) const {
         int s = 0;
-        const auto segment = [&](const void* table, int64_t index, int64_t length) {
+        const auto segment = [&](const T* from, int64_t length) {
             rows.lengths[s] = static_cast<int>(length);
-            rows.at[s++][r] = static_cast<const T*>(table) + index * length;
+            rows.at[s++][r] = from;
         };
-        segment(layer_.x, layer_.site[d * layer_.sites + row], layer_.inputs);
-        for (int k = 0; k < N; ++k) segment(h_, table_row(d, layer_.pred[row * N + k]), hidden_);
-        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(c_, table_row(d, layer_.pred[row * N + k]), hidden_);
+        segment(input(at, site), layer_.inputs);
+        for (int k = 0; k < N; ++k) segment(previous_h<GatesAlone>(at, site, k), hidden_);
+        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<GatesAlone>(at, site, k), hidden_);
         rows.segments = s;
     }
 
-    // The input of a site, converted to T.
-    void convert(int64_t d, int64_t row, T* to) const {
-        const auto segment = [&](const auto* table, int64_t index, int64_t length) {
+    // The input of a site, as factors one after the other.
+    template <bool GatesAlone>
+    void convert(const At& at, int64_t site, F* to) const {
+        F* const end = to + depth_;
+        const auto segment = [&](const auto* from, int64_t length) {
             for (int64_t k = 0; k < length; k += L) {
                 const int count = static_cast<int>(std::min<int64_t>(L, length - k));
-                store(to + k, load(table + index * length + k, count), count);
+                store(to + k, load(from + k, count), count);
             }
             to += length;
         };
-        segment(static_cast<const S*>(layer_.x), layer_.site[d * layer_.sites + row], layer_.inputs);
-        for (int k = 0; k < N; ++k) segment(h_, table_row(d, layer_.pred[row * N + k]), hidden_);
-        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(c_, table_row(d, layer_.pred[row * N + k]), hidden_);
+        segment(input(at, site), layer_.inputs);
+        for (int k = 0; k < N; ++k) segment(previous_h<GatesAlone>(at, site, k), hidden_);
+        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<GatesAlone>(at, site, k), hidden_);
+        std::fill(to, end, F{});
     }
-
-    int64_t table_row(int64_t d, int64_t row) const { return d * layer_.table_rows + row; }
 
     // L features of a few sites: product, gates, c and h.
     template <bool GatesAlone>
-    void gates(int64_t d, int64_t p, int64_t first, int count, const Rows<T>& rows, S* to) const {
-        const T* weights = panel(d, p);
+    void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* again) const {
+        const T* start = bias(at.d, p);
         Vector<T> z[AT_ONCE * B];
         for (int r = 0; r < count; ++r)
-            for (int b = 0; b < B; ++b) z[r * B + b] = load<T>(weights + b * L);
-        PRODUCTS<T, B>[static_cast<std::size_t>(count - 1)](rows, weights + B * L, z);
+            for (int b = 0; b < B; ++b) z[r * B + b] = load_factors(start + b * L);
+        PRODUCTS<F, B>[static_cast<std::size_t>(count - 1)](rows, panel(at.d, p), z);
 
         const int64_t feature = p * L;
         const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
-                peephole[i] = load(static_cast<const T*>(layer_.peephole) + (d * (2 * N + 1) + i) * hidden_ + feature, lanes);
+                peephole[i] = load(static_cast<const T*>(layer_.peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
         for (int r = 0; r < count; ++r) {
-            const int64_t row = first + r;
+            const int64_t row = site<GatesAlone>(at, first + r);
             Vector<T> c_prev[N], c, h;
-            for (int k = 0; k < N; ++k) c_prev[k] = load(c_ + table_row(d, layer_.pred[row * N + k]) * hidden_ + feature, lanes);
-            Cell::template forward<T, N>(z + r * B, c_prev, peephole, c, h);
+            for (int k = 0; k < N; ++k) c_prev[k] = load(previous_c<GatesAlone>(at, row, k) + feature, lanes);
+            activate(z + r * B, c_prev, peephole, c, h);
+            S* gates = again;
             if constexpr (!GatesAlone) {
-                const int64_t place = table_row(d, row) * hidden_ + feature;
-                store(c_ + place, c, lanes);
-                store(h_ + place, h, lanes);
+                keep(at, row, feature, lanes, h, c);
+                gates = to_.gates ? to_.gates + (at.d * layer_.sites + first) * B * hidden_ : nullptr;
             }
-            if (to)
-                for (int b = 0; b < B; ++b) store(to + (r * B + b) * hidden_ + feature, z[r * B + b], lanes);
+            if (gates)
+                for (int b = 0; b < B; ++b) store(gates + (r * B + b) * hidden_ + feature, z[r * B + b], lanes);
+        }
+    }
+
+    // Never inlined, so that gates computed again are the same to the last bit: where products are contracted is up to the compiler.
+    __attribute__((noinline)) static void activate(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* peephole, Vector<T>& c, Vector<T>& h) {
+        Cell::template forward<T, N>(z, c_prev, peephole, c, h);
+    }
+
+    // Some features of a site's states.
+    void keep(const At& at, int64_t row, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
+        const int64_t local = (row - at.begin) * hidden_ + feature;
+        store(ring(ring_h_, at, at.step) + local, h, lanes);
+        store(to_.c ? to_.c + (at.d * layer_.table_rows() + row) * hidden_ + feature : ring(ring_c_, at, at.step) + local, c, lanes);
+        store(to_.output + (raster(at.d, row) * layer_.directions + at.d) * hidden_ + feature, h, lanes);
+    }
+
+    // What leaves through the far faces.
+    void to_faces(const At& at, int64_t row) const {
+        for (int k = 0; k < N; ++k) {
+            const int64_t entry = -1 - layer_.succ[row * N + k];
+            if (entry < 0) continue;
+            const int64_t place = (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges + entry]) * hidden_, local = (row - at.begin) * hidden_;
+            std::copy_n(ring(ring_h_, at, at.step) + local, hidden_, to_.far_h + place);
+            std::copy_n(to_.c ? to_.c + (at.d * layer_.table_rows() + row) * hidden_ : ring(ring_c_, at, at.step) + local, hidden_, to_.far_c + place);
         }
     }
 
     const Layer& layer_;
-    const int64_t hidden_, panels_, depth_;
-    S* const h_;
-    T* const c_;
-    S* const gates_;
-    const Buffer<T> weights_, scratch_;
+    const Units& units_;
+    const int64_t hidden_, panels_, depth_, ring_;
+    const Results<S> to_;
+    const Buffer<T> biases_;
+    const Buffer<F> weights_;
+    const Buffer<S> ring_h_;
+    const Buffer<T> ring_c_;
+    const Buffer<F> converted_;
+    const Buffer<T> zeros_;
 };

@@ -1,160 +1,183 @@
-// The gradients of weights and input, from dz at windows of sites: each weight's sum over a block of sites is taken in registers before it
-// joins the total, so that rounding errors do not grow with the number of sites.
+// The gradients of the weights, from dz at a unit's sites, window by window: each weight's sum over a block of sites is taken in
+// registers before it joins the unit's total, so that rounding errors do not grow with the number of sites.
 #pragma once
 
 #include <algorithm>
 #include <memory>
 
 #include "buffer.hpp"
+#include "forward.hpp"
 #include "layer.hpp"
-#include "parallel.hpp"
 #include "product.hpp"
+#include "team.hpp"
+#include "units.hpp"
 
-// Where the gradients go, each may be null: dx (D, M, C), the others in the shapes of the weights.
+// Where the gradients go, in the shapes of the weights; each may be null.
 template <class S>
 struct Gradients {
-    S *dx, *weight_ih, *weight_hh, *weight_ch, *bias, *peephole;
+    S *weight_ih, *weight_hh, *bias, *peephole, *weight_ch;
 };
 
 template <class S>
 class Gradient {
    public:
-    using T = Compute<S>;
+    using F = Factor<S>;
     virtual ~Gradient() = default;
-    // Thread's share of the sites first .. last of direction d, whose dz (rows of gates) starts at `dz`.
-    virtual void add(int64_t d, int64_t first, int64_t last, const T* dz, int64_t thread, int64_t threads) = 0;
-    // Once all are added, write the thread's share of the results.
-    virtual void finish(int64_t thread, int64_t threads) = 0;
+    // Before the first sites of a unit: this member's share of the totals.
+    virtual void begin(const Unit& unit, const Team& team) = 0;
+    // This member's share of the sums over the sites listed, whose dz, a row of factors each, starts at `dz`.
+    virtual void add(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) = 0;
+    // Once all units are done: write the results.
+    virtual void finish() = 0;
 };
 
-// W vectors of gates are summed at once, for as many inputs R as then fit the registers. Threads share out the inputs, not the sites.
+// W vectors of gates are summed at once, for as many inputs R as then fit the registers. A team's members share out the inputs, not the sites.
 template <class S, int W>
 class PanelGradient final : public Gradient<S> {
     using T = Compute<S>;
-    static constexpr int L = LANES<T>, R = rows_at_once(W), SIDE = REGISTERS == 32 ? 4 : 3;
-    static constexpr int64_t BLOCK = 128;
+    using F = Factor<S>;
+    static constexpr int L = LANES<T>, R = rows_at_once(W);
+    static constexpr int64_t BLOCK = 128, FEW = 16;  // sites; gates whose results, which lie the other way round, stay in cache
 
    public:
-    PanelGradient(const Layer& layer, const void* h, const void* c, const Gradients<S>& to)
+    PanelGradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to)
         : layer_(layer),
+          units_(units),
           rows_(layer.axes * layer.hidden),
           gates_((layer.axes + 3) * layer.hidden),
           depth_((to.weight_ih ? layer.inputs : 0) + (to.weight_hh ? rows_ : 0) + (to.weight_ch ? rows_ : 0) + (to.bias ? 1 : 0)),
           tiles_((depth_ + R - 1) / R),
-          width_((gates_ + W * L - 1) / (W * L) * W * L),
-          h_(static_cast<const S*>(h)),
-          c_(static_cast<const T*>(c)),
+          stride_(round_up(gates_, PAIR<F>)),
+          width_(round_up(gates_, W * L)),
+          diagonal_(to.peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
+          of_(of),
           to_(to),
-          total_(static_cast<std::size_t>(layer.directions * tiles_ * R * width_)),
-          gathered_(static_cast<std::size_t>(layer.threads * BLOCK * tiles_ * R)),
-          panel_(static_cast<std::size_t>(layer.threads * BLOCK * width_)),
-          columns_(static_cast<std::size_t>(to.dx ? layer.directions * layer.inputs * width_ : 0)),
-          peepholes_(static_cast<std::size_t>(to.peephole ? layer.directions * (2 * layer.axes + 1) * layer.hidden : 0)) {
-        std::fill_n(total_.get(), layer.directions * tiles_ * R * width_, T{0});
-        if (to.peephole) std::fill_n(peepholes_.get(), layer.directions * (2 * layer.axes + 1) * layer.hidden, T{0});
-        for (int64_t d = 0; d < layer.directions && to.dx; ++d) transpose_weights(d);
+          totals_(units.count() * tiles_ * R * width_),
+          gathered_(layer.threads * BLOCK * tiles_ * R),
+          panels_(layer.threads * BLOCK * width_),
+          diagonals_(units.count() * diagonal_),
+          zeros_(layer.hidden) {
+        std::fill_n(zeros_.get(), layer.hidden, T{0});
     }
 
-    void add(int64_t d, int64_t first, int64_t last, const T* dz, int64_t thread, int64_t threads) override {
-        if (!depth_ && !to_.dx && !to_.peephole) return;
-        const int64_t tile_first = tiles_ * thread / threads, tile_last = tiles_ * (thread + 1) / threads;
-        for (int64_t block = first; block < last; block += BLOCK) {
-            const int64_t count = std::min(BLOCK, last - block);
-            const T* rows = dz + (block - first) * gates_;
-            pack(d, block, count, rows, thread);
-            for (int64_t tile = tile_first; tile < tile_last; ++tile) add_tile(d, tile, count, thread);
-            if (to_.dx) inputs(d, block, count, count * thread / threads, count * (thread + 1) / threads, thread);
-            if (to_.peephole) peephole(d, block, count, rows, thread, threads);
+    void begin(const Unit& unit, const Team& team) override {
+        std::fill(total(unit.index, team.first(tiles_) * R), total(unit.index, team.last(tiles_) * R), T{0});
+        std::fill(diagonal(unit.index) + team.first(diagonal_), diagonal(unit.index) + team.last(diagonal_), T{0});
+    }
+
+    void add(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) override {
+        if (!depth_ && !to_.peephole) return;
+        for (; count > 0; count -= BLOCK, sites += BLOCK, dz += BLOCK * stride_) {
+            const int64_t some = std::min(BLOCK, count), rows = round_up(some, PAIR<F>) / PAIR<F>;
+            for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(unit.direction, team.number, row, rows, sites, some, dz);
+            team.wait();
+            for (int64_t tile = team.first(tiles_); tile < team.last(tiles_); ++tile) add_tile(unit.index, tile, rows, team.number);
+            if (to_.peephole) peephole(unit, team, sites, some, dz);
+            team.wait();
         }
     }
 
-    void finish(int64_t thread, int64_t threads) override {
-        const int64_t first = tiles_ * thread / threads * R, last = std::min(tiles_ * (thread + 1) / threads * R, depth_);
-        for (int64_t d = 0; d < layer_.directions; ++d)
-            for (int64_t gate = 0; gate < gates_; gate += 16)  // few enough to stay in cache, as results lie the other way round
-                for (int64_t k = first; k < last; ++k) write(d, k, gate, std::min(gates_, gate + 16));
-        barrier();
-        if (to_.peephole && thread == 0)
-            for (int64_t k = 0; k < layer_.directions * (2 * layer_.axes + 1) * layer_.hidden; ++k) store_one(to_.peephole + k, peepholes_.get()[k]);
+    void finish() override {
+        units_.share(layer_.directions * depth_, gates_ * units_.groups(), [this](int64_t first, int64_t last) {
+            for (int64_t gate = 0; gate < gates_; gate += FEW)
+                for (int64_t row = first; row < last; ++row) write(row / depth_, row % depth_, gate, std::min(gates_, gate + FEW));
+        });
+        for (int64_t i = 0; i < layer_.directions * diagonal_; ++i) {
+            const int64_t d = i / diagonal_;
+            T sum{0};
+            for (int64_t group = 0; group < units_.groups(); ++group) sum += diagonal(d * units_.groups() + group)[i % diagonal_];
+            store_number(to_.peephole + i, sum);
+        }
     }
 
    private:
-    T* gathered(int64_t thread) const { return gathered_.get() + thread * BLOCK * tiles_ * R; }
-    T* panel(int64_t thread) const { return panel_.get() + thread * BLOCK * width_; }
-    T* total(int64_t d, int64_t k) const { return total_.get() + (d * tiles_ * R + k) * width_; }
+    F* gathered(int64_t team) const { return gathered_.get() + team * BLOCK * tiles_ * R; }
+    F* panel(int64_t team) const { return panels_.get() + team * BLOCK * width_; }
+    T* total(int64_t unit, int64_t row) const { return totals_.get() + (unit * tiles_ * R + row) * width_; }
+    T* diagonal(int64_t unit) const { return diagonals_.get() + unit * diagonal_; }
 
-    template <class From>
-    static T* convert(const From* from, int64_t count, T* to) {
-        if constexpr (std::is_same_v<From, T>) {
-            std::copy_n(from, count, to);
-        } else {
-            for (int64_t k = 0; k < count; k += L) {
-                const int lanes = static_cast<int>(std::min<int64_t>(L, count - k));
-                store(to + k, load(from + k, lanes), lanes);
+    // Row `row` of a block, of one site or of a pair: [x, h_0 .., c_0 .., 1], and dz as panels of W vectors, zero beyond what there is.
+    void pack(int64_t d, int64_t team, int64_t row, int64_t rows, const int64_t* sites, int64_t count, const F* dz) const {
+        const int64_t i = row * PAIR<F>, site = sites[i], other = i + 1 < count ? sites[i + 1] : -1;
+        F *to = gathered(team) + row * tiles_ * R * PAIR<F>, *end = to + tiles_ * R * PAIR<F>;
+        const auto segment = [&](const auto* from, const auto* second, int64_t length) {
+            if constexpr (std::is_same_v<decltype(from), const F*> && PAIR<F> == 1) {
+                to = std::copy_n(from, length, to);
+                return;
             }
-        }
-        return to + count;
-    }
-
-    // Rows [x, h_0 .., c_0 .., 1], and dz as panels of W vectors, zero beyond what there is.
-    void pack(int64_t d, int64_t block, int64_t count, const T* dz, int64_t thread) const {
-        T* to = gathered(thread);
-        for (int64_t row = block; row < block + count && tiles_; ++row) {
-            T* end = to + tiles_ * R;
-            if (to_.weight_ih) to = convert(static_cast<const S*>(layer_.x) + layer_.site[d * layer_.sites + row] * layer_.inputs, layer_.inputs, to);
-            for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) to = convert(h_ + previous(d, row, k), layer_.hidden, to);
-            for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) to = convert(c_ + previous(d, row, k), layer_.hidden, to);
-            if (to_.bias) *to++ = T{1};
-            std::fill(to, end, T{0});
-            to = end;
-        }
-        for (int64_t row = 0; row < count; ++row)
-            for (int64_t column = 0; column < width_; column += L) {
-                const int lanes = static_cast<int>(std::clamp<int64_t>(gates_ - column, 0, L));
-                const auto v = lanes ? load(dz + row * gates_ + column, lanes) : Vector<T>{};
-                store(panel(thread) + (column / (W * L) * count + row) * W * L + column % (W * L), v, L);
+            for (int64_t k = 0; k < length; k += L) {
+                const int lanes = static_cast<int>(std::min<int64_t>(L, length - k));
+                const auto v = paired<F>(load(from + k, lanes), second ? load(second + k, lanes) : Vector<T>{});
+                store_factors(to + k * PAIR<F>, v, lanes);
             }
+            to += length * PAIR<F>;
+        };
+        const bool both = PAIR<F> == 2 && other >= 0;
+        if (to_.weight_ih) segment(input(d, site), both ? input(d, other) : nullptr, layer_.inputs);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(previous_h(d, site, k), both ? previous_h(d, other, k) : nullptr, layer_.hidden);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(previous_c(d, site, k), both ? previous_c(d, other, k) : nullptr, layer_.hidden);
+        const T one{1};
+        if (to_.bias) segment(&one, both ? &one : nullptr, 1);
+        std::fill(to, end, F{});
+        for (int64_t column = 0; column < width_; column += L) {
+            const int lanes = static_cast<int>(std::clamp<int64_t>(gates_ - column, 0, L));
+            const auto v = paired<F>(load(dz + i * stride_ + column, lanes), both ? load(dz + (i + 1) * stride_ + column, lanes) : Vector<T>{});
+            store_factors(panel(team) + ((column / (W * L) * rows + row) * W * L + column % (W * L)) * PAIR<F>, v, L);
+        }
     }
 
-    int64_t previous(int64_t d, int64_t row, int64_t k) const {
-        return (d * layer_.table_rows + layer_.pred[row * layer_.axes + k]) * layer_.hidden;
+    const S* input(int64_t d, int64_t site) const { return static_cast<const S*>(layer_.x) + raster(d, site) * layer_.inputs; }
+
+    int64_t raster(int64_t d, int64_t site) const { return layer_.site[d * layer_.sites + site]; }
+
+    const S* previous_h(int64_t d, int64_t site, int64_t k) const {
+        const int64_t p = layer_.pred[site * layer_.axes + k], entry = p - layer_.sites;
+        if (entry < 0) return of_.output + (raster(d, p) * layer_.directions + d) * layer_.hidden;
+        return layer_.h0 ? static_cast<const S*>(layer_.h0) + (d * layer_.edges + entry) * layer_.hidden : reinterpret_cast<const S*>(zeros_.get());
     }
 
-    // R rows of the total, over a block of sites.
-    void add_tile(int64_t d, int64_t tile, int64_t count, int64_t thread) const {
+    const T* previous_c(int64_t d, int64_t site, int64_t k) const {
+        const int64_t p = layer_.pred[site * layer_.axes + k], entry = p - layer_.sites;
+        if (entry < 0) return of_.c + (d * layer_.table_rows() + p) * layer_.hidden;
+        return layer_.c0 ? static_cast<const T*>(layer_.c0) + (d * layer_.edges + entry) * layer_.hidden : zeros_.get();
+    }
+
+    // R rows of the total, over a block's rows.
+    void add_tile(int64_t unit, int64_t tile, int64_t rows, int64_t team) const {
         for (int64_t column = 0; column < width_; column += W * L) {
-            const T *from = gathered(thread) + tile * R, *weights = panel(thread) + column * count;
+            const F *from = gathered(team) + tile * R * PAIR<F>, *weights = panel(team) + column * rows * PAIR<F>;
             Vector<T> sums[R][W] = {};
-            for (int64_t row = 0; row < count; ++row, from += tiles_ * R, weights += W * L) {
+            for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>, weights += W * L * PAIR<F>) {
                 Vector<T> v[W];
 #pragma GCC unroll 16
-                for (int w = 0; w < W; ++w) v[w] = load<T>(weights + w * L);
+                for (int w = 0; w < W; ++w) v[w] = load_factors(weights + w * L * PAIR<F>);
 #pragma GCC unroll 16
                 for (int r = 0; r < R; ++r) {
-                    const Vector<T> x = fill<T>(from[r]);
+                    const Vector<T> x = spread(from + r * PAIR<F>);
 #pragma GCC unroll 16
-                    for (int w = 0; w < W; ++w) sums[r][w] += x * v[w];
+                    for (int w = 0; w < W; ++w) sums[r][w] = multiply_add<F>(sums[r][w], x, v[w]);
                 }
             }
             for (int r = 0; r < R; ++r)
                 for (int w = 0; w < W; ++w) {
-                    T* to = total(d, tile * R + r) + column + w * L;
-                    store(to, load<T>(to) + sums[r][w], L);
+                    T* to = total(unit, tile * R + r) + column + w * L;
+                    store(to, load_factors(to) + sums[r][w], L);
                 }
         }
     }
 
-    // Row k of the total is a column of the weights that row k of the gathered input belongs to.
+    // Row k of the totals, over all groups in their order, is a column of the weights that row k of the gathered input belongs to.
     void write(int64_t d, int64_t k, int64_t first, int64_t last) const {
-        const T* from = total(d, k);
+        T sums[FEW] = {};
+        for (int64_t group = 0; group < units_.groups(); ++group) {
+            const T* from = total(d * units_.groups() + group, k) + first;
+            for (int64_t j = 0; j < last - first; ++j) sums[j] += from[j];
+        }
         const auto column = [&](S* weights, int64_t columns) {
-            if (!weights || k < 0) return false;
-            if (k < columns) {
-                S* to = weights + d * gates_ * columns + k;
-                for (int64_t j = first; j < last; ++j) store_one(to + j * columns, from[j]);
-            }
+            if (!weights || k < 0) return;
+            S* to = weights + (d * gates_ + first) * columns + k;
+            for (int64_t j = 0; k < columns && j < last - first; ++j) store_number(to + j * columns, sums[j]);
             k -= columns;
-            return true;
         };
         column(to_.weight_ih, layer_.inputs);
         column(to_.weight_hh, rows_);
@@ -162,94 +185,46 @@ class PanelGradient final : public Gradient<S> {
         column(to_.bias, 1);
     }
 
-    static void store_one(S* to, T value) {
-        if constexpr (std::is_same_v<S, T>) *to = value;
-        else store(to, fill<T>(value), 1);
-    }
-
-    void transpose_weights(int64_t d) const {
-        for (int64_t c = 0; c < layer_.inputs; ++c) {
-            T* to = columns_.get() + (d * layer_.inputs + c) * width_;
-            for (int64_t j = 0; j < gates_; ++j)
-                convert(static_cast<const S*>(layer_.weight_ih) + (d * gates_ + j) * layer_.inputs + c, 1, to + j);
-            std::fill(to + gates_, to + width_, T{0});
-        }
-    }
-
-    // dx of some sites of a block: weight_ih^T dz, each a sum over vectors of gates.
-    void inputs(int64_t d, int64_t block, int64_t count, int64_t first, int64_t last, int64_t thread) const {
-        for (int64_t row = first; row < last; row += SIDE)
-            for (int64_t c = 0; c < layer_.inputs; c += SIDE) {
-                const T *dz[SIDE], *weights[SIDE];
-                for (int i = 0; i < SIDE; ++i) {  // beyond the last, the last again
-                    dz[i] = panel(thread) + std::min(row + i, last - 1) * W * L;
-                    weights[i] = columns_.get() + (d * layer_.inputs + std::min(c + i, layer_.inputs - 1)) * width_;
-                }
-                Vector<T> sums[SIDE][SIDE] = {};
-                for (int64_t column = 0; column < width_; column += L) {
-                    const int64_t place = column / (W * L) * count * W * L + column % (W * L);
-                    Vector<T> w[SIDE];
-#pragma GCC unroll 16
-                    for (int j = 0; j < SIDE; ++j) w[j] = load<T>(weights[j] + column);
-#pragma GCC unroll 16
-                    for (int i = 0; i < SIDE; ++i) {
-                        const auto v = load<T>(dz[i] + place);
-#pragma GCC unroll 16
-                        for (int j = 0; j < SIDE; ++j) sums[i][j] += v * w[j];
-                    }
-                }
-                for (int i = 0; i < std::min<int64_t>(SIDE, last - row); ++i)
-                    for (int j = 0; j < std::min<int64_t>(SIDE, layer_.inputs - c); ++j)
-                        store_one(to_.dx + (d * layer_.sites + block + row + i) * layer_.inputs + c + j, sum(sums[i][j]));
-            }
-    }
-
-    static T sum(Vector<T> v) {
-        T lanes[L];
-        store(lanes, v, L);
-        for (int half = L / 2; half > 0; half /= 2)
-            for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-        return lanes[0];
-    }
-
-    // Of the diagonal weights: i of every axis, f of every axis, o. Threads share out the features.
-    void peephole(int64_t d, int64_t block, int64_t count, const T* dz, int64_t thread, int64_t threads) const {
+    // Of the diagonal weights: i of every axis, f of every axis, o. A team's members share out the features.
+    void peephole(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) const {
         const int64_t n = layer_.axes, hidden = layer_.hidden, vectors = (hidden + L - 1) / L;
-        T* to = peepholes_.get() + d * (2 * n + 1) * hidden;
-        for (int64_t feature = vectors * thread / threads * L; feature < std::min(vectors * (thread + 1) / threads * L, hidden); feature += L) {
+        T* to = diagonal(unit.index);
+        for (int64_t feature = team.first(vectors) * L; feature < std::min(team.last(vectors) * L, hidden); feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden - feature));
             Vector<T> sums[2 * MOST_AXES + 1] = {};
             for (int64_t row = 0; row < count; ++row) {
-                const T* from = dz + row * gates_ + feature;
+                const F* from = dz + row * stride_ + feature;
                 for (int64_t k = 0; k < n; ++k) {
-                    const auto c_prev = load(c_ + previous(d, block + row, k) + feature, lanes);
+                    const auto c_prev = load(previous_c(unit.direction, sites[row], k) + feature, lanes);
                     sums[k] += load(from, lanes) * c_prev;
                     sums[n + k] += load(from + (1 + k) * hidden, lanes) * c_prev;
                 }
-                sums[2 * n] += load(from + (n + 2) * hidden, lanes) * load(c_ + (d * layer_.table_rows + block + row) * hidden + feature, lanes);
+                sums[2 * n] += load(from + (n + 2) * hidden, lanes) * load(of_.c + (unit.direction * layer_.table_rows() + sites[row]) * hidden + feature, lanes);
             }
             for (int64_t i = 0; i < 2 * n + 1; ++i) store(to + i * hidden + feature, load(to + i * hidden + feature, lanes) + sums[i], lanes);
         }
     }
 
     const Layer& layer_;
-    const int64_t rows_, gates_, depth_, tiles_, width_;
-    const S* const h_;
-    const T* const c_;
+    const Units& units_;
+    const int64_t rows_, gates_, depth_, tiles_, stride_, width_, diagonal_;
+    const Results<S> of_;
     const Gradients<S> to_;
-    const Buffer<T> total_, gathered_, panel_, columns_, peepholes_;
+    const Buffer<T> totals_;
+    const Buffer<F> gathered_, panels_;
+    const Buffer<T> diagonals_, zeros_;
 };
 
 // Panels of the width that wastes fewest lanes beyond the last gate, the first of equals.
 template <class S>
-std::unique_ptr<Gradient<S>> make_gradient(const Layer& layer, const void* h, const void* c, const Gradients<S>& to) {
+std::unique_ptr<Gradient<S>> make_gradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to) {
     constexpr int FIRST = REGISTERS == 32 ? 4 : 2;
     const int64_t lanes = LANES<Compute<S>>, vectors = ((layer.axes + 3) * layer.hidden + lanes - 1) / lanes;
     const auto padded = [&](int width) { return (vectors + width - 1) / width * width; };
     int best = FIRST;
     for (int width = FIRST; width <= FIRST + 2; ++width)
         if (padded(width) < padded(best)) best = width;
-    if (best == FIRST) return std::make_unique<PanelGradient<S, FIRST>>(layer, h, c, to);
-    if (best == FIRST + 1) return std::make_unique<PanelGradient<S, FIRST + 1>>(layer, h, c, to);
-    return std::make_unique<PanelGradient<S, FIRST + 2>>(layer, h, c, to);
+    if (best == FIRST) return std::make_unique<PanelGradient<S, FIRST>>(layer, units, of, to);
+    if (best == FIRST + 1) return std::make_unique<PanelGradient<S, FIRST + 1>>(layer, units, of, to);
+    return std::make_unique<PanelGradient<S, FIRST + 2>>(layer, units, of, to);
 }

@@ -1,21 +1,28 @@
-// What a call is given. Must agree with kernel.py. Tables are as in spatial_lstm.problem, contiguous: D directions, M sites,
-// P rows of a state table (sites, then near faces), n axes, B = n + 3 gate blocks, h features, C input features.
+// What a call is given. Must agree with kernel.py. Arrays are contiguous: D directions, N images, M sites, R raster rows (padding
+// included), E entries of the near faces and as many of the far ones, F rows of flattened faces, n axes, B = n + 3 gate blocks, h features,
+// C input features. S is the type of x, T that of c.
 #pragma once
 
 #include <cstdint>
 
 struct Layer {
-    int64_t directions, sites, table_rows, steps, axes, hidden, inputs, cell, threads;
-    const int64_t* offsets;  // (steps + 1): step s has the sites offsets[s] .. offsets[s + 1]
-    const int64_t* site;     // (D, M): row of x
-    const int64_t* pred;     // (M, n): row of the state table
-    const int64_t* succ;     // (M, n): site of the step after, -1 beyond the far face
-    const void* x;           // (.., C)
-    const void* weight_ih;   // (D, B h, C)
-    const void* weight_hh;   // (D, B h, n h)
-    const void* weight_ch;   // (D, B h, n h) or null
-    const void* bias;        // (D, B h) or null
-    const void* peephole;    // (D, 2 n + 1, h), in the type of c, or null
+    int64_t directions, images, raster_rows, sites, edges, face_rows, steps, axes, hidden, inputs, cell, threads;
+    int64_t wait_cost, start_cost;  // of one barrier and of starting threads, in multiplications
+    const int64_t* bounds;          // (steps * N + 1): image i has the sites bounds[s N + i] .. bounds[s N + i + 1] of step s
+    const int64_t* site;            // (D, M): raster row
+    const int64_t* pred;            // (M, n): site of the step before, M + e for entry e of the near faces
+    const int64_t* succ;            // (M, n): site of the step after, -1 - e for entry e of the far faces
+    const int64_t* far_slot;        // (D, E): row of the flattened faces
+    const void* x;                  // (R, C)
+    const void* weight_ih;          // (D, B h, C)
+    const void* weight_hh;          // (D, B h, n h)
+    const void* weight_ch;          // (D, B h, n h) or null
+    const void* bias;               // (D, B h) or null
+    const void* peephole;           // (D, 2 n + 1, h) in T, or null
+    const void* h0;                 // (D, E, h) in S, or null for zeros
+    const void* c0;                 // (D, E, h) in T, or null for zeros
+
+    int64_t table_rows() const { return sites + edges; }  // of a state table: sites, then entries of the near faces
 };
 
 constexpr int64_t SPATIAL = 0, GRAVES = 1, STABLE = 2;

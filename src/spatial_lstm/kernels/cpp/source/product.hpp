@@ -14,35 +14,37 @@ constexpr int rows_at_once(int width) {
     return fit < 1 ? 1 : fit > MOST_ROWS ? MOST_ROWS : fit;
 }
 
-// A row of input is several stretches of memory, one after the other: x, the predecessors' h, ...
-template <class T>
+// A row of input is several stretches of memory, one after the other: x, the predecessors' h, ... Lengths count factors or pairs of them.
+template <class F>
 struct Rows {
     int segments = 0;
     int lengths[MOST_SEGMENTS];
-    const T* at[MOST_SEGMENTS][MOST_ROWS];
+    const F* at[MOST_SEGMENTS][MOST_ROWS];
 };
 
 // sums [R][W] += rows (R, K) @ panel (K, W vectors)
-template <class T, int W, int R>
-void product(const Rows<T>& rows, const T* panel, Vector<T>* sums) {
+template <class F, int W, int R>
+void product(const Rows<F>& rows, const F* panel, Vector<Compute<F>>* sums) {
+    using T = Compute<F>;
+    constexpr int STRIDE = LANES<T> * PAIR<F>;
     Vector<T> own[R][W];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
         for (int w = 0; w < W; ++w) own[r][w] = sums[r * W + w];
     for (int s = 0; s < rows.segments; ++s) {
-        const T* from[R];
+        const F* from[R];
 #pragma GCC unroll 16
         for (int r = 0; r < R; ++r) from[r] = rows.at[s][r];
-        for (int k = 0; k < rows.lengths[s]; ++k, panel += W * LANES<T>) {
+        for (int k = 0; k < rows.lengths[s]; ++k, panel += W * STRIDE) {
             Vector<T> weights[W];
 #pragma GCC unroll 16
-            for (int w = 0; w < W; ++w) weights[w] = load<T>(panel + w * LANES<T>);
+            for (int w = 0; w < W; ++w) weights[w] = load_factors(panel + w * STRIDE);
 #pragma GCC unroll 16
             for (int r = 0; r < R; ++r) {
-                const Vector<T> x = fill<T>(from[r][k]);
+                const Vector<T> x = spread(from[r] + k * PAIR<F>);
 #pragma GCC unroll 16
-                for (int w = 0; w < W; ++w) own[r][w] += x * weights[w];
+                for (int w = 0; w < W; ++w) own[r][w] = multiply_add<F>(own[r][w], x, weights[w]);
             }
         }
     }
@@ -52,14 +54,14 @@ void product(const Rows<T>& rows, const T* panel, Vector<T>* sums) {
         for (int w = 0; w < W; ++w) sums[r * W + w] = own[r][w];
 }
 
-template <class T>
-using Product = void (*)(const Rows<T>&, const T*, Vector<T>*);
+template <class F>
+using Product = void (*)(const Rows<F>&, const F*, Vector<Compute<F>>*);
 
-template <class T, int W, std::size_t... R>
-constexpr std::array<Product<T>, sizeof...(R)> products(std::index_sequence<R...>) {
-    return {product<T, W, R + 1>...};
+template <class F, int W, std::size_t... R>
+constexpr std::array<Product<F>, sizeof...(R)> products(std::index_sequence<R...>) {
+    return {product<F, W, R + 1>...};
 }
 
-// PRODUCTS<T, W>[R - 1] multiplies R rows.
-template <class T, int W>
-constexpr auto PRODUCTS = products<T, W>(std::make_index_sequence<rows_at_once(W)>{});
+// PRODUCTS<F, W>[R - 1] multiplies R rows.
+template <class F, int W>
+constexpr auto PRODUCTS = products<F, W>(std::make_index_sequence<rows_at_once(W)>{});

@@ -5,6 +5,10 @@
 #include <cstring>
 #include <type_traits>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64, REGISTERS = 32;
 #elif defined(__AVX__)
@@ -41,6 +45,41 @@ inline Vector<T> fill(T value) {
     return value - Vector<T>{};
 }
 
+// What products multiply: numbers of the type that is computed in, or pairs of 16-bit ones where the CPU has an instruction that adds both
+// of their products to a sum in 32 bits.
+#ifdef __AVX512BF16__
+template <class S>
+using Factor = std::conditional_t<std::is_same_v<S, BFloat16>, BFloat16, Compute<S>>;
+#else
+template <class S>
+using Factor = Compute<S>;
+#endif
+template <class F>
+constexpr int PAIR = std::is_same_v<F, BFloat16> ? 2 : 1;
+
+constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+
+// A factor, or a pair, in every lane.
+template <class F>
+inline Vector<Compute<F>> spread(const F* from) {
+    if constexpr (PAIR<F> == 2) {
+        uint32_t pair;
+        std::memcpy(&pair, from, sizeof(pair));
+        return (Vector<float>)(pair - Bits32{});
+    } else {
+        return fill<F>(*from);
+    }
+}
+
+// sum + x y, of factors or of pairs
+template <class F>
+inline Vector<Compute<F>> multiply_add(Vector<Compute<F>> sum, Vector<Compute<F>> x, Vector<Compute<F>> y) {
+#ifdef __AVX512BF16__
+    if constexpr (PAIR<F> == 2) return (Vector<float>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)x, (__m512bh)y);
+#endif
+    return sum + x * y;
+}
+
 inline Vector<float> widen(HalfBits stored) { return (Vector<float>)(__builtin_convertvector(stored, Bits32) << 16); }
 
 inline HalfBits narrow(Vector<float> v) {
@@ -50,43 +89,98 @@ inline HalfBits narrow(Vector<float> v) {
     return __builtin_convertvector(v == v ? rounded : quiet, HalfBits);
 }
 
+// How numbers of type S lie in memory, a vector's lanes of them.
+template <class S>
+using Stored = std::conditional_t<std::is_same_v<S, BFloat16>, HalfBits, Vector<Compute<S>>>;
+
+// The first `count` lanes of a vector in memory, zero in those beyond; `count` is less than there are.
+template <class S>
+inline Stored<S> load_some(const S* from, int count) {
+#ifdef __AVX512F__
+    if constexpr (std::is_same_v<S, float>) return (FloatVector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+    if constexpr (std::is_same_v<S, double>) return (DoubleVector)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from);
+#endif
+    S lanes[LANES<Compute<S>>] = {};
+    for (int i = 0; i < count; ++i) lanes[i] = from[i];
+    Stored<S> stored;
+    std::memcpy(&stored, lanes, sizeof(stored));
+    return stored;
+}
+
+template <class S>
+inline void store_some(S* to, Stored<S> stored, int count) {
+#ifdef __AVX512F__
+    if constexpr (std::is_same_v<S, float>) return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)stored);
+    if constexpr (std::is_same_v<S, double>) return _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), (__m512d)stored);
+#endif
+    S lanes[LANES<Compute<S>>];
+    std::memcpy(lanes, &stored, sizeof(stored));
+    for (int i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
 // Read `count` numbers, zero in the lanes beyond.
 template <class S>
 inline Vector<Compute<S>> load(const S* from, int count) {
-    using T = Compute<S>;
-    std::conditional_t<std::is_same_v<S, BFloat16>, HalfBits, Vector<T>> stored{};
-    if (count == LANES<T>) {
-        std::memcpy(&stored, from, sizeof(stored));
-    } else {
-        S lanes[LANES<T>] = {};
-        for (int i = 0; i < count; ++i) lanes[i] = from[i];
-        std::memcpy(&stored, lanes, sizeof(stored));
-    }
+    Stored<S> stored;
+    if (count == LANES<Compute<S>>) std::memcpy(&stored, from, sizeof(stored));
+    else stored = load_some(from, count);
     if constexpr (std::is_same_v<S, BFloat16>) return widen(stored);
     else return stored;
-}
-
-template <class T>
-inline Vector<T> load(const T* from) {
-    Vector<T> v;
-    std::memcpy(&v, from, sizeof(v));
-    return v;
 }
 
 // Write the first `count` lanes.
 template <class S>
 inline void store(S* to, Vector<Compute<S>> v, int count) {
-    using T = Compute<S>;
-    std::conditional_t<std::is_same_v<S, BFloat16>, HalfBits, Vector<T>> stored;
+    Stored<S> stored;
     if constexpr (std::is_same_v<S, BFloat16>) stored = narrow(v);
     else stored = v;
-    if (count == LANES<T>) {
-        std::memcpy(to, &stored, sizeof(stored));
+    if (count == LANES<Compute<S>>) std::memcpy(to, &stored, sizeof(stored));
+    else store_some(to, stored, count);
+}
+
+// A vector's worth of factors, as they lie.
+template <class F>
+inline Vector<Compute<F>> load_factors(const F* from) {
+    Vector<Compute<F>> v;
+    std::memcpy(&v, from, sizeof(v));
+    return v;
+}
+
+// Factors in the lanes of a vector of their own: numbers as they are, or pairs of which these come first and `second` after.
+template <class F>
+inline Vector<Compute<F>> paired(Vector<Compute<F>> first, Vector<Compute<F>> second) {
+    if constexpr (PAIR<F> == 2) return (Vector<float>)(__builtin_convertvector(narrow(first), Bits32) | __builtin_convertvector(narrow(second), Bits32) << 16);
+    else return first;
+}
+
+// Write the first `count` factors, or pairs, of a vector as they are.
+template <class F>
+inline void store_factors(F* to, Vector<Compute<F>> v, int count) {
+    if constexpr (PAIR<F> == 1) {
+        store(to, v, count);
+    } else if (count == LANES<float>) {
+        std::memcpy(to, &v, sizeof(v));
     } else {
-        S lanes[LANES<T>];
-        std::memcpy(lanes, &stored, sizeof(stored));
-        for (int i = 0; i < count; ++i) to[i] = lanes[i];
+        F lanes[LANES<float> * PAIR<F>];
+        std::memcpy(lanes, &v, sizeof(v));
+        for (int i = 0; i < count * PAIR<F>; ++i) to[i] = lanes[i];
     }
+}
+
+template <class S>
+inline void store_number(S* to, Compute<S> value) {
+    if constexpr (std::is_same_v<S, BFloat16>) store(to, fill<float>(value), 1);
+    else *to = value;
+}
+
+// The sum of all lanes, in a fixed order.
+template <class T>
+inline T sum(Vector<T> v) {
+    T lanes[LANES<T>];
+    std::memcpy(lanes, &v, sizeof(v));
+    for (int half = LANES<T> / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
 }
 
 template <class T>
@@ -104,6 +198,32 @@ struct Exponent<double> {
     static constexpr uint64_t bias = 1023;
 };
 
+// 1 / n!
+template <class T>
+constexpr T inverse_factorial(int n) {
+    double product = 1;
+    for (int k = 2; k <= n; ++k) product *= k;
+    return static_cast<T>(1 / product);
+}
+
+// x no further from zero than the limit; not a number stays so.
+template <class T>
+inline Vector<T> clamp(Vector<T> x) {
+    const auto limit = fill<T>(Exponent<T>::limit);
+#ifdef __AVX512F__  // Compilers make two instructions each of the lines below. Of the unmasked forms, GCC warns within its own header.
+    if constexpr (std::is_same_v<T, float>) {
+        constexpr auto all = static_cast<__mmask16>(-1);
+        return (Vector<T>)_mm512_maskz_max_ps(all, (__m512)-limit, _mm512_maskz_min_ps(all, (__m512)limit, (__m512)x));
+    } else {
+        constexpr auto all = static_cast<__mmask8>(-1);
+        return (Vector<T>)_mm512_maskz_max_pd(all, (__m512d)-limit, _mm512_maskz_min_pd(all, (__m512d)limit, (__m512d)x));
+    }
+#else
+    x = limit < x ? limit : x;
+    return -limit > x ? -limit : x;
+#endif
+}
+
 // exp(x) = scale * (1 + rest), with scale a power of two and |rest| < 0.42; x is clamped to where the power of two is a normal number.
 template <class T>
 struct Split {
@@ -111,15 +231,14 @@ struct Split {
 
     explicit Split(Vector<T> x) {
         using E = Exponent<T>;
-        x = x > E::limit ? fill<T>(E::limit) : x;
-        x = x < -E::limit ? fill<T>(-E::limit) : x;
+        x = clamp<T>(x);
         // Adding 1.5 * 2^mantissa rounds to an integer, which the low bits of the sum then hold.
         const Vector<T> shifted = x * static_cast<T>(1.44269504088896340736) + E::magic;
         const Vector<T> k = shifted - E::magic;
         const Vector<T> r = (x - k * E::high) - k * E::low;
-        Vector<T> sum = fill<T>(1);
+        Vector<T> sum = fill<T>(inverse_factorial<T>(E::terms));
 #pragma GCC unroll 16
-        for (int term = E::terms; term > 1; --term) sum = sum * r * (static_cast<T>(1) / static_cast<T>(term)) + static_cast<T>(1);
+        for (int term = E::terms - 1; term > 0; --term) sum = sum * r + inverse_factorial<T>(term);
         rest = sum * r;
         scale = (Vector<T>)(((Bits<T>)shifted << E::mantissa) + (E::bias << E::mantissa));
     }

@@ -1,0 +1,170 @@
+// What dz at a site is worth to what the site read: the products of dz with the weights, for the predecessors' h and c and for the input.
+#pragma once
+
+#include <algorithm>
+
+#include "buffer.hpp"
+#include "layer.hpp"
+#include "product.hpp"
+#include "units.hpp"
+
+template <class S>
+class Returns {
+    using T = Compute<S>;
+    using F = Factor<S>;
+    static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
+
+   public:
+    // `x` (R, D, C) is where the gradient of the input goes, or null.
+    Returns(const Layer& layer, S* x)
+        : layer_(layer),
+          x_(x),
+          gates_((layer.axes + 3) * layer.hidden),
+          depth_(round_up(gates_, PAIR<F>)),
+          split_(layer.axes * layer.hidden),
+          states_(split_ * (layer.weight_ch ? 2 : 1)),
+          wide_(x && 2 * layer.inputs >= L),
+          columns_(states_ + (wide_ ? layer.inputs : 0)),
+          width_(panel_width(columns_)),
+          panels_((columns_ + width_ * L - 1) / (width_ * L)),
+          weights_(layer.directions * panels_ * depth_ * width_ * L),
+          narrow_(x && !wide_ ? layer.directions * layer.inputs * gates_ : 0) {}
+
+    // Pack the weights, before anything else.
+    void prepare(const Units& units) const {
+        units.share(layer_.directions * panels_, depth_ * width_ * L, [this](int64_t first, int64_t last) {
+            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
+        });
+        if (x_ && !wide_)
+            for (int64_t d = 0; d < layer_.directions; ++d) transpose(d);
+    }
+
+    // Of `count` sites of direction d from `site` on, whose dz, a row of factors each, starts at `dz`: write what goes to the predecessors' h, add
+    // what goes to their c, rows of (n h), and write the gradient of the input.
+    void send(int64_t d, int64_t site, int64_t count, const F* dz, T* to_h, T* to_c) const {
+        for (int64_t p = 0; p < panels_; ++p) {
+            if (width_ == 1) multiply<1>(d, p, site, count, dz, to_h, to_c);
+            if (width_ == 2) multiply<2>(d, p, site, count, dz, to_h, to_c);
+            if (width_ == 3) multiply<3>(d, p, site, count, dz, to_h, to_c);
+            if (width_ == 4) multiply<4>(d, p, site, count, dz, to_h, to_c);
+        }
+        if (!x_ || wide_) return;
+        for (int64_t row = 0; row < count; row += SIDE)
+            for (int64_t c = 0; c < layer_.inputs; c += SIDE) {
+                const int64_t features = std::min<int64_t>(SIDE, layer_.inputs - c), rows = std::min<int64_t>(SIDE, count - row);
+                const F* from = dz + row * depth_;
+                if (features == 1) add_up<1>(d, site + row, rows, from, c);
+                if (features == 2) add_up<2>(d, site + row, rows, from, c);
+                if (features == 3) add_up<3>(d, site + row, rows, from, c);
+                if (features == 4) add_up<4>(d, site + row, rows, from, c);
+            }
+    }
+
+   private:
+    // Vectors of columns that a panel holds: few enough for the registers, and no more panels than needed.
+    static int64_t panel_width(int64_t columns) {
+        const int64_t vectors = (columns + L - 1) / L, panels = (vectors + 3) / 4;
+        return (vectors + panels - 1) / panels;
+    }
+
+    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
+
+    // A panel holds `width_` vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
+    // input is wide enough to fill vectors.
+    void pack(int64_t d, int64_t p) const {
+        const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
+        for (int64_t gate = 0; gate < depth_; ++gate) {
+            F* to = panel(d, p) + (gate / PAIR<F> * most) * PAIR<F> + gate % PAIR<F>;
+            for (int64_t j = first; j < first + most; ++j) to[(j - first) * PAIR<F>] = gate < gates_ && j < last ? weight(d * gates_ + gate, j) : F{};
+        }
+    }
+
+    F weight(int64_t row, int64_t column) const {
+        if (column < split_) return number<F>(layer_.weight_hh, row * split_ + column);
+        if (column < states_) return number<F>(layer_.weight_ch, row * split_ + column - split_);
+        return number<F>(layer_.weight_ih, row * layer_.inputs + column - states_);
+    }
+
+    // weight_ih of an input that is not wide, one row of gates per feature.
+    void transpose(int64_t d) const {
+        for (int64_t c = 0; c < layer_.inputs; ++c)
+            for (int64_t j = 0; j < gates_; ++j)
+                narrow_.get()[(d * layer_.inputs + c) * gates_ + j] = number<T>(layer_.weight_ih, (d * gates_ + j) * layer_.inputs + c);
+    }
+
+    template <class To>
+    static To number(const void* matrix, int64_t place) {
+        const S* from = static_cast<const S*>(matrix) + place;
+        if constexpr (std::is_same_v<S, To>) return *from;
+        else return load(from, 1)[0];
+    }
+
+    S* input(int64_t d, int64_t site) const { return x_ + (layer_.site[d * layer_.sites + site] * layer_.directions + d) * layer_.inputs; }
+
+    template <int W>
+    void multiply(int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
+        constexpr int AT_ONCE = rows_at_once(W);
+        for (int64_t row = 0; row < sites; row += AT_ONCE) {
+            const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
+            Rows<F> rows;
+            rows.segments = 1;
+            rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
+            for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
+            Vector<T> sums[AT_ONCE * W] = {};
+            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), sums);
+            for (int r = 0; r < count; ++r) {
+                const int64_t at = (row + r) * split_;
+                S* x = wide_ ? input(d, site + row + r) : nullptr;
+                for (int w = 0; w < W; ++w) hand_out((p * W + w) * L, sums[r * W + w], to_h + at, to_c + at, x);
+            }
+        }
+    }
+
+    // A vector of columns of one site: those of weight_hh go to the predecessors' h, those of weight_ch to their c, the others to the input.
+    void hand_out(int64_t column, Vector<T> found, T* to_h, T* to_c, S* x) const {
+        const int64_t end = std::min(columns_, column + L);
+        if (column + L <= split_) {
+            store(to_h + column, found, L);
+        } else if (column >= states_) {
+            if (column < end) store(x + column - states_, found, static_cast<int>(end - column));
+        } else {
+            for (int64_t j = column; j < end; ++j) {
+                const T value = found[static_cast<int>(j - column)];
+                if (j < split_) to_h[j] = value;
+                else if (j < states_) to_c[j - split_] += value;
+                else store_number(x + j - states_, value);
+            }
+        }
+    }
+
+    // The gradient of a few features of an input that is not wide, at no more than SIDE sites: sums over vectors of gates.
+    template <int COUNT>
+    void add_up(int64_t d, int64_t site, int64_t rows, const F* dz, int64_t feature) const {
+        const F* from[SIDE];
+        const T* weights = narrow_.get() + (d * layer_.inputs + feature) * gates_;
+        for (int i = 0; i < SIDE; ++i) from[i] = dz + std::min<int64_t>(i, rows - 1) * depth_;  // beyond the last, the last again
+        Vector<T> sums[SIDE][COUNT] = {};
+        for (int64_t gate = 0; gate < gates_; gate += L) {
+            const int lanes = static_cast<int>(std::min<int64_t>(L, gates_ - gate));
+            Vector<T> w[COUNT];
+#pragma GCC unroll 16
+            for (int j = 0; j < COUNT; ++j) w[j] = load(weights + j * gates_ + gate, lanes);
+#pragma GCC unroll 16
+            for (int i = 0; i < SIDE; ++i) {
+                const auto v = load(from[i] + gate, lanes);
+#pragma GCC unroll 16
+                for (int j = 0; j < COUNT; ++j) sums[i][j] += v * w[j];
+            }
+        }
+        for (int64_t i = 0; i < rows; ++i)
+            for (int j = 0; j < COUNT; ++j) store_number(input(d, site + i) + feature + j, sum<T>(sums[i][j]));
+    }
+
+    const Layer& layer_;
+    S* const x_;
+    const int64_t gates_, depth_, split_, states_;
+    const bool wide_;
+    const int64_t columns_, width_, panels_;
+    const Buffer<F> weights_;
+    const Buffer<T> narrow_;
+};
