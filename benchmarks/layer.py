@@ -82,20 +82,40 @@ def ratios(row: Row, base: str = "floor") -> dict[str, Spread]:
     return {name: ratio(samples, seconds[base]) for name, samples in seconds.items() if name != base}
 
 
-def tables(results: dict[str, Any], *, spreads: bool = True) -> str:
+def tables(results: dict[str, Any]) -> str:
     """Markdown: times the floor, a table for each mode and number of threads; then for each mode what more threads bring."""
     parts = []
     groups = dict.fromkeys((row["mode"], row["threads"]) for row in results["rows"])
     for mode, threads in groups:
         rows = [row for row in results["rows"] if (row["mode"], row["threads"]) == (mode, threads)]
         plural = "thread" if threads == 1 else "threads"
-        parts.append(f"**{mode.capitalize()}, {threads} {plural}**: time over the floor's\n\n{_table(rows, spreads)}")
+        parts.append(f"**{mode.capitalize()}, {threads} {plural}**: time over the floor's\n\n{_table(rows)}")
     modes = dict.fromkeys(mode for mode, _ in groups)
     if len(modes) < len(groups):
         for mode in modes:
             rows = [row for row in results["rows"] if row["mode"] == mode]
             parts.append(f"**{mode.capitalize()}**: milliseconds, and how many times faster\n\n{_threads_table(rows)}")
     return "\n\n".join(parts)
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Markdown: our best kernel over the floor, ``nn.LSTM`` in brackets, one column for each mode and number of threads."""
+    rows = results["rows"]
+    best = next(name for name in rows[0]["contestants"] if name != "floor")
+    groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in rows))
+    pairs = {(row["size"]["label"], row["mode"], row["threads"]): ratios(row) for row in rows}
+
+    def cell(ours: float, theirs: float) -> str:
+        return f"{number(ours)} ({number(theirs)})"
+
+    lines, columns = [], {group: [found for key, found in pairs.items() if key[1:] == group] for group in groups}
+    for label in dict.fromkeys(key[0] for key in pairs):
+        found = [pairs[(label, *group)] for group in groups]
+        lines.append([label, *(cell(f[best].median, f["nn.LSTM"].median) for f in found)])
+    means = [[geometric_mean([f[name].median for f in columns[g]]) for name in (best, "nn.LSTM")] for g in groups]
+    lines.append(["geometric mean", *(cell(*pair) for pair in means)])
+    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
+    return markdown_table(["N x HxW, C to h", *head], lines)
 
 
 def _threads_table(rows: Sequence[Row]) -> str:
@@ -114,13 +134,13 @@ def _threads_table(rows: Sequence[Row]) -> str:
     return markdown_table(["N x HxW, C to h", *(f"{name}, {count}" for name in names for count in counts)], lines)
 
 
-def _table(rows: Sequence[Row], spreads: bool) -> str:
+def _table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in ratios(row)))
     head = ["N x HxW, C to h", "floor, ms", *names, "FLOPs of nn.LSTM"]
     lines = []
     for row in rows:
         found = ratios(row)
-        cells = [_cell(found.get(name), spreads) for name in names]
+        cells = [_cell(found.get(name)) for name in names]
         milliseconds = number(spread(row["contestants"]["floor"]["seconds"]).median * 1e3)
         lines.append([row["size"]["label"], milliseconds, *cells, f"x {row['lstm']['flop_ratio']:.3f}"])
     means = [_mean([found[name].median for found in map(ratios, rows) if name in found], len(rows)) for name in names]
@@ -132,13 +152,13 @@ def _mean(values: list[float], sizes: int) -> str:
     return number(geometric_mean(values)) if len(values) == sizes else ""
 
 
-def _cell(found: Spread | None, spreads: bool) -> str:
+def _cell(found: Spread | None) -> str:
     if found is None:
         return ""
     middle = number(found.median)
     if found.lower == found.upper:
-        return f"{middle} (one pass)" if spreads else f"{middle}*"
-    return f"{middle} ({number(found.lower)} .. {number(found.upper)})" if spreads else middle
+        return f"{middle} (one pass)"
+    return f"{middle} ({number(found.lower)} .. {number(found.upper)})"
 
 
 def run(settings: Settings) -> dict[str, Any]:

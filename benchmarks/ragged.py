@@ -150,6 +150,21 @@ def table(results: dict[str, Any]) -> str:
     return markdown_table(["", "directions", "threads", "backend", "way", "ms", "times `sizes`"], lines, left=5)
 
 
+def summary(results: dict[str, Any]) -> str:
+    """Markdown: our best kernel, a line for each case and a column for each way, in milliseconds and as times that with ``sizes``."""
+    ways = ["sizes", "sizes, new every step", "padded", "each image alone"]
+    lines = []
+    for row in results["rows"]:
+        best = next(iter(row["contestants"])).split(": ")[0]
+        seconds = {way: row["contestants"].get(f"{best}: {way}", {}).get("seconds") for way in ways}
+        milliseconds = number(spread(seconds["sizes"]).median * 1e3)
+        others = [number(ratio(seconds[w], seconds["sizes"]).median) if seconds[w] else "" for w in ways[1:]]
+        lines.append([row["mode"], str(row["directions"]), str(row["threads"]), milliseconds, *others])
+    return markdown_table(
+        ["", "directions", "threads", "`sizes`, ms", *(f"{way}, times" for way in ways[1:])], lines, left=3
+    )
+
+
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     budget, batch = (QUICK_BUDGET, 4) if settings.quick else (BUDGET, BATCH)

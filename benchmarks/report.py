@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import layer, memory, ragged, scaling, sequences
+from benchmarks import directions, layer, memory, ragged, scaling, sequences
 from benchmarks.harness import read_results, replace_section, settings_from
 from spatial_lstm.files import write_atomically
 
 TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "layer": ("The layer beside the floor", layer.tables),
+    "directions": ("Four directions at once, a training step", directions.table),
     "sequences": ("One axis, beside `nn.LSTM` with the same weights", sequences.table),
     "ragged": ("A batch of words", ragged.table),
     "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
@@ -58,20 +59,21 @@ def readme_section(folder: Path, root: Path) -> str:
         raise ValueError("expected the layer's results, got none: run the benchmarks first")
     place = Path(os.path.relpath(folder, root)).as_posix()
     parts = [
-        "The *floor* is the time of the matrix products alone: one of a step's FLOPs for inference, with the two of the same size that\n"
-        "give the gradients for training. Medians of interleaved rounds, everything checked against the reference before it is timed;\n"
-        f"quartiles in [the report]({place}/report.md). Measured on {machine_line(kept['layer'])}.",
-        layer.tables(kept["layer"], spreads=False) + "\n\n\\* one pass, no spread.",
+        "Time over the *floor*, that of the matrix products alone: one of a step's FLOPs for inference, with the two of the same size\n"
+        "that give the gradients for training. In brackets `nn.LSTM` on as many sites and FLOPs. Medians of interleaved rounds, all\n"
+        f"checked against the reference before they are timed. Measured on {machine_line(kept['layer'])};\n"
+        f"every backend, the quartiles and more in [the report]({place}/report.md).",
+        layer.summary(kept["layer"]),
     ]
+    if "directions" in kept:
+        parts += ["**Four directions**, a training step:", directions.table(kept["directions"])]
     if "sequences" in kept:
-        parts += [
-            "**One axis**, time over that of `nn.LSTM` with the same weights (above 1 we lose):",
-            sequences.table(kept["sequences"]),
-        ]
+        title = "**One axis**, time over that of `nn.LSTM` with the same weights (above 1 we lose):"
+        parts += [title, sequences.summary(kept["sequences"])]
     if "ragged" in kept:
         row = kept["ragged"]["rows"][0]
         words = f"**A batch of {row['batch']} words**, {row['sites']:,} sites, {row['padded_sites']:,} with padding:"
-        parts += [words, ragged.table(kept["ragged"])]
+        parts += [words, ragged.summary(kept["ragged"])]
     if "memory" in kept:
         parts += ["**Memory of a training step**, bytes per site and hidden unit:", memory.table(kept["memory"])]
     if (folder / "scaling.png").exists():

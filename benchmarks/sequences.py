@@ -89,6 +89,19 @@ def table(results: dict[str, Any]) -> str:
     return markdown_table(["N x L, C to h", "", "threads", "nn.LSTM, ms", *names], lines, left=2)
 
 
+def summary(results: dict[str, Any]) -> str:
+    """Markdown: our best kernel, one column for each mode and number of threads."""
+    rows = results["rows"]
+    best = next(name for name in rows[0]["contestants"] if name != "nn.LSTM")
+    groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in rows))
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
+        label = row["size"]["label"]
+        lines.setdefault(label, [label]).append(number(ratio(seconds[best], seconds["nn.LSTM"]).median))
+    return markdown_table(["N x L, C to h", *(f"{mode}, {threads}" for mode, threads in groups)], list(lines.values()))
+
+
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     budget, sizes = (QUICK_BUDGET, SIZES[:1]) if settings.quick else (BUDGET, SIZES)

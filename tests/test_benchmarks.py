@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import fields, layer, memory, plots, ragged, report, scaling, sequences
+from benchmarks import directions, fields, layer, memory, plots, ragged, report, scaling, sequences
 from benchmarks.fields import Field, Size
 from benchmarks.harness import (
     Budget,
@@ -172,19 +172,20 @@ def test_every_benchmark_end_to_end(
     monkeypatch.setattr(sequences, "SIZES", (Size(2, (5,), 3, 4),))
     monkeypatch.setattr(ragged, "HEIGHTS", (2, 4))
     monkeypatch.setattr(ragged, "WIDTHS", (2, 9))
-    directions = [(1, SIZE), (4, Size(2, (4, 3), 3, 4, "all"))]
+    monkeypatch.setattr(directions, "SIZES", (SIZE, Size(2, (4, 3), 3, 4, "all"), Size(1, (2, 9), 1, 3, "all")))
+    series = [(1, SIZE), (4, Size(2, (4, 3), 3, 4, "all"))]
     monkeypatch.setattr(
         scaling,
         "SERIES",
-        {"sites": [(s**2, Size(1, (s, s), 3, 4)) for s in (4, 6, 8)], "directions, short steps": directions},
+        {"sites": [(s**2, Size(1, (s, s), 3, 4)) for s in (4, 6, 8)], "directions, short steps": series},
     )
     monkeypatch.setattr(memory, "modes", lambda size: [("plain", "plain", False)])
     monkeypatch.setattr(memory, "peak", lambda size, backend, recompute: memory.Peak(300, 200, 100))
-    for module in (layer, sequences, ragged):
+    for module in (layer, directions, sequences, ragged):
         monkeypatch.setattr(module, "QUICK_BUDGET", TINY)
     settings = Settings(tmp_path / "machine", (1,), True)
     before = torch.get_num_threads()
-    for benchmark in (layer, sequences, ragged, memory, scaling):
+    for benchmark in (layer, directions, sequences, ragged, memory, scaling):
         results = benchmark.run(settings)
         assert results["rows"]
     assert torch.get_num_threads() == before
