@@ -71,10 +71,28 @@ def test_the_benchmark_goes_on_with_what_is_missing() -> None:
     assert [row["model"] for row in benchmark.rows_of(TINY, 1, names, rows[1:])] == names[:1]
 
 
+def test_deep_models_grow_from_shallow_ones() -> None:
+    contest = benchmark.Contest(TINY, 0)
+    deep = contest.models["RIDE 3 layers"]()
+    found = [contest.stacks[layers][1] for layers in (1, 2, 3)]
+    assert deep == found[2]
+    assert [one.steps for one in found] == [2, 4, 6]
+    assert found[0].cpu_seconds < found[1].cpu_seconds < found[2].cpu_seconds
+    assert contest.ensemble()[1:] == deep[1:]
+    assert contest.models["RIDE, thrice the steps"]().steps == deep.steps
+
+
 def test_the_table_has_gaps_on_the_same_images() -> None:
     rows = [
-        {"model": model, "seed": seed, "bits_per_pixel": bits, "parameters": 1000, "seconds": 2.0}
+        {
+            "model": model,
+            "seed": seed,
+            "bits_per_pixel": bits,
+            "parameters": 1000,
+            "steps": 5000,
+            "cpu_seconds": 2.0,
+        }
         for model, seed, bits in (("MCGSM nb 5", 0, 1.5), ("MCGSM nb 5", 1, 1.7), ("RIDE", 0, 1.6), ("RIDE", 1, 1.9))
     ]
     last = benchmark.table(rows).splitlines()[-1]
-    assert last == "| RIDE | 1.750 (1.600 .. 1.900) | +0.150 (+0.100 .. +0.200) | +0.11 | 1,000 | 2 | 2 |"
+    assert last == "| RIDE | 1.750 (1.600 .. 1.900) | +0.150 (+0.100 .. +0.200) | +0.11 | 1,000 | 5,000 | 2 | 2 |"

@@ -123,16 +123,17 @@ def test_features_are_what_the_density_reads() -> None:
     assert_close([model.log_density(images)], [density])
 
 
-def test_add_layer_keeps_what_lies_below() -> None:
-    model = make("ride")
-    assert isinstance(model, RIDE)
+@pytest.mark.parametrize("cell", ["spatial", "graves", "stable"])
+def test_an_added_layer_keeps_all_else_and_hands_on_what_it_reads(cell: str) -> None:
+    model = RIDE(hidden_size=6, components=2, scales=2, features=2, cell=cell, dtype=torch.float64)
     grown = model.add_layer().add_layer()
     assert grown.lstm.num_layers == 3
     assert grown.config() == {**model.config(), "num_layers": 3}
-    kept = {name: value for name, value in model.state_dict().items() if not name.startswith("mcgsm.")}
-    assert all(torch.equal(grown.state_dict()[name], value) for name, value in kept.items())
-    assert not torch.equal(grown.mcgsm.predictors, model.mcgsm.predictors)
-    assert grown.log_prob(textured(1, 1, 8, 9)).nats.isfinite().all()
+    assert all(torch.equal(grown.state_dict()[name], value) for name, value in model.state_dict().items())
+    white = torch.randn(2, 9, 11, 12, dtype=torch.float64)
+    below, above = model.conditioning(white), model.add_layer().conditioning(white)
+    assert torch.corrcoef(torch.stack([below.flatten(), above.flatten()]))[0, 1] > 0.8
+    assert 0.5 < above.std() / below.std() < 2
     grown.lstm.weight_hh_l0.data.zero_()
     assert not torch.equal(model.lstm.weight_hh_l0, grown.lstm.weight_hh_l0)
 

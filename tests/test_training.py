@@ -152,11 +152,14 @@ def test_schedules() -> None:
     assert [stage.patch for stage in stages] == list(range(8, 23, 2))
     assert [stage.rate for stage in stages] == [1, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005]
     assert {(stage.batch, stage.finetune, stage.epochs) for stage in stages} == {(50, 500, 1)}
-    falling = adam(11, rate=1e-2, final_rate=1e-4)[0]
-    assert [pytest.approx(falling.rate_at(step, 11)) for step in (0, 5, 10)] == [1e-2, 1e-3, 1e-4]
+    falling = adam(9, rate=1e-2, final_rate=1e-4)[0]
+    assert [pytest.approx(falling.rate_at(step, 9)) for step in (0, 4, 8)] == [1e-2, 5.05e-3, 1e-4]
+    assert [adam(steps)[0].warmup for steps in (9, 20, 9000)] == [0, 2, 300]
+    rising = Stage("adam", 8, 1.0, 1.0, steps=9, warmup=3)
+    assert [rising.rate_at(step, 9) for step in (0, 1, 2, 3, 8)] == [0.25, 0.5, 0.75, 1, 1]
     assert stages[0].count(7) == 7
     assert Stage("sgd", 8, 1, 1, epochs=2.5).count(4) == 10
-    for wrong in ({"optimiser": "lion"}, {"patch": 0}, {"rate": 0.0}, {"steps": -1}):
+    for wrong in ({"optimiser": "lion"}, {"patch": 0}, {"rate": 0.0}, {"steps": -1}, {"warmup": -1}):
         with pytest.raises(ValueError, match="expected"):
             Stage(**{"optimiser": "sgd", "patch": 8, "rate": 1, "final_rate": 1, **wrong})
 

@@ -118,9 +118,13 @@ class MCGSM(ConditionalDensity):
         return spread
 
     def _logits(self, start: Tensor, distance: Tensor) -> Tensor:
-        """Start - exp(alpha) distance / 2, ``(..., S C)``, of start ``(C, S)`` and distance ``(..., C)``; components vary fastest."""
-        precision = self.alpha.exp().T
-        return torch.addcmul(start.T, precision, distance.unsqueeze(-2), value=-0.5).flatten(-2)
+        """Start - exp(alpha) distance / 2, ``(..., S C)``, of start ``(C, S)`` and distance ``(..., C)``; components vary fastest.
+
+        One product with a sparse matrix: backward's sums over all sites then are products, too, and need no temporaries.
+        """
+        weight = (-0.5 * self.alpha.exp()).T.diag_embed().transpose(0, 1).flatten(1)  # (C, S C)
+        rows = torch.addmm(start.T.flatten(), distance.reshape(-1, self.components), weight)
+        return rows.view(*distance.shape[:-1], weight.shape[1])
 
     def _means(self, inputs: Tensor) -> Tensor:
         """A x, ``(..., C, M)``."""

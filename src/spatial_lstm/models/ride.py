@@ -7,9 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm.cells import get_cell
 from spatial_lstm.models.density import ImageDensity, Stepper
 from spatial_lstm.models.mcgsm import MCGSM
 from spatial_lstm.modules import SpatialLSTM
+
+OPEN, CLOSED = 1.5, -1.0  # pre-activations of an added layer's gates
 
 
 class RIDE(ImageDensity):
@@ -107,13 +110,25 @@ class RIDE(ImageDensity):
     def stepper(self, batch: int, rows: int, columns: int) -> Stepper:
         return RecurrentStepper(self.lstm, batch, rows, columns)
 
+    @torch.no_grad()
     def add_layer(self) -> RIDE:
-        """Return a model with one layer more on top of copies of these, and a new MCGSM."""
+        r"""Return a model with one layer more on top, which starts near the identity, and copies of everything else.
+
+        The new layer's g reads :math:`\tfrac32 h` of the layer below, unit by unit; its input and output gates start open, at
+        :math:`\sigma(\tfrac32)`, and its forget gates nearly closed, at :math:`\sigma(-1)`. So small hidden states come through, and
+        the MCGSM, which is kept, finds about what it knew. (The authors' code starts the MCGSM anew.)
+        """
         like = self.whitening.mean_in
-        options = {**self._config, "num_layers": self.lstm.num_layers + 1}
-        grown = RIDE(**options, device=like.device, dtype=like.dtype)
-        kept = {name: value for name, value in self.state_dict().items() if not name.startswith("mcgsm.")}
-        grown.load_state_dict(kept, strict=False)
+        depth = self.lstm.num_layers
+        grown = RIDE(**{**self._config, "num_layers": depth + 1}, device=like.device, dtype=like.dtype)
+        grown.load_state_dict(self.state_dict(), strict=False)
+        weight, bias = (grown.lstm.get_parameter(f"{name}_l{depth}") for name in ("weight_ih", "bias"))
+        gates = get_cell(self.lstm.cell_type).gate_names(2)
+        for gate, rows, start in zip(gates, weight.chunk(len(gates)), bias.chunk(len(gates)), strict=True):
+            if gate == "g":
+                rows.copy_(OPEN * torch.eye(len(rows)))
+            else:
+                start.fill_({"i": OPEN, "f": CLOSED, "o": OPEN}.get(gate[0], 0.0))
         return grown.train(self.training)
 
 

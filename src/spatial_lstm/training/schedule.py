@@ -8,6 +8,7 @@ from typing import Any
 PATCHES = (8, 10, 12, 14, 16, 18, 20, 22)
 RATES = (1.0, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005)
 OPTIMISERS = ("sgd", "adam")
+WARMUP = 300
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class Stage:
         optimiser: ``"sgd"`` (momentum 0.9) or ``"adam"``.
         patch: Side of the training patches, in pixels.
         rate: Learning rate at the start.
-        final_rate: Learning rate at the end, reached geometrically.
+        final_rate: Learning rate at the end, reached linearly.
         batch: Patches a step, over all processes.
         steps: Number of steps; None for as many as ``epochs`` take.
         epochs: Passes over all patches and their mirror images.
         finetune: L-BFGS iterations on the conditional density alone, after the steps.
         layers: Layers the model gets before the stage, those it has being kept; None for those it has.
+        warmup: Steps over which the rate rises linearly from near zero; they are part of ``steps``.
     """
 
     optimiser: str
@@ -35,6 +37,7 @@ class Stage:
     epochs: float = 1.0
     finetune: int = 0
     layers: int | None = None
+    warmup: int = 0
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
@@ -43,6 +46,8 @@ class Stage:
             raise ValueError(f"expected a positive patch, batch, rate and length, got {self}")
         if self.steps is not None and self.steps < 0:
             raise ValueError(f"expected steps >= 0, got {self.steps}")
+        if self.warmup < 0:
+            raise ValueError(f"expected warmup >= 0, got {self.warmup}")
 
     def count(self, per_epoch: int) -> int:
         """Steps of this stage, where an epoch takes ``per_epoch``."""
@@ -50,7 +55,8 @@ class Stage:
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of step 0 .. ``steps - 1``."""
-        return float(self.rate * (self.final_rate / self.rate) ** (step / max(1, steps - 1)))
+        rising = min(1.0, (step + 1) / (self.warmup + 1))
+        return float(rising * (self.rate + (self.final_rate - self.rate) * step / max(1, steps - 1)))
 
     def to_dict(self) -> dict[str, Any]:
         """What :class:`Stage` takes to make it again."""
@@ -68,8 +74,12 @@ def staged_sgd(*, epochs: float = 1.0, finetune: int = 500, batch: int = 50) -> 
 def adam(
     steps: int, *, patch: int = 22, rate: float = 2e-2, final_rate: float = 5e-4, batch: int = 20, finetune: int = 0
 ) -> list[Stage]:
-    """One stage of Adam, with its rate falling geometrically."""
-    return [Stage("adam", patch, rate, final_rate, batch=batch, steps=steps, finetune=finetune)]
+    """One stage of Adam, whose rate rises over the first tenth of the steps, though of 300 at most, and falls from then on.
+
+    Without the rise, the first steps drive units of the upper layers of a deep model to where they stay saturated.
+    """
+    warmup = min(WARMUP, steps // 10)
+    return [Stage("adam", patch, rate, final_rate, batch=batch, steps=steps, finetune=finetune, warmup=warmup)]
 
 
 def layer_by_layer(stages: list[Stage], layers: int) -> list[Stage]:
