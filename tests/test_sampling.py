@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 import torch
 from torch import Tensor
 
 from spatial_lstm.models import RIDE, ColorRIDE, Ensemble, ImageDensity, LinearGaussian, MultiscaleRIDE
-from spatial_lstm.models.inpainting import _patches
+from spatial_lstm.models.inpainting import WINDOW, _patches, _spacing
 from spatial_lstm.models.scan import Scan
 from tests.cases import assert_close
 from tests.image_models import DENSITIES, MODELS, SMALL, make, make_density, textured
@@ -172,11 +173,11 @@ def test_blocks_proposed_at_once_cover_the_hole_and_do_not_meet() -> None:
     mask = torch.ones(1, 1, 47, 63, dtype=torch.bool)
     for offset in ([0, 0], [3, 1]):
         covered = torch.zeros(47, 63, dtype=torch.int64)
-        for phase in [(a, b) for a in range(5) for b in range(5)]:
+        for phase in product(range(_spacing(model)), repeat=2):
             patches = list(_patches(model, mask, offset, phase))
             for patch in patches:
                 covered[patch.block] += 1
-                assert all(window.stop - window.start == 19 for window in patch.window)
+                assert all(window.stop - window.start == WINDOW for window in patch.window)
                 for other in patches:
                     apart = [
                         w.stop <= b.start or b.stop <= w.start for w, b in zip(patch.window, other.block, strict=True)

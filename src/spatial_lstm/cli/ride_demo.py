@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PICTURE, RUN, DATA = "ride.png", "ride", "deadleaves"
 COMPONENTS, FEATURES, HIDDEN = 16, 16, 64
-MCGSM_STEPS, LEAST_STEPS, MOST_STEPS, BATCH = 800, 500, 2500, 16
+MCGSM_STEPS, LEAST_STEPS, MOST_STEPS, BATCH = 1500, 500, 6000, 16
 TRAINING_SHARE = 0.7  # of the time; the rest goes to the MCGSM, the scores and the picture
 SHOWN, WHOLE, HOLE = 128, 64, 24
 

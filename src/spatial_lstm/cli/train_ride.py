@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     schedule.add_argument("--steps", type=int, default=4000, help="of Adam (default: %(default)s)")
     schedule.add_argument("--patch", type=int, default=22, help="side of Adam's patches (default: %(default)s)")
-    schedule.add_argument("--rate", type=float, default=2e-2, help="Adam's, at the start (default: %(default)s)")
+    schedule.add_argument("--rate", type=float, default=2e-2, help="Adam's, at its highest (default: %(default)s)")
     schedule.add_argument("--final-rate", type=float, default=5e-4, help="Adam's, at the end (default: %(default)s)")
     schedule.add_argument("--epochs", type=float, default=1.0, help="of each stage of sgd (default: %(default)s)")
     schedule.add_argument("--batch", type=int, help="patches a step (default: 20 with adam, 50 with sgd)")

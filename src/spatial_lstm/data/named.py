@@ -39,7 +39,7 @@ def load(name: str | Path, *, seed: int = 0, color: bool = False) -> Splits:
     return from_folder(folder, seed=seed, color=color)
 
 
-def generated(*, train: int = 120, held_out: int = 20, side: int = 128, seed: int = 0, noise: float = NOISE) -> Splits:
+def generated(*, train: int = 400, held_out: int = 20, side: int = 128, seed: int = 0, noise: float = NOISE) -> Splits:
     """Dead leaves: ``train`` images to train on, and twice ``held_out`` others for validation and test."""
     images = list(dead_leaves(train + 2 * held_out, side, side, seed=seed, noise=noise))
     return Splits("deadleaves", images[:train], images[train : train + held_out], images[train + held_out :])

@@ -49,8 +49,13 @@ def inpaint(
     """Return the images with their holes filled, after Theis & Bethge, 2015.
 
     Every hole is filled by ancestral sampling several times and the likeliest image is kept. Then blocks of 5x5 pixels are proposed from
-    the model, in a window of 19x19 around them that is scored by itself, and accepted by the rule of Metropolis & Hastings. Blocks whose
-    windows do not meet another block are proposed at once.
+    the model, in a window of 19x19 around them, and accepted by the rule of Metropolis & Hastings. Blocks whose windows do not meet another
+    block are proposed at once.
+
+    The window is scored as if it were an image by itself. What a step leaves invariant is therefore the distribution, within the limits, of
+    the block given the rest of its window under the model of such an image. Without a recurrence that is the block's given the whole image,
+    and so the sweeps leave the hole's invariant. With one, states from outside the window count as zero, and it is an approximation, exact
+    where the window is the whole image.
 
     Args:
         model: Whose pixels they are.

