@@ -62,12 +62,13 @@ def measure_series(name: str, points: list[tuple[int, Size]], limits: Limits) ->
         racing = [backend for backend in [*kernels(size), "composite"] if backend not in left]
         reasons = {backend: _too_much(backend, size, before, found.get(backend), limits) for backend in racing}
         left |= {backend: reason for backend, reason in reasons.items() if reason}
-        if racing := [backend for backend in racing if backend not in left]:
+        racing = [backend for backend in racing if backend not in left]
+        found = {}
+        if racing:
             field = Field(size, whole=size.directions is not None)
-            found = measure([entry(field, backend, training=True) for backend in racing], limits.budget)
+            for backend in racing:  # one after the other: large tables of one would push out those of the other
+                found |= measure([entry(field, backend, training=True)], limits.budget)
             del field
-        else:
-            found = {}
         before = size
         yield {
             "series": name,
@@ -91,7 +92,7 @@ def _too_much(backend: str, size: Size, before: Size, found: Measurement | None,
 
 def _bytes(backend: str, size: Size) -> int:
     """What a step may take: somewhat more than was measured."""
-    per_unit = 150 if backend == "composite" else 80
+    per_unit = {"composite": 150, "cpp": 45}.get(backend, 80)
     return per_unit * size.sites * size.hidden * (4 if size.directions else 1)
 
 
@@ -183,7 +184,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.quick:
         limits, sides = Limits(Budget(0.2, least=2, most=5), 0.5, 1e9), SIDES[2:5:2]
     else:
-        limits, sides = Limits(Budget(1.0), 15.0, 0.7 * available_memory()), SIDES[1:8:2]
+        limits, sides = Limits(Budget(1.0, patience=15.0), 15.0, 0.7 * available_memory()), SIDES[1:8:2]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     rows: list[Row] = []
