@@ -184,6 +184,7 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.quick:
         limits, sides = Limits(Budget(0.2, least=2, most=5), 0.5, 1e9), SIDES[2:5:2]
     else:
+        # a first run writes to new memory, which may take longest
         limits, sides = Limits(Budget(1.0, patience=15.0), 15.0, 0.7 * available_memory()), SIDES[1:8:2]
     before = torch.get_num_threads()
     torch.set_num_threads(1)

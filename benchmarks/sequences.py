@@ -99,7 +99,8 @@ def summary(results: dict[str, Any]) -> str:
         seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
         label = row["size"]["label"]
         lines.setdefault(label, [label]).append(number(ratio(seconds[best], seconds["nn.LSTM"]).median))
-    return markdown_table(["N x L, C to h", *(f"{mode}, {threads}" for mode, threads in groups)], list(lines.values()))
+    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
+    return markdown_table(["N x L, C to h", *head], list(lines.values()))
 
 
 def run(settings: Settings) -> dict[str, Any]:
