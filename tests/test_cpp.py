@@ -223,9 +223,13 @@ def test_memory_of_large_tables_is_used_again() -> None:
     assert bool((view == 1).all())
     kept = third.data_ptr()
     del third
-    for _ in range(memory.PATIENCE):
+    smaller = memory.new_empty((1 << 16, 9), torch.float32)  # of varying sizes few blocks are kept
+    assert smaller.data_ptr() == kept
+    del smaller
+    assert memory.new_empty((1 << 16, 7), torch.float32).data_ptr() != kept
+    for _ in range(memory.PATIENCE - 1):
         assert kept in {block_start(block) for _, block in memory._free}
-        memory.new_empty((memory.LEAST,), torch.float64)
+        memory.new_empty((4 * memory.LEAST,), torch.float64)
     assert kept not in {block_start(block) for _, block in memory._free}
 
 

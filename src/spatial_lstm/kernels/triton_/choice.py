@@ -115,7 +115,7 @@ def _rows_per_image(problem: Problem) -> int:
 
 def _group(problem: Problem, rows: int, multiprocessors: int) -> int:
     """Images a program takes: as many as leave no multiprocessor idle and fit one tile."""
-    share = problem.plan.block_sizes[0] * problem.directions // multiprocessors
+    share = problem.plan.images * problem.directions // multiprocessors
     return max(1, min(share, rows // _rows_per_image(problem)))
 
 

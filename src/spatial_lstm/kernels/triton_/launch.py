@@ -29,7 +29,7 @@ def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor,
     }
     if choice.variant == "images":
         launched.forward_images[_images_grid(problem, choice)](
-            z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.block_sizes[0], plan.steps,
+            z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
             GROUP=choice.group, **options,
         )  # fmt: skip
         return h, c, z if save_gates else z.new_empty(0)
@@ -59,7 +59,7 @@ def backward(
     if choice.variant == "images":
         launched.backward_images[_images_grid(problem, choice)](
             dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights, plan.sites, plan.table_rows,
-            plan.block_sizes[0], plan.steps, GROUP=choice.group, **options,
+            plan.images, plan.steps, GROUP=choice.group, **options,
         )  # fmt: skip
     else:
         _backward_steps(problem, choice, dz, tables, weights, options)
@@ -132,4 +132,4 @@ def _grid(problem: Problem, tile: Tile, rows: int) -> tuple[int, int, int]:
 
 
 def _images_grid(problem: Problem, choice: Choice) -> tuple[int, int, int]:
-    return -(-problem.plan.block_sizes[0] // choice.group), 1, problem.directions
+    return -(-problem.plan.images // choice.group), 1, problem.directions

@@ -9,6 +9,7 @@
 #include "cells.hpp"
 #include "forward.hpp"
 #include "gradient.hpp"
+#include "kept.hpp"
 #include "layer.hpp"
 #include "returns.hpp"
 #include "team.hpp"
@@ -40,7 +41,8 @@ class Backward {
           depth_(B * hidden_),
           stride_(round_up(depth_, PAIR<F>)),
           window_(std::max(WINDOW, units.widest())),
-          of_(of),
+          kept_(layer, of),
+          gates_(of.gates),
           flows_(flows),
           gradient_(gradient),
           returns_(layer, flows.x),
@@ -116,8 +118,9 @@ class Backward {
 
     void block(const At& at, int64_t first, int64_t last) const {
         for (int64_t row = first; row < last; ++row) {
-            const S* gates = again_ ? again_gates_.get() + (at.team * window_ + row + at.shift) * depth_ : of_.gates + (at.d * layer_.sites + row) * depth_;
-            expect(at, row + AHEAD < last ? row + AHEAD : row, gates + AHEAD * depth_);
+            const S* gates = again_ ? again_gates_.get() + (at.team * window_ + row + at.shift) * depth_ : gates_ + (at.d * layer_.sites + row) * depth_;
+            const int64_t ahead = std::min(row + AHEAD, last - 1);
+            expect(at, ahead, gates + (ahead - row) * depth_);
             site(at, row, gates, dz(at, row));
         }
         const int64_t local = first - at.sites.begin;
@@ -127,35 +130,37 @@ class Backward {
 
     // Fetch what the pass has not touched for long: a site's gates, its h and what reaches it from outside.
     void expect(const At& at, int64_t row, const S* gates) const {
-        const int64_t raster = (layer_.site[at.d * layer_.sites + row] * layer_.directions + at.d) * hidden_;
+        const int64_t place = kept_.place(at.d, row);
+        const S* h = kept_.h(at.d, row);
         for (int64_t k = 0; k < depth_; k += LINE) __builtin_prefetch(gates + k);
         for (int64_t k = 0; k < hidden_; k += LINE) {
-            __builtin_prefetch(of_.output + raster + k);
-            if (flows_.output) __builtin_prefetch(flows_.output + raster + k);
+            __builtin_prefetch(h + k);
+            if (flows_.output) __builtin_prefetch(flows_.output + place + k);
         }
     }
 
     // dz of one site, and what flows to its predecessors' c without passing the gates' pre-activations.
     void site(const At& at, int64_t row, const S* activated, F* to) const {
-        const int64_t raster = (layer_.site[at.d * layer_.sites + row] * layer_.directions + at.d) * hidden_;
+        const int64_t place = kept_.place(at.d, row);
+        const S* own_h = kept_.h(at.d, row);
+        const T* own_c = kept_.c(at.d, row);
         const T *after_h[N], *after_c[N], *before[N];
         const S* far_h[N];
         const T* far_c[N];
         for (int k = 0; k < N; ++k) {
-            const int64_t after = layer_.succ[row * N + k], p = layer_.pred[row * N + k], entry = p - layer_.sites;
+            const int64_t after = layer_.succ[row * N + k];
             const bool leaves = after < 0;
             after_h[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 0) + k * hidden_;
             after_c[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 1) + k * hidden_;
             const int64_t slot = leaves ? (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges - 1 - after]) * hidden_ : 0;
             far_h[k] = leaves && flows_.far_h ? flows_.far_h + slot : nullptr;
             far_c[k] = leaves && flows_.far_c ? flows_.far_c + slot : nullptr;
-            if (entry < 0) before[k] = of_.c + (at.d * layer_.table_rows() + p) * hidden_;
-            else before[k] = layer_.c0 ? static_cast<const T*>(layer_.c0) + (at.d * layer_.edges + entry) * hidden_ : nullptr;
+            before[k] = kept_.previous_c(at.d, row, k);
         }
         for (int64_t feature = 0; feature < hidden_; feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
             Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
-            if (flows_.output) dh = load(flows_.output + raster + feature, lanes);
+            if (flows_.output) dh = load(flows_.output + place + feature, lanes);
             for (int k = 0; k < N; ++k) {
                 if (far_h[k]) dh += load(far_h[k] + feature, lanes);
                 if (far_c[k]) dc += load(far_c[k] + feature, lanes);
@@ -163,14 +168,13 @@ class Backward {
                     dh += load(after_h[k] + feature, lanes);
                     dc += load(after_c[k] + feature, lanes);
                 }
-                c_prev[k] = before[k] ? load(before[k] + feature, lanes) : Vector<T>{};
+                c_prev[k] = load(before[k] + feature, lanes);
             }
             for (int b = 0; b < B; ++b) gates[b] = load(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
                     peephole[i] = load(static_cast<const T*>(layer_.peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
-            Cell::template backward<T, N>(gates, c_prev, peephole, load(of_.c + (at.d * layer_.table_rows() + row) * hidden_ + feature, lanes),
-                                          load(of_.output + raster + feature, lanes), dh, dc, dz, dc_prev);
+            Cell::template backward<T, N>(gates, c_prev, peephole, load(own_c + feature, lanes), load(own_h + feature, lanes), dh, dc, dz, dc_prev);
             for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
             for (int k = 0; k < N; ++k) store(sent(at, at.step, row - at.sites.begin, 1) + k * hidden_ + feature, dc_prev[k], lanes);
         }
@@ -193,7 +197,8 @@ class Backward {
     const Layer& layer_;
     const Units& units_;
     const int64_t hidden_, depth_, stride_, window_;
-    const Results<S> of_;
+    const Kept<S> kept_;
+    const S* const gates_;
     const Flows<S> flows_;
     Gradient<S>& gradient_;
     const Returns<S> returns_;

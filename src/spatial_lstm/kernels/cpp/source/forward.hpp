@@ -7,21 +7,12 @@
 
 #include "buffer.hpp"
 #include "cells.hpp"
+#include "kept.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
 #include "product.hpp"
 #include "team.hpp"
 #include "units.hpp"
-
-// What a forward pass fills. `c` and `gates` are null where no backward follows, `gates` alone where it is to compute them again.
-template <class S>
-struct Results {
-    S* output;            // (R, D, h)
-    S* far_h;             // (D, F, h)
-    Compute<S>* far_c;    // (D, F, h)
-    Compute<S>* c;        // (D, M + E, h), the near faces filled in already
-    S* gates;             // (D, M, B h)
-};
 
 template <class S, class Cell, int N>
 class Forward {
@@ -41,14 +32,12 @@ class Forward {
           depth_(round_up(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           ring_(again ? 0 : units.widest() * hidden_),
           to_(to),
+          kept_(layer, to),
           biases_(layer.directions * panels_ * B * L),
           weights_(layer.directions * panels_ * depth_ * B * L),
           ring_h_(layer.threads * 2 * ring_),
           ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
-          converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
-          zeros_(hidden_) {
-        std::fill_n(zeros_.get(), hidden_, T{0});
-    }
+          converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0) {}
 
     void run() {
         expect_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
@@ -107,18 +96,12 @@ class Forward {
         for (int64_t first = 0; first < columns; first += 16)
             for (int64_t b = 0; b < B; ++b)
                 for (int64_t l = 0; l < count; ++l) {
-                    const S* from = static_cast<const S*>(matrix) + ((d * B + b) * hidden_ + p * L + l) * columns;
+                    const int64_t from = ((d * B + b) * hidden_ + p * L + l) * columns;
                     for (int64_t k = first; k < std::min(columns, first + 16); ++k) {
                         const int64_t row = (start + k) / EACH, place = (start + k) % EACH;
-                        to[(row * B * L + b * L + l) * EACH + place] = number<To>(from[k]);
+                        to[(row * B * L + b * L + l) * EACH + place] = number<To, S>(matrix, from + k);
                     }
                 }
-    }
-
-    template <class To>
-    static To number(S value) {
-        if constexpr (std::is_same_v<S, To>) return value;
-        else return load(&value, 1)[0];
     }
 
     // Sites first .. last of a step, or of a list.
@@ -152,30 +135,26 @@ class Forward {
         else return i;
     }
 
-    // x and the states of the predecessors of a site.
-    const S* input(const At& at, int64_t site) const { return static_cast<const S*>(layer_.x) + raster(at.d, site) * layer_.inputs; }
-
+    // The states of a site's predecessor: of the step before, from its ring, unless that is long past.
     template <bool GatesAlone>
     const S* previous_h(const At& at, int64_t site, int k) const {
-        const int64_t p = layer_.pred[site * N + k], entry = p - layer_.sites;
-        if (entry >= 0) return layer_.h0 ? static_cast<const S*>(layer_.h0) + (at.d * layer_.edges + entry) * hidden_ : reinterpret_cast<const S*>(zeros_.get());
-        if constexpr (GatesAlone) return to_.output + (raster(at.d, p) * layer_.directions + at.d) * hidden_;
-        else return ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_;
+        if constexpr (GatesAlone) return kept_.previous_h(at.d, site, k);
+        const int64_t p = layer_.pred[site * N + k];
+        return p < layer_.sites ? ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_ : kept_.near_h(at.d, p - layer_.sites);
     }
 
     template <bool GatesAlone>
     const T* previous_c(const At& at, int64_t site, int k) const {
-        const int64_t p = layer_.pred[site * N + k], entry = p - layer_.sites;
-        if (entry >= 0) return layer_.c0 ? static_cast<const T*>(layer_.c0) + (at.d * layer_.edges + entry) * hidden_ : zeros_.get();
-        if (GatesAlone || to_.c) return to_.c + (at.d * layer_.table_rows() + p) * hidden_;
-        return ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_;
+        if (GatesAlone || to_.c) return kept_.previous_c(at.d, site, k);
+        const int64_t p = layer_.pred[site * N + k];
+        return p < layer_.sites ? ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_ : kept_.near_c(at.d, p - layer_.sites);
     }
+
+    T* own_c(const At& at, int64_t row) const { return to_.c ? kept_.c(at.d, row) : ring(ring_c_, at, at.step) + (row - at.begin) * hidden_; }
 
     // The states of a step, one row a site.
     template <class Number>
     Number* ring(const Buffer<Number>& both, const At& at, int64_t step) const { return both.get() + (at.team * 2 + (step & 1)) * ring_; }
-
-    int64_t raster(int64_t d, int64_t site) const { return layer_.site[d * layer_.sites + site]; }
 
     // Where the input of a site lies.
     template <bool GatesAlone>
@@ -185,7 +164,7 @@ class Forward {
             rows.lengths[s] = static_cast<int>(length);
             rows.at[s++][r] = from;
         };
-        segment(input(at, site), layer_.inputs);
+        segment(kept_.input(at.d, site), layer_.inputs);
         for (int k = 0; k < N; ++k) segment(previous_h<GatesAlone>(at, site, k), hidden_);
         for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<GatesAlone>(at, site, k), hidden_);
         rows.segments = s;
@@ -202,7 +181,7 @@ class Forward {
             }
             to += length;
         };
-        segment(input(at, site), layer_.inputs);
+        segment(kept_.input(at.d, site), layer_.inputs);
         for (int k = 0; k < N; ++k) segment(previous_h<GatesAlone>(at, site, k), hidden_);
         for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<GatesAlone>(at, site, k), hidden_);
         std::fill(to, end, F{});
@@ -245,10 +224,9 @@ class Forward {
 
     // Some features of a site's states.
     void keep(const At& at, int64_t row, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
-        const int64_t local = (row - at.begin) * hidden_ + feature;
-        store(ring(ring_h_, at, at.step) + local, h, lanes);
-        store(to_.c ? to_.c + (at.d * layer_.table_rows() + row) * hidden_ + feature : ring(ring_c_, at, at.step) + local, c, lanes);
-        store(to_.output + (raster(at.d, row) * layer_.directions + at.d) * hidden_ + feature, h, lanes);
+        store(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_ + feature, h, lanes);
+        store(own_c(at, row) + feature, c, lanes);
+        store(kept_.h(at.d, row) + feature, h, lanes);
     }
 
     // What leaves through the far faces.
@@ -256,9 +234,9 @@ class Forward {
         for (int k = 0; k < N; ++k) {
             const int64_t entry = -1 - layer_.succ[row * N + k];
             if (entry < 0) continue;
-            const int64_t place = (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges + entry]) * hidden_, local = (row - at.begin) * hidden_;
-            std::copy_n(ring(ring_h_, at, at.step) + local, hidden_, to_.far_h + place);
-            std::copy_n(to_.c ? to_.c + (at.d * layer_.table_rows() + row) * hidden_ : ring(ring_c_, at, at.step) + local, hidden_, to_.far_c + place);
+            const int64_t place = (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges + entry]) * hidden_;
+            std::copy_n(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
+            std::copy_n(own_c(at, row), hidden_, to_.far_c + place);
         }
     }
 
@@ -266,10 +244,10 @@ class Forward {
     const Units& units_;
     const int64_t hidden_, panels_, depth_, ring_;
     const Results<S> to_;
+    const Kept<S> kept_;
     const Buffer<T> biases_;
     const Buffer<F> weights_;
     const Buffer<S> ring_h_;
     const Buffer<T> ring_c_;
     const Buffer<F> converted_;
-    const Buffer<T> zeros_;
 };

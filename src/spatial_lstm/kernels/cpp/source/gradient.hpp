@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "buffer.hpp"
-#include "forward.hpp"
+#include "kept.hpp"
 #include "layer.hpp"
 #include "product.hpp"
 #include "team.hpp"
@@ -50,15 +50,12 @@ class PanelGradient final : public Gradient<S> {
           stride_(round_up(gates_, PAIR<F>)),
           width_(round_up(gates_, W * L)),
           diagonal_(to.peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
-          of_(of),
+          kept_(layer, of),
           to_(to),
           totals_(units.count() * tiles_ * R * width_),
           gathered_(layer.threads * BLOCK * tiles_ * R),
           panels_(layer.threads * BLOCK * width_),
-          diagonals_(units.count() * diagonal_),
-          zeros_(layer.hidden) {
-        std::fill_n(zeros_.get(), layer.hidden, T{0});
-    }
+          diagonals_(units.count() * diagonal_) {}
 
     void begin(const Unit& unit, const Team& team) override {
         std::fill(total(unit.index, team.first(tiles_) * R), total(unit.index, team.last(tiles_) * R), T{0});
@@ -113,9 +110,9 @@ class PanelGradient final : public Gradient<S> {
             to += length * PAIR<F>;
         };
         const bool both = PAIR<F> == 2 && other >= 0;
-        if (to_.weight_ih) segment(input(d, site), both ? input(d, other) : nullptr, layer_.inputs);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(previous_h(d, site, k), both ? previous_h(d, other, k) : nullptr, layer_.hidden);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(previous_c(d, site, k), both ? previous_c(d, other, k) : nullptr, layer_.hidden);
+        if (to_.weight_ih) segment(kept_.input(d, site), both ? kept_.input(d, other) : nullptr, layer_.inputs);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(kept_.previous_h(d, site, k), both ? kept_.previous_h(d, other, k) : nullptr, layer_.hidden);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(kept_.previous_c(d, site, k), both ? kept_.previous_c(d, other, k) : nullptr, layer_.hidden);
         const T one{1};
         if (to_.bias) segment(&one, both ? &one : nullptr, 1);
         std::fill(to, end, F{});
@@ -124,22 +121,6 @@ class PanelGradient final : public Gradient<S> {
             const auto v = paired<F>(load(dz + i * stride_ + column, lanes), both ? load(dz + (i + 1) * stride_ + column, lanes) : Vector<T>{});
             store_factors(panel(team) + ((column / (W * L) * rows + row) * W * L + column % (W * L)) * PAIR<F>, v, L);
         }
-    }
-
-    const S* input(int64_t d, int64_t site) const { return static_cast<const S*>(layer_.x) + raster(d, site) * layer_.inputs; }
-
-    int64_t raster(int64_t d, int64_t site) const { return layer_.site[d * layer_.sites + site]; }
-
-    const S* previous_h(int64_t d, int64_t site, int64_t k) const {
-        const int64_t p = layer_.pred[site * layer_.axes + k], entry = p - layer_.sites;
-        if (entry < 0) return of_.output + (raster(d, p) * layer_.directions + d) * layer_.hidden;
-        return layer_.h0 ? static_cast<const S*>(layer_.h0) + (d * layer_.edges + entry) * layer_.hidden : reinterpret_cast<const S*>(zeros_.get());
-    }
-
-    const T* previous_c(int64_t d, int64_t site, int64_t k) const {
-        const int64_t p = layer_.pred[site * layer_.axes + k], entry = p - layer_.sites;
-        if (entry < 0) return of_.c + (d * layer_.table_rows() + p) * layer_.hidden;
-        return layer_.c0 ? static_cast<const T*>(layer_.c0) + (d * layer_.edges + entry) * layer_.hidden : zeros_.get();
     }
 
     // R rows of the total, over a block's rows.
@@ -195,11 +176,11 @@ class PanelGradient final : public Gradient<S> {
             for (int64_t row = 0; row < count; ++row) {
                 const F* from = dz + row * stride_ + feature;
                 for (int64_t k = 0; k < n; ++k) {
-                    const auto c_prev = load(previous_c(unit.direction, sites[row], k) + feature, lanes);
+                    const auto c_prev = load(kept_.previous_c(unit.direction, sites[row], k) + feature, lanes);
                     sums[k] += load(from, lanes) * c_prev;
                     sums[n + k] += load(from + (1 + k) * hidden, lanes) * c_prev;
                 }
-                sums[2 * n] += load(from + (n + 2) * hidden, lanes) * load(of_.c + (unit.direction * layer_.table_rows() + sites[row]) * hidden + feature, lanes);
+                sums[2 * n] += load(from + (n + 2) * hidden, lanes) * load(kept_.c(unit.direction, sites[row]) + feature, lanes);
             }
             for (int64_t i = 0; i < 2 * n + 1; ++i) store(to + i * hidden + feature, load(to + i * hidden + feature, lanes) + sums[i], lanes);
         }
@@ -208,11 +189,11 @@ class PanelGradient final : public Gradient<S> {
     const Layer& layer_;
     const Units& units_;
     const int64_t rows_, gates_, depth_, tiles_, stride_, width_, diagonal_;
-    const Results<S> of_;
+    const Kept<S> kept_;
     const Gradients<S> to_;
     const Buffer<T> totals_;
     const Buffer<F> gathered_, panels_;
-    const Buffer<T> diagonals_, zeros_;
+    const Buffer<T> diagonals_;
 };
 
 // Panels of the width that wastes fewest lanes beyond the last gate, the first of equals.

@@ -80,23 +80,16 @@ class Returns {
     }
 
     F weight(int64_t row, int64_t column) const {
-        if (column < split_) return number<F>(layer_.weight_hh, row * split_ + column);
-        if (column < states_) return number<F>(layer_.weight_ch, row * split_ + column - split_);
-        return number<F>(layer_.weight_ih, row * layer_.inputs + column - states_);
+        if (column < split_) return number<F, S>(layer_.weight_hh, row * split_ + column);
+        if (column < states_) return number<F, S>(layer_.weight_ch, row * split_ + column - split_);
+        return number<F, S>(layer_.weight_ih, row * layer_.inputs + column - states_);
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.
     void transpose(int64_t d) const {
         for (int64_t c = 0; c < layer_.inputs; ++c)
             for (int64_t j = 0; j < gates_; ++j)
-                narrow_.get()[(d * layer_.inputs + c) * gates_ + j] = number<T>(layer_.weight_ih, (d * gates_ + j) * layer_.inputs + c);
-    }
-
-    template <class To>
-    static To number(const void* matrix, int64_t place) {
-        const S* from = static_cast<const S*>(matrix) + place;
-        if constexpr (std::is_same_v<S, To>) return *from;
-        else return load(from, 1)[0];
+                narrow_.get()[(d * layer_.inputs + c) * gates_ + j] = number<T, S>(layer_.weight_ih, (d * gates_ + j) * layer_.inputs + c);
     }
 
     S* input(int64_t d, int64_t site) const { return x_ + (layer_.site[d * layer_.sites + site] * layer_.directions + d) * layer_.inputs; }

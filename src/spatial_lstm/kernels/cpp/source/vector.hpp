@@ -173,6 +173,14 @@ inline void store_number(S* to, Compute<S> value) {
     else *to = value;
 }
 
+// One number of a matrix of S, as a To.
+template <class To, class S>
+inline To number(const void* matrix, int64_t place) {
+    const S* from = static_cast<const S*>(matrix) + place;
+    if constexpr (std::is_same_v<S, To>) return *from;
+    else return load(from, 1)[0];
+}
+
 // The sum of all lanes, in a fixed order.
 template <class T>
 inline T sum(Vector<T> v) {
@@ -229,7 +237,7 @@ template <class T>
 struct Split {
     Vector<T> scale, rest;
 
-    explicit Split(Vector<T> x) {
+    __attribute__((always_inline)) explicit Split(Vector<T> x) {
         using E = Exponent<T>;
         x = clamp<T>(x);
         // Adding 1.5 * 2^mantissa rounds to an integer, which the low bits of the sum then hold.
@@ -244,15 +252,16 @@ struct Split {
     }
 };
 
+// Always inlined: compilers that think otherwise make the gates take half as long again.
 template <class T>
-inline Vector<T> sigmoid(Vector<T> x) {
+__attribute__((always_inline)) inline Vector<T> sigmoid(Vector<T> x) {
     const Split<T> e(-x);
     return static_cast<T>(1) / (static_cast<T>(1) + (e.scale + e.scale * e.rest));
 }
 
 // Through exp(2x) - 1, which keeps small arguments exact.
 template <class T>
-inline Vector<T> hyperbolic_tangent(Vector<T> x) {
+__attribute__((always_inline)) inline Vector<T> hyperbolic_tangent(Vector<T> x) {
     const Split<T> e(x + x);
     const Vector<T> minus_one = e.scale * e.rest + (e.scale - static_cast<T>(1));
     return minus_one / (minus_one + static_cast<T>(2));
