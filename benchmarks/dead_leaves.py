@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Row, markdown_table, read_results, replace_section, write_results
-from spatial_lstm.data import Splits, generated, noise_bound, tiles
 from spatial_lstm.files import write_atomically
-from spatial_lstm.models import RIDE, Ensemble, ImageModel, LinearGaussian, MCGSMImage
+from spatial_lstm.image_models import RIDE, Ensemble, ImageModel, LinearGaussian, MCGSMImage
+from spatial_lstm.image_models.data import Splits, generated, noise_bound, tiles
 from spatial_lstm.training import Options, Stage, Trainer, adam, staged_sgd
 
 RESULTS = Path(__file__).parent / "results"

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.harness import Contestant, WrongResultError
 from spatial_lstm import SpatialLSTM, backends
+from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.equality import TOLERANCE
-from spatial_lstm.kernels import UnsuitedError
 
 PART = 32  # the largest extent on which a very large field is checked
 PART_BATCH = 2

@@ -36,8 +36,8 @@ from benchmarks.harness import (
 )
 from benchmarks.opponents import flops
 from spatial_lstm import SpatialLSTM, backends
+from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.equality import TOLERANCE
-from spatial_lstm.kernels import UnsuitedError
 
 SIZES = (
     Size(64, (32, 32), 32, 32),

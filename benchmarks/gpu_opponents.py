@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.fields import Size
-from spatial_lstm.problem import plan_for
+from spatial_lstm.engine.problem import plan_for
 
 TYPES = {
     "float32": (torch.float32, False),

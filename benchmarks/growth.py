@@ -17,8 +17,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from spatial_lstm import SpatialLSTM, operator
-from spatial_lstm.kernels import STATES
+from spatial_lstm import SpatialLSTM
+from spatial_lstm.engine import operator
+from spatial_lstm.engine.kernels import STATES
 
 HIDDEN = 32
 SIDES = (64, 128, 256)

@@ -8,7 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.models import RIDE, ColorRIDE, ImageDensity, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE
+from spatial_lstm.image_models import (
+    RIDE,
+    ColorRIDE,
+    ImageDensity,
+    ImageModel,
+    LinearGaussian,
+    MCGSMImage,
+    MultiscaleRIDE,
+)
 
 SMALL: dict[str, Any] = {"hidden_size": 6, "components": 3, "scales": 2, "features": 4, "dtype": torch.float64}
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from spatial_lstm import operator, reference_backend
-from spatial_lstm.geometry import face_positions
-from spatial_lstm.kernels import GATES, STATES
-from spatial_lstm.kernels.triton_ import TRITON_KERNELS, TritonImagesKernel, check, interpreted
-from spatial_lstm.kernels.triton_.choice import choose
-from spatial_lstm.problem import Tensors, make_problem, plan_for, state_dtype
+from spatial_lstm.engine import operator, reference_backend
+from spatial_lstm.engine.geometry import face_positions
+from spatial_lstm.engine.kernels import GATES, STATES
+from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted
+from spatial_lstm.engine.kernels.triton.choice import choose
+from spatial_lstm.engine.problem import Tensors, make_problem, plan_for, state_dtype
 from tests.cases import VARIANTS, assert_close, gradients
 
 PINNED = [kernel.name for kernel in TRITON_KERNELS[1:]]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import spatial_lstm
-from spatial_lstm.kernels import KERNELS
+from spatial_lstm.engine.kernels import KERNELS
 from tests.cases import EXTENTS, SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
 BACKENDS = [name for name, found in spatial_lstm.backends().items() if found == "available" and name != "reference"]

@@ -36,7 +36,7 @@ from benchmarks.harness import (
     write_results,
 )
 from benchmarks.opponents import flops, lstm_flop_ratio, lstm_size
-from spatial_lstm.kernels import KERNELS
+from spatial_lstm.engine.kernels import KERNELS
 
 TINY = Budget(0.0, least=2, most=2)
 SIZE = Size(2, (4, 3), 3, 4)

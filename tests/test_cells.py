@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spatial_lstm.cells import CELLS, get_cell
+from spatial_lstm.engine.cells import CELLS, get_cell
 from tests.cases import VARIANTS, assert_close
 
 

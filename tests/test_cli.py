@@ -11,8 +11,8 @@ import pytest
 import spatial_lstm
 from spatial_lstm import equality
 from spatial_lstm.cli import COMMANDS, DEFAULT, check, main
-from spatial_lstm.kernels import KERNELS, Results
-from spatial_lstm.problem import Problem
+from spatial_lstm.engine.kernels import KERNELS, Results
+from spatial_lstm.engine.problem import Problem
 
 
 @pytest.fixture

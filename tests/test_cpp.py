@@ -14,9 +14,9 @@ import torch
 
 import spatial_lstm
 from spatial_lstm.cli import main
-from spatial_lstm.kernels import KERNELS, UnsuitedError
-from spatial_lstm.kernels.cpp import kernel as cpp
-from spatial_lstm.kernels.cpp import library, memory
+from spatial_lstm.engine.kernels import KERNELS, UnsuitedError
+from spatial_lstm.engine.kernels.cpp import kernel as cpp
+from spatial_lstm.engine.kernels.cpp import library, memory
 from tests.cases import VARIANTS, assert_close, gradients, make_input, make_layer
 
 needs_kernel = pytest.mark.skipif(

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from benchmarks import dead_leaves as benchmark
-from spatial_lstm import data
 from spatial_lstm.cli import ride_demo
+from spatial_lstm.image_models import data
 from spatial_lstm.training import Trainer, pictures
 
 TINY = benchmark.Budget(4, 2, 64, 3, 2, 2, 2, 2, 4, 16, 1e-2)

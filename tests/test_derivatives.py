@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import functional_call, grad, hessian, jacrev, jvp, stack_module_state, vmap
 
-from spatial_lstm import SpatialLSTM, State, router
+from spatial_lstm import SpatialLSTM, State
+from spatial_lstm.engine import router
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)

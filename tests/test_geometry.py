@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from spatial_lstm.geometry import build, make_plan
+from spatial_lstm.engine.geometry import build, make_plan
 
 CASES = [
     ((5,), None),

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from spatial_lstm.models import RIDE, ColorRIDE, Ensemble, LinearGaussian, LogProb, MultiscaleRIDE
+from spatial_lstm.image_models import RIDE, ColorRIDE, Ensemble, LinearGaussian, LogProb, MultiscaleRIDE
 from tests.cases import assert_close
 from tests.image_models import MODELS, SMALL, make, textured
 

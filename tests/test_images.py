@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_lstm import data
-from spatial_lstm.data import dead_leaves as made
-from spatial_lstm.data.dead_leaves import CHUNK
+from spatial_lstm.image_models import data
+from spatial_lstm.image_models.data import dead_leaves as made
+from spatial_lstm.image_models.data.dead_leaves import CHUNK
 from tests.cases import assert_close
 
 
@@ -55,7 +55,7 @@ def test_dead_leaves_have_the_statistics_of_the_recipe() -> None:
 
 
 def test_radii_follow_an_inverse_cube() -> None:
-    from spatial_lstm.data.dead_leaves import _draw_radii
+    from spatial_lstm.image_models.data.dead_leaves import _draw_radii
 
     radii = _draw_radii(np.linspace(0, 1, 20001), (2.0, 64.0))
     assert radii[0] == 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spatial_lstm.models import MCGSM
+from spatial_lstm.image_models import MCGSM
 from tests.cases import assert_close
 
 
@@ -135,7 +135,7 @@ def test_fit_in_chunks_is_the_fit_of_the_whole(monkeypatch: pytest.MonkeyPatch) 
     x, y = torch.randn(200, 3, dtype=torch.float64), torch.randn(200, 1, dtype=torch.float64)
     whole = density.fit(x, y, 5)
     density.load_state_dict(start)
-    monkeypatch.setattr("spatial_lstm.models.fitting.CHUNK", 64)
+    monkeypatch.setattr("spatial_lstm.image_models.fitting.CHUNK", 64)
     assert abs(density.fit(x, y, 5) - whole) < 1e-9
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from spatial_lstm.models import CausalNeighborhood, ConditionalWhitening
+from spatial_lstm.image_models import CausalNeighborhood, ConditionalWhitening
 from tests.cases import assert_close
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm import SpatialLSTMCell
-from spatial_lstm.models import RIDE, ImageModel, LinearGaussian, MCGSMImage
+from spatial_lstm.image_models import RIDE, ImageModel, LinearGaussian, MCGSMImage
 from tests.cases import assert_close
 from tests.image_models import DENSITIES, MODELS, make, make_density, textured
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from spatial_lstm import SpatialLSTM, backends
-from spatial_lstm.layout import parse_directions
+from spatial_lstm.engine.layout import parse_directions
 from tests.cases import VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
 KERNELS = [

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from spatial_lstm.models import RIDE, ColorRIDE, Ensemble, ImageDensity, LinearGaussian, MultiscaleRIDE
-from spatial_lstm.models.inpainting import WINDOW, _patches, _spacing
-from spatial_lstm.models.scan import Scan
+from spatial_lstm.image_models import RIDE, ColorRIDE, Ensemble, ImageDensity, LinearGaussian, MultiscaleRIDE
+from spatial_lstm.image_models.inpainting import WINDOW, _patches, _spacing
+from spatial_lstm.image_models.scan import Scan
 from tests.cases import assert_close
 from tests.image_models import DENSITIES, MODELS, SMALL, make, make_density, textured
 

@@ -12,8 +12,8 @@ import pytest
 
 from spatial_lstm import reference
 from spatial_lstm.cli import trace as command
-from spatial_lstm.worked_example import Example, lines
-from spatial_lstm.worked_example.notation import equation, plus, substitute
+from spatial_lstm.reference.worked_example import Example, lines
+from spatial_lstm.reference.worked_example.notation import equation, plus, substitute
 
 PAGE = Path(__file__).parents[1] / "docs" / "trace.md"
 OPTIONS = [

@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from spatial_lstm import data
 from spatial_lstm.cli import train_ride
-from spatial_lstm.models import RIDE, ColorRIDE, MCGSMImage
+from spatial_lstm.image_models import RIDE, ColorRIDE, MCGSMImage, data
 from spatial_lstm.training import (
     BEST,
     LAST,
@@ -207,8 +206,8 @@ def test_shares_of_a_batch_have_the_whole_batchs_gradient(splits: data.Splits) -
 
 PROCESS = """
 import sys, torch
-from spatial_lstm import data
-from spatial_lstm.models import RIDE
+from spatial_lstm.image_models import data
+from spatial_lstm.image_models import RIDE
 from spatial_lstm.training import Loss, group_from_environment
 torch.manual_seed(0)
 model = RIDE(hidden_size=3, components=2, scales=2, features=2, dtype=torch.float64)

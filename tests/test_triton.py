@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from spatial_lstm.kernels.triton_ import TRITON_KERNELS, TritonImagesKernel, TritonKernel, check
-from spatial_lstm.kernels.triton_.choice import (
+from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, TritonKernel, check
+from spatial_lstm.engine.kernels.triton.choice import (
     BACKWARD,
     FORWARD,
     MOST_HIDDEN,
@@ -25,7 +25,7 @@ from spatial_lstm.kernels.triton_.choice import (
     choose,
     images_tile,
 )
-from spatial_lstm.problem import Problem, Tensors, make_problem, plan_for
+from spatial_lstm.engine.problem import Problem, Tensors, make_problem, plan_for
 from tests.cases import VARIANTS
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from spatial_lstm.kernels.triton_.device import launched
+    from spatial_lstm.engine.kernels.triton.device import launched
 
     options = VARIANTS[variant]
     constants |= {"CELL": options["cell"], "BM": tile.rows, "BH": tile.features, "BK": tile.inner}
@@ -221,7 +221,7 @@ def test_persistent_kernel_refuses_what_it_cannot_hold(monkeypatch: pytest.Monke
 
 
 def test_triton_is_imported_only_to_run() -> None:
-    program = "import sys, spatial_lstm.kernels.triton_; sys.exit('triton' in sys.modules)"
+    program = "import sys, spatial_lstm.engine.kernels.triton; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.kernels import UnsuitedError
+from spatial_lstm.engine.kernels import UnsuitedError
+from spatial_lstm.engine.router import backends
 from spatial_lstm.modules import SpatialLSTM
-from spatial_lstm.router import backends
 from spatial_lstm.state import State
 
 # The largest error allowed, relative to the larger of one and the largest expected entry.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from spatial_lstm.layout import parse_directions
-from spatial_lstm.stack import LayerWeights, Options, run_layers
+from spatial_lstm.engine.layout import parse_directions
+from spatial_lstm.engine.stack import LayerWeights, Options, run_layers
+from spatial_lstm.engine.validation import check_options, check_weights
 from spatial_lstm.state import State
-from spatial_lstm.validation import check_options, check_weights
 
 __all__ = ["spatial_lstm"]
 

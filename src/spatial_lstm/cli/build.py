@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from spatial_lstm.kernels.cpp import library
+from spatial_lstm.engine.kernels.cpp import library
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

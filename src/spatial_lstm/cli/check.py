@@ -7,8 +7,8 @@ import sys
 
 import torch
 
+from spatial_lstm.engine.router import backends
 from spatial_lstm.equality import TOLERANCE, Comparison, compare
-from spatial_lstm.router import backends
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

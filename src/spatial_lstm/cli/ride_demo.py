@@ -13,8 +13,8 @@ from spatial_lstm.cli.train_ride import tell_interrupted
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from spatial_lstm.data import Splits
-    from spatial_lstm.models import ImageModel
+    from spatial_lstm.image_models import ImageModel
+    from spatial_lstm.image_models.data import Splits
 
 PICTURE, RUN, DATA = "ride.png", "ride", "deadleaves"
 COMPONENTS, FEATURES, HIDDEN = 16, 16, 64
@@ -59,8 +59,8 @@ def _demo(out: Path, seconds: float, seed: int) -> None:
     import matplotlib  # noqa: F401  rather missed now than after training
     import torch
 
-    from spatial_lstm.data import NAMES
-    from spatial_lstm.models import RIDE, MCGSMImage
+    from spatial_lstm.image_models import RIDE, MCGSMImage
+    from spatial_lstm.image_models.data import NAMES
     from spatial_lstm.training import Options, Trainer, adam, step_seconds
 
     splits = NAMES[DATA](seed, False)
@@ -109,7 +109,7 @@ def _draw(path: Path, model: ImageModel, splits: Splits, seed: int, title: str) 
     import torch
     from tqdm import tqdm
 
-    from spatial_lstm.models import RIDE
+    from spatial_lstm.image_models import RIDE
     from spatial_lstm.training import pictures
 
     if not isinstance(model, RIDE):

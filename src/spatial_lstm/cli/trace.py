@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_lstm import reference
-from spatial_lstm.worked_example import Example, lines
+from spatial_lstm.reference.worked_example import Example, lines
 
 DEFAULT = "0.1 0.4; 0.3 0.2"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from spatial_lstm.data import Splits
-    from spatial_lstm.models import ImageModel
+    from spatial_lstm.image_models import ImageModel
+    from spatial_lstm.image_models.data import Splits
     from spatial_lstm.training import Group, Stage, Trainer
 
 STOPPED = 130  # the shell's status of what Ctrl-C ended
@@ -157,14 +157,14 @@ def _resumed(args: argparse.Namespace, device: torch.device, group: Group) -> Tr
 
 
 def _load(notes: dict[str, Any]) -> Splits:
-    from spatial_lstm.data import load
+    from spatial_lstm.image_models.data import load
 
     splits = load(notes["data"], seed=notes["seed"], color=notes["color"])
     return splits if notes["limit"] is None else splits.limited(notes["limit"])
 
 
 def _model(args: argparse.Namespace, channels: int) -> ImageModel:
-    from spatial_lstm.models import RIDE, ColorRIDE, MultiscaleRIDE
+    from spatial_lstm.image_models import RIDE, ColorRIDE, MultiscaleRIDE
 
     if args.color and args.multiscale:
         raise ValueError("expected --color or --multiscale, got both")

@@ -8,10 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.cells import get_cell
+from spatial_lstm.engine.cells import get_cell
+from spatial_lstm.engine.problem import state_dtype
+from spatial_lstm.engine.validation import (
+    check_forget_bias,
+    check_options,
+    check_positive_int,
+    check_site,
+    check_site_state,
+)
 from spatial_lstm.modules.parameters import initialise, parameter_shapes
-from spatial_lstm.problem import state_dtype
-from spatial_lstm.validation import check_forget_bias, check_options, check_positive_int, check_site, check_site_state
 
 Pair = tuple[Tensor | None, Tensor | None]
 

@@ -9,13 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.cells import get_cell
-from spatial_lstm.layout import parse_directions
+from spatial_lstm.engine.cells import get_cell
+from spatial_lstm.engine.layout import parse_directions
+from spatial_lstm.engine.stack import LayerWeights, Options, run_layers
+from spatial_lstm.engine.validation import (
+    check_dropout,
+    check_flag,
+    check_forget_bias,
+    check_options,
+    check_positive_int,
+)
 from spatial_lstm.modules.cell import SpatialLSTMCell
 from spatial_lstm.modules.parameters import NAMES, initialise, parameter_shapes
-from spatial_lstm.stack import LayerWeights, Options, run_layers
 from spatial_lstm.state import State
-from spatial_lstm.validation import check_dropout, check_flag, check_forget_bias, check_options, check_positive_int
 
 
 class SpatialLSTM(nn.Module):

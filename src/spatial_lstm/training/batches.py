@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spatial_lstm.data import tiles
+from spatial_lstm.image_models.data import tiles
 
 
 class Batches:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spatial_lstm.models import ImageModel
+from spatial_lstm.image_models import ImageModel
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.files import write_atomically
-from spatial_lstm.models import ImageModel
+from spatial_lstm.image_models import ImageModel
 
 PANEL = 2.2  # inches
 HOLE = (0.2, 0.4, 0.8)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from spatial_lstm import models
-from spatial_lstm.models import RIDE, ImageModel
+from spatial_lstm import image_models
+from spatial_lstm.image_models import RIDE, ImageModel
 from spatial_lstm.training import files
 
 KINDS: dict[str, type[ImageModel]] = {
     kind.__name__: kind
-    for kind in (models.RIDE, models.ColorRIDE, models.MultiscaleRIDE, models.MCGSMImage, models.LinearGaussian)
+    for kind in (
+        image_models.RIDE,
+        image_models.ColorRIDE,
+        image_models.MultiscaleRIDE,
+        image_models.MCGSMImage,
+        image_models.LinearGaussian,
+    )
 }
 
 

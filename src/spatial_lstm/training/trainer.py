@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spatial_lstm.data import Splits, tiles
-from spatial_lstm.models import ImageModel
+from spatial_lstm.image_models import ImageModel
+from spatial_lstm.image_models.data import Splits, tiles
 from spatial_lstm.training import files
 from spatial_lstm.training.batches import Batches
 from spatial_lstm.training.distributed import Group, Loss

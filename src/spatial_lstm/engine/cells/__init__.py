@@ -1,0 +1,23 @@
+"""The cells: what happens at one site. A new cell is one file here and one entry in :data:`CELLS`."""
+
+from __future__ import annotations
+
+from spatial_lstm.engine.cells.base import Cell
+from spatial_lstm.engine.cells.graves import GravesCell
+from spatial_lstm.engine.cells.spatial import SpatialCell
+from spatial_lstm.engine.cells.stable import StableCell
+
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (SpatialCell(), GravesCell(), StableCell())}
+
+__all__ = ["CELLS", "Cell", "get_cell"]
+
+
+def get_cell(name: str) -> Cell:
+    """Return the cell called ``name``.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in CELLS:
+        raise ValueError(f"expected cell to be one of {sorted(CELLS)}, got {name!r}")
+    return CELLS[name]

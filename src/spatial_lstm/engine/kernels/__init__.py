@@ -1,0 +1,47 @@
+"""What runs inside the operator, the loop over wavefronts and what goes with it.
+
+A new kernel is one file here and one entry in :data:`KERNELS`.
+"""
+
+from __future__ import annotations
+
+from spatial_lstm.engine.kernels.base import GATES, NOTHING, STATES, Incoming, Kernel, Results, Saved
+from spatial_lstm.engine.kernels.cpp import CppKernel
+from spatial_lstm.engine.kernels.plain import PlainKernel
+from spatial_lstm.engine.kernels.triton import TRITON_KERNELS
+from spatial_lstm.engine.problem import Problem
+
+# Best first: "auto" takes the first that is available, suited and trusted.
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (*TRITON_KERNELS, CppKernel(), PlainKernel())}
+
+__all__ = [
+    "GATES",
+    "KERNELS",
+    "NOTHING",
+    "STATES",
+    "Incoming",
+    "Kernel",
+    "Results",
+    "Saved",
+    "UnsuitedError",
+    "choose_kernel",
+]
+
+
+class UnsuitedError(ValueError):
+    """A kernel that was asked for by name cannot run here, or not this problem."""
+
+
+def choose_kernel(name: str, problem: Problem) -> Kernel:
+    """Return the kernel called ``name``, or for ``"auto"`` the best one for ``problem``.
+
+    Raises:
+        UnsuitedError: If the named kernel cannot run this problem here.
+    """
+    if name == "auto":
+        return next(k for k in KERNELS.values() if not (k.unavailable() or k.unsuited(problem) or k.untrusted(problem)))
+    kernel = KERNELS[name]
+    reason = kernel.unavailable() or kernel.unsuited(problem)
+    if reason is not None:
+        raise UnsuitedError(f"expected a backend that can run here, got {name!r}: {reason}")
+    return kernel

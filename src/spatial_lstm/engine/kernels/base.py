@@ -1,0 +1,75 @@
+"""What a kernel is given and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from spatial_lstm.engine.problem import Problem
+
+# What a forward pass keeps for a backward: nothing, c alone, or c and the gates.
+KEEPS = NOTHING, STATES, GATES = ("nothing", "states", "gates")
+
+
+class Results(NamedTuple):
+    """What a forward pass computes, with R raster rows, D directions, F rows of flattened faces and a state table's P = M + E rows.
+
+    Attributes:
+        output: ``(R, D, h)``, zero in the padding.
+        far_h, far_c: ``(D, F, h)``, zero beyond each image's extents.
+        c: ``(D, P, h)``, the table of c; of no elements where nothing is kept.
+        gates: ``(D, M, B * h)``, the activated gates; of no elements where they are not kept.
+    """
+
+    output: Tensor
+    far_h: Tensor
+    far_c: Tensor
+    c: Tensor
+    gates: Tensor
+
+
+class Saved(NamedTuple):
+    """What a backward pass is given of :class:`Results`; ``gates`` is None where they were not kept."""
+
+    output: Tensor
+    c: Tensor
+    gates: Tensor | None
+
+
+class Incoming(NamedTuple):
+    """The gradients of :class:`Results`' first three, None where they are zero."""
+
+    output: Tensor | None
+    far_h: Tensor | None
+    far_c: Tensor | None
+
+
+class Kernel(ABC):
+    """A layer's recurrence, forward and backward, without autograd."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def unavailable(self) -> str | None:
+        """Why this kernel cannot run on this machine; None when it can."""
+
+    @abstractmethod
+    def unsuited(self, problem: Problem) -> str | None:
+        """Why this kernel cannot run, or should not be chosen for, this problem; None when it can."""
+
+    def untrusted(self, problem: Problem) -> str | None:
+        """Why ``"auto"`` should not choose this kernel although it can run; None when it may. Asked last, so it may take its time once."""
+        return None
+
+    @abstractmethod
+    def forward(self, problem: Problem, keep: str) -> Results:
+        """Run all steps; ``keep`` is one of :data:`KEEPS`."""
+
+    @abstractmethod
+    def gradients(
+        self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Return the gradients of :class:`spatial_lstm.engine.problem.Tensors`, None where not ``wanted``; that of x as ``(R, C)``."""

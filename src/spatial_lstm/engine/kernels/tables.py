@@ -1,0 +1,67 @@
+"""Kernels that compute on tables of sites: what is gathered for them before the loop over wavefronts, and what is left for after it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.engine.geometry import packing
+from spatial_lstm.engine.kernels import products
+from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
+from spatial_lstm.engine.problem import Problem
+
+
+class TableKernel(Kernel):
+    """A kernel on state tables ``(D, M + E, h)``, sites and then near faces, that leaves dz for large products over all sites."""
+
+    @abstractmethod
+    def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the tables of h and c and the activated gates ``(D, M, B * h)`` (empty unless ``save_gates``)."""
+
+    @abstractmethod
+    def backward_tables(
+        self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return dz, the gradient of the gates' pre-activations, ``(D, M, B * h)``, and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``.
+
+        ``dh`` and ``dc`` ``(D, M, h)`` are what reaches the sites' states from outside the recurrence; ``dc`` is None where it is zero.
+        """
+
+    def forward(self, problem: Problem, keep: str) -> Results:
+        plan = problem.plan
+        h, c, gates = self.forward_tables(problem, keep == GATES)
+        faces = packing.far_faces(plan, h), packing.far_faces(plan, c)
+        return Results(packing.output(plan, h), *faces, c.new_empty(0) if keep == NOTHING else c, gates)
+
+    def gradients(
+        self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        plan = problem.plan
+        h = problem.new_table(problem.x.dtype, problem.h0)
+        packing.sites_of_output(plan, saved.output.reshape(-1, problem.hidden), h)
+        dh, dc = _of_sites(problem, incoming, saved.c.dtype)
+        gates = products.recompute_gates(problem, h, saved.c) if saved.gates is None else saved.gates
+        dz, dh0, dc0 = self.backward_tables(problem, h, saved.c, gates, dh, dc)
+        dx, *weights = products.gradients(problem, h, saved.c, dz, wanted[:6])
+        return [
+            None if dx is None else packing.input_backward(plan, dx),
+            *weights,
+            packing.near_faces_backward(plan, dh0) if wanted[6] else None,
+            packing.near_faces_backward(plan, dc0) if wanted[7] else None,
+        ]
+
+
+def _of_sites(problem: Problem, incoming: Incoming, carried: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """What reaches each site's h and c from outside the recurrence, ``(D, M, h)`` each; None for zeros."""
+    plan, shape = problem.plan, (problem.directions, problem.plan.sites, problem.hidden)
+    dh = problem.x.new_zeros(shape) if incoming.output is None else packing.output_backward(plan, incoming.output)
+    if incoming.far_h is not None:
+        packing.far_faces_backward_(plan, dh, incoming.far_h)
+    if incoming.far_c is None:
+        return dh, None
+    dc = problem.x.new_zeros(shape, dtype=carried)
+    packing.far_faces_backward_(plan, dc, incoming.far_c)
+    return dh, dc

@@ -1,0 +1,142 @@
+"""Which kernels run a problem, and with which tiles: one table, from the hidden size, the type and the rows of a step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from spatial_lstm.engine.problem import Problem
+
+MULTIPROCESSORS = 132  # of an H100; used where there is no GPU to ask
+
+
+class Tile(NamedTuple):
+    """A tile of ``rows`` times ``features`` of the result, summed over ``inner`` at a time, by ``warps`` warps."""
+
+    rows: int
+    features: int
+    inner: int
+    warps: int
+    stages: int
+
+
+class Limits(NamedTuple):
+    """Up to which hidden size, inclusive, the persistent and the fused kernel are best; beyond, a library's product is."""
+
+    images: int
+    step: int
+
+
+# With exact float32 products there are no tensor cores, so a library's own kernels win earlier.
+LIMITS = {"exact": Limits(32, 128), "tf32": Limits(64, 256), "half": Limits(64, 256)}
+
+# The largest tiles that compile without spills for sm_80, sm_90 and sm_100 for images, as tests/test_triton.py checks for some cells: the
+# assembler spills at most 24 bytes of a few others, mostly with peepholes. More axes have more gates, and so lower tiles.
+FORWARD = {"exact": Tile(64, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
+BACKWARD = {"exact": Tile(32, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
+POINTWISE = Tile(16, 64, 16, 4, 1)
+VOLUME_ROWS = 16
+IMAGES = {  # by features, all of them in one tile
+    "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 16, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
+    "tf32": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 32, 8, 1)},
+    "half": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 64, 8, 1)},
+}
+MOST_HIDDEN = 64  # that a persistent kernel can have
+IMAGES_TILES = 2  # tiles a program may have to do one after the other in a step before many programs are better
+
+
+class Choice(NamedTuple):
+    """What runs a problem.
+
+    Attributes:
+        variant: ``"gates"``: a library's product and one kernel for the gates per step; ``"step"``: one kernel per step;
+            ``"images"``: one kernel for all steps, a program per few images.
+        precision: How products of float32 are taken: ``"ieee"`` or ``"tf32"``.
+        group: Images a program of ``"images"`` has.
+        forward: Its tile.
+        backward: Its tile.
+    """
+
+    variant: str
+    precision: str
+    group: int
+    forward: Tile
+    backward: Tile
+
+    def __str__(self) -> str:
+        tiles = " and ".join(f"{tile.rows} x {tile.features}" for tile in (self.forward, self.backward))
+        group = f", {self.group} images a program" if self.variant == "images" else ""
+        return f"{self.variant}{group}, tiles {tiles} forward and backward, products {self.precision}"
+
+
+def choose(problem: Problem, variant: str | None = None, multiprocessors: int = MULTIPROCESSORS) -> Choice:
+    """The best variant, or the tiles of a given ``variant``."""
+    kind = products_of(problem.x.dtype)
+    limits = LIMITS[kind]
+    if variant is None:
+        fits = problem.hidden <= limits.images and _rows_per_image(problem) <= IMAGES_TILES * _images_tile(problem).rows
+        variant = "images" if fits else "step" if problem.hidden <= limits.step else "gates"
+    precision = "ieee" if kind == "exact" else "tf32"
+    if variant == "gates":
+        return Choice(variant, precision, 1, POINTWISE, POINTWISE)
+    if variant == "images":
+        tile = _images_tile(problem)
+        return Choice(variant, precision, _group(problem, tile.rows, multiprocessors), tile, tile)
+    forward, backward = (_spread(problem, table[kind], multiprocessors) for table in (FORWARD, BACKWARD))
+    return Choice(variant, precision, 1, forward, backward)
+
+
+def products_of(dtype: torch.dtype) -> str:
+    """How products are taken: ``"exact"`` in float32, ``"tf32"`` or of ``"half"`` precision numbers."""
+    if dtype != torch.float32:
+        return "half"
+    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "exact"
+
+
+def images_tile(hidden: int, kind: str) -> Tile:
+    """The tile of a persistent kernel.
+
+    Raises:
+        KeyError: If no tile is wide enough.
+    """
+    return IMAGES[kind][_power(hidden)]
+
+
+def _images_tile(problem: Problem) -> Tile:
+    return images_tile(problem.hidden, products_of(problem.x.dtype))
+
+
+def _rows_per_image(problem: Problem) -> int:
+    """Sites an image has in the longest step, were all of one size."""
+    blocks = problem.plan.block_sizes
+    return -(-max(blocks) // blocks[0])  # every image has one site in step 0
+
+
+def _group(problem: Problem, rows: int, multiprocessors: int) -> int:
+    """Images a program takes: as many as leave no multiprocessor idle and fit one tile."""
+    share = problem.plan.images * problem.directions // multiprocessors
+    return max(1, min(share, rows // _rows_per_image(problem)))
+
+
+def _spread(problem: Problem, tile: Tile, multiprocessors: int) -> Tile:
+    """Halve a tile, to no less than 16 each way, until there are tiles for all multiprocessors."""
+    longest = max(problem.plan.block_sizes)
+    rows, features = min(tile.rows, _power(longest)), min(tile.features, _power(problem.hidden))
+    if problem.axes > 2:
+        rows = VOLUME_ROWS
+
+    def idle() -> bool:
+        return -(-longest // rows) * -(-problem.hidden // features) * problem.directions < multiprocessors
+
+    while idle() and rows > 16:
+        rows //= 2
+    while idle() and features > 16:
+        features //= 2
+    warps = tile.warps if rows * features >= 1024 else 4
+    return Tile(rows, features, min(tile.inner, _power(problem.hidden)), warps, tile.stages)
+
+
+def _power(size: int) -> int:
+    """The least power of two of at least ``size`` and 16, what a product on tensor cores takes."""
+    return max(16, 1 << (size - 1).bit_length())

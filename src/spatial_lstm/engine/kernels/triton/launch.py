@@ -1,0 +1,135 @@
+"""Launching the kernels: loops over the plan's Python integers, nothing that waits for the GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.engine.kernels.products import project_input
+from spatial_lstm.engine.kernels.triton.choice import Choice, Tile
+from spatial_lstm.engine.kernels.triton.device import launched
+from spatial_lstm.engine.problem import Problem, state_dtype
+
+
+def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """As :meth:`spatial_lstm.engine.kernels.base.Kernel.forward`."""
+    plan, n = problem.plan, problem.axes
+    h = problem.new_table(problem.x.dtype, problem.h0)
+    c = problem.new_table(state_dtype(problem.x.dtype), problem.c0)
+    z = project_input(problem)  # (D, M, B h), overwritten by the activated gates where they are saved
+    weights = (problem.weight_hh, problem.weight_ch, problem.weight_peephole)
+    options = {
+        "CELL": problem.cell.name,
+        "N": n,
+        "H": problem.hidden,
+        "SAVE": save_gates,
+        **_tiling(choice, choice.forward),
+    }
+    if choice.variant == "images":
+        launched.forward_images[_images_grid(problem, choice)](
+            z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
+            GROUP=choice.group, **options,
+        )  # fmt: skip
+        return h, c, z if save_gates else z.new_empty(0)
+    product = choice.variant == "step"
+    for step, rows in enumerate(plan.block_sizes):
+        first, last = plan.offsets[step], plan.offsets[step + 1]
+        if not product:
+            _add_products(problem, z[:, first:last], h, c, plan.pred_blocks[step])
+        launched.forward_step[_grid(problem, choice.forward, rows)](
+            z, h, c, plan.pred, *weights, plan.sites, plan.table_rows, first, last, PRODUCT=product, **options
+        )
+    return h, c, z if save_gates else z.new_empty(0)
+
+
+def backward(
+    problem: Problem, choice: Choice, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :meth:`spatial_lstm.engine.kernels.base.Kernel.backward`; the gradient of a near face that was not given is zero."""
+    plan = problem.plan
+    dz, total = torch.empty_like(gates), torch.empty_like(dh, dtype=c.dtype)
+    dc0 = c.new_zeros((problem.directions, plan.edges, problem.hidden))
+    weights = (problem.weight_hh, problem.weight_ch, problem.weight_peephole)
+    tables = (gates, h, c, dh, dc, total, dc0)
+    faces = problem.c0 is not None
+    options = {"CELL": problem.cell.name, "N": problem.axes, "H": problem.hidden, "FACES": faces}
+    options |= _tiling(choice, choice.backward)
+    if choice.variant == "images":
+        launched.backward_images[_images_grid(problem, choice)](
+            dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights, plan.sites, plan.table_rows,
+            plan.images, plan.steps, GROUP=choice.group, **options,
+        )  # fmt: skip
+    else:
+        _backward_steps(problem, choice, dz, tables, weights, options)
+    dh0 = dh.new_zeros(dc0.shape)
+    if problem.h0 is not None:
+        dh0 = _to_faces(problem, dz, problem.weight_hh)
+    if faces and problem.weight_ch is not None:
+        dc0 += _to_faces(problem, dz, problem.weight_ch)
+    return dz, dh0, dc0
+
+
+def _backward_steps(
+    problem: Problem,
+    choice: Choice,
+    dz: Tensor,
+    tables: tuple[Tensor | None, ...],
+    weights: tuple[Tensor | None, ...],
+    options: dict[str, Any],
+) -> None:
+    """One launch per step, last to first; with the variant ``"gates"`` the products that the step before reads follow."""
+    plan = problem.plan
+    product = choice.variant == "step"
+    back: Tensor | None = None  # (D, rows n, h), what the step after sends to its predecessors
+    back_ch: Tensor | None = None
+    for step in reversed(range(plan.steps)):
+        first, last = plan.offsets[step], plan.offsets[step + 1]
+        rows = plan.block_sizes[step]
+        after_rows = plan.block_sizes[step + 1] if step + 1 < plan.steps else 0
+        if not product and back is None:
+            back, back_ch = dz, dz  # never read: the last step has no successors
+        launched.backward_step[_grid(problem, choice.backward, rows)](
+            dz, *tables, back, back_ch, plan.pred, plan.succ, *weights, plan.sites, plan.table_rows, first, last, last, after_rows,
+            PRODUCT=product, **options,
+        )  # fmt: skip
+        if not product and step:
+            back = dz[:, first:last] @ problem.weight_hh
+            back_ch = back if problem.weight_ch is None else dz[:, first:last] @ problem.weight_ch
+
+
+def _add_products(problem: Problem, z: Tensor, h: Tensor, c: Tensor, flat: Tensor) -> None:
+    """Add to one step's z ``(D, rows, B h)`` the products with its predecessors' states."""
+    shape = (problem.directions, z.shape[1], -1)
+    z.baddbmm_(h.index_select(1, flat).view(shape), problem.weight_hh.mT)
+    if problem.weight_ch is not None:
+        z.baddbmm_(c.index_select(1, flat).view(shape).to(z.dtype), problem.weight_ch.mT)
+
+
+def _to_faces(problem: Problem, dz: Tensor, weight: Tensor) -> Tensor:
+    """``(D, E, h)``: what reaches each near-face entry through a weight ``(D, B h, n h)``."""
+    edge, n = problem.plan.edge, problem.axes
+    shape = (problem.directions, len(edge), 1, problem.hidden)
+    sent = (dz.index_select(1, edge // n) @ weight).unflatten(-1, (n, problem.hidden))
+    reached: Tensor = sent.gather(2, (edge % n).view(1, -1, 1, 1).expand(shape)).squeeze(2)
+    return reached
+
+
+def _tiling(choice: Choice, tile: Tile) -> dict[str, Any]:
+    return {
+        "PRECISION": choice.precision,
+        "BM": tile.rows,
+        "BH": tile.features,
+        "BK": tile.inner,
+        "num_warps": tile.warps,
+        "num_stages": tile.stages,
+    }
+
+
+def _grid(problem: Problem, tile: Tile, rows: int) -> tuple[int, int, int]:
+    return -(-rows // tile.rows), -(-problem.hidden // tile.features), problem.directions
+
+
+def _images_grid(problem: Problem, choice: Choice) -> tuple[int, int, int]:
+    return -(-problem.plan.images // choice.group), 1, problem.directions

@@ -1,0 +1,94 @@
+"""Which implementation runs: the operator, the composite or the reference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from spatial_lstm.engine import composite, operator, reference_backend
+from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES
+from spatial_lstm.engine.problem import Tensors, plan_for
+
+BACKENDS = ("auto", "composite", "reference", *KERNELS)
+
+
+def backends() -> dict[str, str]:
+    """Return every backend's name with ``"available"``, or why it cannot run on this machine.
+
+    ``"auto"`` takes the first kernel in this order that suits the layer and its device. ``"composite"`` is plain differentiable
+    torch, which runs under forward-mode AD and ``torch.func`` transforms. ``"reference"`` is the NumPy specification.
+    """
+    kernels = {name: kernel.unavailable() for name, kernel in KERNELS.items()}
+    found = {name: "available" if reason is None else f"unavailable: {reason}" for name, reason in kernels.items()}
+    return {**found, "composite": "available", "reference": "available"}
+
+
+def forward_mode_active() -> bool:
+    """Whether a forward-mode level is open. Reads a private name of torch; a test fails should it go."""
+    level: int = forward_ad._current_level
+    return level >= 0
+
+
+def functorch_active() -> bool:
+    """Whether a ``torch.func`` transform is running. Reads a private name of torch; a test fails should it go."""
+    depth: int = torch._C._functorch.get_dynamic_layer_stack_depth()
+    return depth > 0
+
+
+def composite_needed() -> bool:
+    """Whether the program is run in a way that a custom operator cannot follow."""
+    if torch.compiler.is_compiling():
+        return torch.onnx.is_in_onnx_export()
+    return forward_mode_active() or functorch_active()
+
+
+def recurrence(
+    tensors: Tensors,
+    sizes: Tensor | None,
+    directions: tuple[str, ...],
+    cell: str,
+    *,
+    recompute: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run one layer; arguments, shapes and results as in :mod:`spatial_lstm.engine.operator`.
+
+    Args:
+        tensors: What the layer computes from.
+        sizes: ``(N, n)`` int64 on the CPU, or None.
+        directions: One string of ``f`` and ``r`` each.
+        cell: Name of the cell.
+        recompute: Save only h and c for the backward, and recompute the gates there.
+        backend: One of :data:`BACKENDS`.
+
+    Raises:
+        ValueError: If a pinned backend cannot run here.
+    """
+    names = ",".join(directions)
+    if backend == "reference":
+        return reference_backend.forward(tensors, sizes, directions, cell)
+    needed = composite_needed()
+    if backend == "composite" or (needed and backend == "auto"):
+        return composite.forward(tensors, sizes, names, cell)
+    if needed:
+        raise ValueError(
+            f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
+        )
+    sites, edges = _counts(tensors.x, sizes, names)
+    training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    keep = NOTHING if not training else STATES if recompute else GATES
+    results: tuple[Tensor, ...] = operator.forward(*tensors, sizes, names, cell, backend, sites, edges, keep)
+    return results[0], results[1], results[2]
+
+
+def _counts(x: Tensor, sizes: Tensor | None, directions: str) -> tuple[int, int]:
+    """Rows to hold for sites and near-face entries: exact, or without padding's saving while a program is traced."""
+    if sizes is not None and not torch.compiler.is_compiling():
+        plan = plan_for(x, sizes, directions)
+        return plan.sites, plan.edges
+    batch, *extents, _ = x.shape
+    sites = batch
+    for extent in extents:
+        sites = sites * extent
+    return sites, sum(sites // extent for extent in extents)

@@ -1,0 +1,219 @@
+"""Checks of what users pass in; each says what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.engine.autocast import autocast_dtype
+from spatial_lstm.engine.cells import Cell, get_cell
+from spatial_lstm.engine.layout import MERGES
+from spatial_lstm.engine.problem import state_dtype
+from spatial_lstm.engine.router import BACKENDS
+from spatial_lstm.state import State
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def check_positive_int(name: str, value: object) -> None:
+    """Refuse anything but a positive int."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"expected {name} to be positive, got {value}")
+
+
+def check_options(cell: str, peephole: bool, extended: bool, merge: str = "concat", backend: str = "auto") -> Cell:
+    """Return the cell, having refused unknown and ill-matched options."""
+    found = get_cell(cell)
+    if peephole and not found.takes_peephole:
+        raise ValueError(f"expected peepholes with cell='graves' alone, got cell={cell!r}")
+    if extended and not found.takes_extended:
+        raise ValueError(f"expected extended=True with cell='spatial' alone, got cell={cell!r}")
+    if merge not in MERGES:
+        raise ValueError(f"expected merge to be one of {MERGES}, got {merge!r}")
+    if backend not in BACKENDS:
+        raise ValueError(f"expected backend to be one of {BACKENDS}, got {backend!r}")
+    return found
+
+
+def check_weights(
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias: Tensor | None,
+    weight_peephole: Tensor | None,
+    weight_ch: Tensor | None,
+    directions: int,
+    axes: int,
+) -> None:
+    """Refuse weights whose shapes, types or devices do not fit ``weight_hh`` ``(D, B h, n h)``."""
+    rows, columns = weight_hh.shape[-2:]
+    hidden = columns // axes
+    expected: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
+        ("weight_ih", weight_ih, (directions, rows, weight_ih.shape[-1])),
+        ("weight_hh", weight_hh, (directions, rows, columns)),
+        ("bias", bias, (directions, rows)),
+        ("weight_peephole", weight_peephole, (directions, 2 * axes + 1, hidden)),
+        ("weight_ch", weight_ch, (directions, rows, columns)),
+    ]
+    for name, tensor, shape in expected:
+        if tensor is None:
+            continue
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"expected {name} of shape {shape}, got {tuple(tensor.shape)}")
+        _check_like(name, tensor, weight_hh, (weight_hh.dtype,))
+
+
+def check_input(input: object, weight: Tensor, axes: int, channels: int, channels_last: bool) -> bool:
+    """Refuse an input of a wrong kind, rank, channels, dtype or device; return whether it is batched."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"expected input to be a Tensor, got {type(input).__name__}")
+    layout = "(N, *S, C)" if channels_last else "(N, C, *S)"
+    if input.ndim not in (axes + 1, axes + 2):
+        raise ValueError(
+            f"expected input of shape {layout} with {axes} spatial axes, {axes + 2} dimensions, or {axes + 1} unbatched, "
+            f"got {input.ndim} dimensions: {tuple(input.shape)}"
+        )
+    batched = input.ndim == axes + 2
+    at = input.ndim - 1 if channels_last else int(batched)
+    if input.shape[at] != channels:
+        raise ValueError(
+            f"expected {channels} channels in dimension {at} of input {layout}, got {input.shape[at]}: {tuple(input.shape)}"
+        )
+    extents = [size for dim, size in enumerate(input.shape) if dim != at and not (batched and dim == 0)]
+    if any(extent < 1 for extent in extents):
+        raise ValueError(f"expected positive spatial extents, got {extents}")
+    if input.dtype not in DTYPES:
+        raise ValueError(f"expected input of dtype {', '.join(map(str, DTYPES))}, got {input.dtype}")
+    _check_like("input", input, weight, (weight.dtype,))
+    return batched
+
+
+def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | None:
+    """Return ``sizes`` as ``(N, n)`` int64 on the CPU; its values are checked where the plan is made."""
+    if sizes is None:
+        return None
+    if not isinstance(sizes, Tensor):
+        raise TypeError(f"expected sizes to be an integer Tensor, got {type(sizes).__name__}")
+    if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool:
+        raise TypeError(f"expected sizes to be an integer Tensor, got {sizes.dtype}")
+    if sizes.ndim == 1 and batch == 1:
+        sizes = sizes.unsqueeze(0)
+    if tuple(sizes.shape) != (batch, len(extents)):
+        raise ValueError(f"expected sizes of shape {(batch, len(extents))}, got {tuple(sizes.shape)}")
+    return sizes.to("cpu", torch.int64)
+
+
+def check_state(
+    state: object,
+    batched: bool,
+    shapes: Sequence[tuple[int, ...]],
+    rows: int,
+    dtypes: tuple[torch.dtype, ...],
+    like: Tensor,
+) -> State | None:
+    """Return the near faces as a batched :class:`State`, having refused faces that do not fit.
+
+    ``shapes`` are those of one direction's faces, ``(N, h, *S without k)``; ``rows`` is num_layers * D.
+    """
+    if state is None:
+        return None
+    if not isinstance(state, tuple) or len(state) != 2:
+        raise TypeError(f"expected state to be a State(h, c) or None, got {_describe(state)}")
+    groups = []
+    for name, faces in zip("hc", state, strict=True):
+        if not isinstance(faces, (tuple, list)) or len(faces) != len(shapes):
+            raise ValueError(f"expected state.{name} to be a tuple of {len(shapes)} faces, got {_describe(faces)}")
+        checked = [
+            _check_face(f"state.{name}[{axis}]", face, (rows, *(shape if batched else shape[1:])), dtypes, like)
+            for axis, (face, shape) in enumerate(zip(faces, shapes, strict=True))
+        ]
+        groups.append(tuple(face if face is None or batched else face.unsqueeze(1) for face in checked))
+    return State(*groups)
+
+
+def _check_face(
+    name: str, face: object, shape: tuple[int, ...], dtypes: tuple[torch.dtype, ...], like: Tensor
+) -> Tensor | None:
+    if face is None:
+        return None
+    if not isinstance(face, Tensor):
+        raise TypeError(f"expected {name} to be a Tensor or None, got {type(face).__name__}")
+    if tuple(face.shape) != shape:
+        raise ValueError(f"expected {name} of shape {shape}, got {tuple(face.shape)}")
+    _check_like(name, face, like, dtypes)
+    return face
+
+
+def _check_like(name: str, tensor: Tensor, like: Tensor, dtypes: tuple[torch.dtype, ...]) -> None:
+    """Refuse a tensor of another device or dtype than the weights'."""
+    if tensor.device != like.device:
+        raise ValueError(f"expected {name} on the weights' device {like.device}, got {tensor.device}")
+    if tensor.dtype not in dtypes:
+        raise ValueError(
+            f"expected {name} of dtype {' or '.join(map(str, dtypes))}, as the weights, got {tensor.dtype}"
+        )
+
+
+def _describe(value: object) -> str:
+    return (
+        f"{type(value).__name__} of length {len(value)}" if isinstance(value, (tuple, list)) else type(value).__name__
+    )
+
+
+def check_forget_bias(forget_bias: object, bias: bool) -> None:
+    """Refuse a forget bias that is no number, or that has no bias to go into."""
+    if forget_bias is None:
+        return
+    if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)):
+        raise TypeError(f"expected forget_bias to be a float or None, got {type(forget_bias).__name__}")
+    if not bias:
+        raise ValueError(f"expected forget_bias=None with bias=False, got {forget_bias}")
+
+
+def check_site(x: object, weight: Tensor, features: int) -> None:
+    """Refuse the input of one site where it is not ``(N, C)`` or ``(C,)``."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
+    if x.ndim not in (1, 2) or x.shape[-1] != features:
+        raise ValueError(f"expected x of shape (N, {features}) or ({features},), got {tuple(x.shape)}")
+    if x.dtype not in DTYPES:
+        raise ValueError(f"expected x of dtype {', '.join(map(str, DTYPES))}, got {x.dtype}")
+    if autocast_dtype(x.device.type) is None:
+        _check_like("x", x, weight, (weight.dtype,))
+
+
+def check_site_state(
+    predecessors: object, axes: int, shape: tuple[int, ...], x: Tensor
+) -> list[tuple[Tensor | None, Tensor | None]]:
+    """Return n pairs ``(h_k, c_k)``, having refused those that do not fit."""
+    if predecessors is None:
+        return [(None, None)] * axes
+    if not isinstance(predecessors, (tuple, list)) or len(predecessors) != axes:
+        raise ValueError(f"expected predecessors to be a tuple of {axes} pairs (h, c), got {_describe(predecessors)}")
+    dtypes = DTYPES if autocast_dtype(x.device.type) is not None else (x.dtype, state_dtype(x.dtype))
+    pairs: list[tuple[Tensor | None, Tensor | None]] = []
+    for axis, pair in enumerate(predecessors):
+        if pair is None:
+            pair = (None, None)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"expected predecessors[{axis}] to be a pair (h, c) or None, got {_describe(pair)}")
+        h, c = (_check_face(f"predecessors[{axis}][{k}]", t, shape, dtypes, x) for k, t in enumerate(pair))
+        pairs.append((h, c))
+    return pairs
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse anything but a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
+
+
+def check_dropout(dropout: object) -> None:
+    """Refuse anything but a probability."""
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)):
+        raise TypeError(f"expected dropout to be a float, got {type(dropout).__name__}")
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"expected dropout in [0, 1], got {dropout}")

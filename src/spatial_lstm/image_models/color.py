@@ -1,0 +1,54 @@
+"""Colour: luma first, then both chroma planes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.image_models.base import Progress
+from spatial_lstm.image_models.inpainting import check_mask
+from spatial_lstm.image_models.twostage import TwoStageRIDE
+
+OPPONENT = ((3**-0.5, 3**-0.5, 3**-0.5), (2**-0.5, 0.0, -(2**-0.5)), (6**-0.5, -2 * 6**-0.5, 6**-0.5))
+"""Rows: luma, red against blue, green against both; orthonormal, so its log|det| is 0."""
+
+
+class ColorRIDE(TwoStageRIDE):
+    """RIDE for RGB images ``(N, 3, H, W)``: luma, then the two chroma planes jointly given the full window of luma.
+
+    Luma and chroma are the orthonormal :data:`OPPONENT` transformation of red, green and blue. A pixel counts once, its three channels
+    together. Arguments as :class:`TwoStageRIDE`'s.
+    """
+
+    rest = 2
+    channels = 3
+
+    def split(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise ValueError(f"expected images of shape (N, 3, H, W), got {tuple(images.shape)}")
+        planes = torch.einsum("kc,nchw->nkhw", images.new_tensor(OPPONENT), images)
+        return planes[:, :1], planes[:, 1:]
+
+    def join(self, first: Tensor, second: Tensor) -> Tensor:
+        return torch.einsum("kc,nkhw->nchw", first.new_tensor(OPPONENT), torch.cat([first, second], dim=1))
+
+    def inpaint(
+        self,
+        images: Tensor,
+        mask: Tensor,
+        *,
+        candidates: int = 8,
+        gibbs_sweeps: int = 10,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Fill the holes in luma, then in chroma given luma; arguments as :func:`spatial_lstm.image_models.inpainting.inpaint`'s."""
+        mask = check_mask(self.first, images, mask)
+        luma, chroma = self.split(images.masked_fill(mask, 0.0))
+        luma = self.first.inpaint(
+            luma, mask, candidates=candidates, gibbs_sweeps=gibbs_sweeps, generator=generator, progress=progress
+        )
+        chroma = self.second.inpaint(
+            chroma, mask, luma, candidates=candidates, gibbs_sweeps=gibbs_sweeps, generator=generator, progress=progress
+        )
+        return torch.where(mask, self.join(luma, chroma), images)

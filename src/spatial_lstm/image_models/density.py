@@ -1,0 +1,238 @@
+"""Models in which each pixel depends on its causal neighbourhood: what they share."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.engine.validation import check_positive_int
+from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+from spatial_lstm.image_models.conditional import ConditionalDensity
+from spatial_lstm.image_models.inpainting import inpaint
+from spatial_lstm.image_models.neighborhood import CausalNeighborhood
+from spatial_lstm.image_models.scan import Scan
+from spatial_lstm.image_models.whitening import ConditionalWhitening
+
+QUANTILES = 1001
+BATCH = 16
+
+
+class Stepper:
+    """What a pixel's density is conditioned on, site by site; this one hands the whitened inputs on."""
+
+    def step(self, white: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the features ``(N, S, E)`` of S sites with whitened inputs ``(N, S, D)``; predecessors have been stepped before."""
+        return white
+
+
+class ImageDensity(ImageModel, ABC):
+    r"""p(image) as a product over pixels in raster order, each given its causal neighbourhood.
+
+    Inputs and outputs are whitened, a model makes features of the whitened inputs, and given those a conditional density is put on the
+    whitened outputs: :math:`\log p(y | x) = \log p(y' | \mathrm{features}(x')) + \log |\det W|`.
+
+    Args:
+        channels: Channels of the images.
+        neighborhood: Width of the causal window, odd.
+        condition_channels: Channels of a second image given in full; 0 for none.
+        device, dtype: Of buffers and parameters.
+
+    Attributes:
+        neighborhood: :class:`CausalNeighborhood`.
+        whitening: :class:`ConditionalWhitening`.
+        mcgsm: The conditional density of whitened outputs, :class:`MCGSM` in most models.
+        quantiles: ``(C, 1001)``, the data's marginal in steps of a thousandth.
+    """
+
+    quantiles: Tensor
+    mcgsm: ConditionalDensity
+    _config: dict[str, Any]  # the arguments of a subclass
+
+    def __init__(
+        self,
+        channels: int = 1,
+        *,
+        neighborhood: int = 5,
+        condition_channels: int = 0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.neighborhood = CausalNeighborhood(neighborhood, channels, condition_channels)
+        self.channels = channels
+        self.border = self.neighborhood.radius
+        self.whitening = ConditionalWhitening(self.neighborhood.dim, channels, device=device, dtype=dtype)
+        levels = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
+        start = torch.special.ndtri(levels).expand(channels, -1)
+        like = self.whitening.mean_in
+        self.register_buffer("quantiles", start.to(like.device, like.dtype).clone())
+
+    def conditioning(self, white: Tensor) -> Tensor:
+        """Return the features ``(N, H', W', E)`` of whitened inputs ``(N, H', W', D)``; by default these themselves."""
+        return white
+
+    def config(self) -> dict[str, Any]:
+        return dict(self._config)
+
+    def stepper(self, batch: int, rows: int, columns: int) -> Stepper:
+        """Return what computes :meth:`conditioning` site by site, for so many images and scored pixels."""
+        return Stepper()
+
+    def whiten(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return whitened inputs ``(N, H', W', D)`` and outputs ``(N, H', W', C)``."""
+        self._check(images, condition)
+        with torch.autocast(images.device.type, enabled=False):
+            inputs = self.neighborhood(images, condition).permute(0, 2, 3, 1)
+            outputs = self.neighborhood.targets(images).permute(0, 2, 3, 1)
+            white, residual, _ = self.whitening(inputs, outputs)
+        return white, residual
+
+    def features(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return whitened inputs ``(N, D, H', W')``, whitened outputs ``(N, C, H', W')`` and features of the inputs ``(N, E, H', W')``."""
+        white, residual = self.whiten(images, condition)
+        found = self.conditioning(white)
+        return white.permute(0, 3, 1, 2), residual.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
+
+    def log_density(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return log p of every scored pixel in nats, ``(N, H', W')``, H' = H - border, W' = W - 2 border."""
+        white, residual = self.whiten(images, condition)
+        return self.site_density(self.conditioning(white), residual)
+
+    def site_density(self, features: Tensor, residual: Tensor) -> Tensor:
+        """Return log p ``(...)`` of pixels with features ``(..., E)`` and whitened outputs ``(..., C)``; never in 16 bits."""
+        with torch.autocast(features.device.type, enabled=False):
+            density = self.mcgsm.log_prob(features.to(residual.dtype), residual)
+            return density + self.whitening.log_det
+
+    def log_prob(self, images: Tensor, condition: Tensor | None = None) -> LogProb:
+        density = self.log_density(images, condition)
+        return LogProb(density.flatten(1).sum(1), density.shape[1] * density.shape[2])
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> LogProb:
+        """As :meth:`log_prob`."""
+        return self.log_prob(images, condition)
+
+    @torch.no_grad()
+    def fit_whitening(self, images: Tensor, condition: Tensor | None = None) -> None:
+        self.neighborhood.check(images, condition)
+
+        def rows() -> Iterator[tuple[Tensor, Tensor]]:
+            for batch, given in self._batches(images, condition):
+                inputs, outputs = self.neighborhood(batch, given), self.neighborhood.targets(batch)
+                yield inputs.permute(0, 2, 3, 1).flatten(0, 2), outputs.permute(0, 2, 3, 1).flatten(0, 2)
+
+        self.whitening.fit_batches(rows())
+        values = images.transpose(0, 1).flatten(1)
+        values = values[:, :: max(1, values.shape[1] // 1_000_000)].to(self.quantiles).sort(1).values
+        levels = torch.linspace(0, values.shape[1] - 1, QUANTILES, device=values.device).round().long()
+        self.quantiles.copy_(values[:, levels])
+
+    @torch.no_grad()
+    def fit_mcgsm(
+        self,
+        images: Tensor,
+        condition: Tensor | None = None,
+        *,
+        max_iterations: int = 500,
+        validation: Tensor | tuple[Tensor, Tensor] | None = None,
+        progress: FitProgress | None = None,
+    ) -> float:
+        data = self._rows(images, condition)
+        pair = validation if isinstance(validation, tuple) else (validation, None)
+        held_out = None if pair[0] is None else self._rows(*pair)
+        loss = self.mcgsm.fit(*data, max_iterations, held_out, progress)
+        return loss - float(self.whitening.log_det)
+
+    def _rows(self, images: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features and whitened outputs of all scored pixels, ``(K, E)`` and ``(K, C)``."""
+        parts = []
+        for batch, given in self._batches(images, condition):
+            white, residual = self.whiten(batch, given)
+            found = self.conditioning(white).to(residual.dtype)
+            parts.append((found.flatten(0, 2), residual.flatten(0, 2)))
+        features, outputs = zip(*parts, strict=True)
+        return torch.cat(features), torch.cat(outputs)
+
+    @staticmethod
+    def _batches(images: Tensor, condition: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        for start in range(0, len(images), BATCH):
+            batch = slice(start, start + BATCH)
+            yield images[batch], None if condition is None else condition[batch]
+
+    def noise(self, num: int, height: int, width: int, generator: torch.Generator | None = None) -> Tensor:
+        """Draw images ``(num, C, height, width)`` of independent pixels from the data's marginal."""
+        device = self.quantiles.device
+        shape = (self.channels, num, height, width)
+        levels = torch.rand(shape, generator=generator, device=device) * (QUANTILES - 1)
+        lower = levels.long().clamp(max=QUANTILES - 2)
+        share = (levels - lower).to(self.quantiles.dtype).flatten(1)
+        at = lower.flatten(1)
+        values = self.quantiles.gather(1, at).lerp(self.quantiles.gather(1, at + 1), share)
+        return values.view(shape).transpose(0, 1).contiguous()
+
+    def limits(self, limits: tuple[float, float] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the least and the largest value of a sample's channels, ``(C,)`` each; the data's 0.1 and 99.8 percentiles by default."""
+        low, high = self.quantiles[:, QUANTILES // 1000], self.quantiles[:, 998 * QUANTILES // 1000]
+        if limits is None:
+            return low, high
+        if not limits[0] < limits[1]:
+            raise ValueError(f"expected limits (low, high) with low < high, got {limits}")
+        return torch.full_like(low, limits[0]), torch.full_like(high, limits[1])
+
+    @torch.no_grad()
+    def sample(
+        self,
+        height: int,
+        width: int,
+        num: int = 1,
+        *,
+        generator: torch.Generator | None = None,
+        margin: int = 16,
+        limits: tuple[float, float] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        for name, value in (("height", height), ("width", width), ("num", num)):
+            check_positive_int(name, value)
+        if margin < self.border:
+            raise ValueError(f"expected a margin of at least {self.border}, got {margin}")
+        canvas = self.noise(num, height + margin, width + 2 * margin, generator)
+        filled = Scan(self, canvas).run(generator=generator, limits=self.limits(limits), progress=progress)
+        return filled[:, :, margin:, margin : margin + width]
+
+    def inpaint(
+        self,
+        images: Tensor,
+        mask: Tensor,
+        condition: Tensor | None = None,
+        *,
+        candidates: int = 8,
+        gibbs_sweeps: int = 10,
+        generator: torch.Generator | None = None,
+        limits: tuple[float, float] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Fill holes; see :func:`spatial_lstm.image_models.inpainting.inpaint`."""
+        return inpaint(
+            self,
+            images,
+            mask,
+            condition,
+            candidates=candidates,
+            gibbs_sweeps=gibbs_sweeps,
+            generator=generator,
+            limits=self.limits(limits),
+            progress=progress,
+        )
+
+    def _check(self, images: Tensor, condition: Tensor | None) -> None:
+        self.neighborhood.check(images, condition)
+        like = self.whitening.mean_in
+        for name, tensor in (("images", images), ("condition", condition)):
+            if tensor is not None and (tensor.dtype != like.dtype or tensor.device != like.device):
+                raise ValueError(
+                    f"expected {name} of the model's {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}"
+                )

@@ -1,0 +1,79 @@
+"""Averaging a model over the symmetries of the square."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+
+
+class Ensemble(ImageModel):
+    r"""The mixture, in equal parts, of a model read from all eight flips and transposes of an image, after Theis & Bethge, 2015.
+
+    :math:`\log p(\text{image}) = \log \tfrac18 \sum_t p(t(\text{image}))`, for every image, or tile of one, as a whole. So that all eight
+    score the same pixels, the last ``border`` rows of each transformed image are cut off: the scored pixels are those that are at least
+    ``border`` from all four sides.
+
+    Args:
+        model: Any image model; its parameters are shared.
+    """
+
+    def __init__(self, model: ImageModel) -> None:
+        super().__init__()
+        self.model = model
+        self.channels = model.channels
+        self.border = model.border
+
+    def log_prob(self, images: Tensor) -> LogProb:
+        found = [self.model.log_prob(view) for view in self.views(images)]
+        nats = torch.stack([part.nats for part in found]).logsumexp(0) - math.log(len(found))
+        return LogProb(nats, found[0].pixels)
+
+    def views(self, images: Tensor) -> list[Tensor]:
+        """Return the eight transformed images, each without its last ``border`` rows."""
+        if images.ndim != 4 or min(images.shape[2:]) <= 2 * self.border:
+            raise ValueError(f"expected images of more than {2 * self.border} pixels a side, got {tuple(images.shape)}")
+        turned = [images, images.flip(2), images.flip(3), images.flip(2, 3)]
+        return [view[:, :, : view.shape[2] - self.border] for image in turned for view in (image, image.mT)]
+
+    def sample(
+        self,
+        height: int,
+        width: int,
+        num: int = 1,
+        *,
+        generator: torch.Generator | None = None,
+        margin: int = 16,
+        limits: tuple[float, float] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Draw from the model, each image turned by one of the eight at random."""
+        extent = max(height, width)
+        images = self.model.sample(
+            extent, extent, num, generator=generator, margin=margin, limits=limits, progress=progress
+        )
+        down, across, over = torch.randint(2, (3, num, 1, 1, 1), generator=generator, device=images.device).bool()
+        images = torch.where(down, images.flip(2), images)
+        images = torch.where(across, images.flip(3), images)
+        images = torch.where(over, images.mT, images)
+        return images[:, :, :height, :width]
+
+    def fit_whitening(self, images: Tensor) -> None:
+        self.model.fit_whitening(images)
+
+    def fit_mcgsm(
+        self,
+        images: Tensor,
+        *,
+        max_iterations: int = 500,
+        validation: Tensor | None = None,
+        progress: FitProgress | None = None,
+    ) -> float:
+        return self.model.fit_mcgsm(images, max_iterations=max_iterations, validation=validation, progress=progress)
+
+    def config(self) -> dict[str, Any]:
+        return {"model": self.model}

@@ -1,0 +1,147 @@
+"""Images in two parts: one plane first, then the others given the whole of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+from spatial_lstm.image_models.ride import RIDE
+from spatial_lstm.image_models.scan import Scan
+
+
+class TwoStageRIDE(ImageModel, ABC):
+    r"""A linear transformation of the image into a first plane and others, a :class:`RIDE` for each part.
+
+    :math:`\log p(\text{image}) = \log p(u) + \log p(v | u) + \log |\det T|` with (u, v) = T(image). At every site the second model is given
+    the full window of u, its rows below the image repeating the last.
+
+    Args:
+        neighborhood, hidden_size, num_layers, extended, components, scales, features, cell, backend: Of both models; see :class:`RIDE`.
+        device, dtype: Of buffers and parameters.
+
+    Attributes:
+        first: The model of u.
+        second: The model of v given u.
+    """
+
+    rest: ClassVar[int]
+    """Channels of v."""
+    scale: ClassVar[int] = 1
+    """Pixels a side that one site stands for."""
+
+    def __init__(
+        self,
+        *,
+        neighborhood: int = 5,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        extended: bool = False,
+        components: int = 32,
+        scales: int = 4,
+        features: int = 32,
+        cell: str = "spatial",
+        backend: str = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self._config: dict[str, Any] = {
+            "neighborhood": neighborhood,
+            "hidden_size": hidden_size,
+            "num_layers": num_layers,
+            "extended": extended,
+            "components": components,
+            "scales": scales,
+            "features": features,
+            "cell": cell,
+            "backend": backend,
+        }
+        self.first = RIDE(1, **self._config, device=device, dtype=dtype)
+        self.second = RIDE(self.rest, **self._config, condition_channels=1, device=device, dtype=dtype)
+        self.border = self.scale * self.first.border
+
+    @abstractmethod
+    def split(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return u ``(N, 1, h, w)`` and v ``(N, rest, h, w)`` of images ``(N, C, scale h, scale w)``."""
+
+    @abstractmethod
+    def join(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the images of u and v."""
+
+    def log_det(self) -> float:
+        """log|det T| of one site, in nats; 0 where T is orthonormal."""
+        return 0.0
+
+    def config(self) -> dict[str, Any]:
+        return dict(self._config)
+
+    def log_prob(self, images: Tensor) -> LogProb:
+        first, second = self.split(images)
+        nats, sites = self.first.log_prob(first)
+        return LogProb(nats + self.second.log_prob(second, first).nats + sites * self.log_det(), sites * self.scale**2)
+
+    def fit_whitening(self, images: Tensor) -> None:
+        first, second = self.split(images)
+        self.first.fit_whitening(first)
+        self.second.fit_whitening(second, first)
+
+    def fit_mcgsm(
+        self,
+        images: Tensor,
+        *,
+        max_iterations: int = 500,
+        validation: Tensor | None = None,
+        progress: FitProgress | None = None,
+    ) -> float:
+        """Fit both MCGSMs; the result is the negative log-likelihood of a site in nats, both parts together."""
+        u, v = self.split(images)
+        held_out = None if validation is None else self.split(validation)
+        first = self.first.fit_mcgsm(
+            u,
+            max_iterations=max_iterations,
+            validation=None if held_out is None else held_out[0],
+            progress=progress,
+        )
+        second = self.second.fit_mcgsm(
+            v,
+            u,
+            max_iterations=max_iterations,
+            validation=None if held_out is None else (held_out[1], held_out[0]),
+            progress=progress,
+        )
+        return first + second - self.log_det()
+
+    @torch.no_grad()
+    def sample(
+        self,
+        height: int,
+        width: int,
+        num: int = 1,
+        *,
+        generator: torch.Generator | None = None,
+        margin: int = 16,
+        limits: tuple[float, float] | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Draw images ``(num, C, height, width)``; ``limits`` hold for u and v, by default the percentiles of each."""
+        if min(height, width) < 1 or height % self.scale or width % self.scale:
+            raise ValueError(f"expected positive extents divisible by {self.scale}, got {height} x {width}")
+        if margin < self.border:
+            raise ValueError(f"expected a margin of at least {self.border}, got {margin}")
+        edge, h, w = -(-margin // self.scale), height // self.scale, width // self.scale
+        size = (num, h + edge + self.first.border, w + 2 * edge)  # rows below, so that windows of u are full
+        planes: list[Tensor] = []
+        for part, model in enumerate((self.first, self.second)):
+            scan = Scan(model, model.noise(*size, generator), planes[0] if part else None)
+
+            def report(done: int, total: int, part: int = part) -> None:
+                if progress:
+                    progress(part * total + done, 2 * total)
+
+            planes.append(scan.run(generator=generator, limits=model.limits(limits), progress=report))
+        u, v = (plane[:, :, edge : edge + h, edge : edge + w] for plane in planes)
+        return self.join(u, v)

@@ -1,7 +1,0 @@
-"""The C++ kernel for CPUs: wavefronts whose products and gates are fused, compiled on first use."""
-
-from __future__ import annotations
-
-from spatial_lstm.kernels.cpp.kernel import CppKernel
-
-__all__ = ["CppKernel"]
