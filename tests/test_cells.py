@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from spatial_lstm import reference
 from spatial_lstm.engine.cells import CELLS, get_cell
 from tests.cases import VARIANTS, assert_close
 
@@ -13,7 +14,8 @@ from tests.cases import VARIANTS, assert_close
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_backward_is_the_gradient_of_forward(variant: str, n: int) -> None:
     cell = CELLS[VARIANTS[variant]["cell"]]
-    z, c_prev = torch.randn(5, 3 + n, 4, dtype=torch.float64), torch.randn(5, n, 4, dtype=torch.float64)
+    z = torch.randn(5, cell.blocks(n), 4, dtype=torch.float64)
+    c_prev = torch.randn(5, n, 4, dtype=torch.float64)
     peephole = torch.randn(2 * n + 1, 4, dtype=torch.float64) if VARIANTS[variant].get("peephole") else None
     dh, dc = torch.randn(2, 5, 4, dtype=torch.float64)
     leaves = [z.requires_grad_(), c_prev.requires_grad_()]
@@ -30,7 +32,11 @@ def test_backward_is_the_gradient_of_forward(variant: str, n: int) -> None:
 def test_blocks_and_names_agree() -> None:
     for cell in CELLS.values():
         for n in (1, 2, 3):
-            assert len(cell.gate_names(n)) == cell.blocks(n) == 3 + n
+            names = cell.gate_names(n)
+            assert len(names) == cell.blocks(n) == (4 if cell.name == "diagonal" else 3 + n)
+            assert tuple(reference.CELLS[cell.name].gates(n)) == names
+            assert [names[block][0] for block in cell.forget_blocks(n)] == ["f"] * len(cell.forget_blocks(n))
+    assert get_cell("diagonal").gate_names(3) == ("i", "f", "g", "o")
     assert get_cell("stable").gate_names(3) == ("i", "f", "l_0", "l_1", "g", "o")
     assert get_cell("graves").gate_names(2) == ("i", "f_0", "f_1", "g", "o")
 

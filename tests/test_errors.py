@@ -118,14 +118,24 @@ INPUTS: list[tuple[Callable[[SpatialLSTM], Any], type[Exception], str]] = [
         r"expected state.h\[0\] on the weights' device cpu, got meta",
     ),
     (
-        lambda layer: layer(ones(2, 3, 4, 5), sizes=[[1, 2]]),
+        lambda layer: layer(ones(2, 3, 4, 5), sizes=[[1, 2], [3]]),
         TypeError,
-        "expected sizes to be an integer Tensor, got list",
+        "expected sizes to be a Tensor or a sequence of integers",
+    ),
+    (
+        lambda layer: layer(ones(2, 3, 4, 5), sizes=[[1, 2], [3, 4.5]]),
+        TypeError,
+        "expected sizes to be integers, got torch.float32",
+    ),
+    (
+        lambda layer: layer(ones(2, 3, 4, 5), sizes=7),
+        TypeError,
+        "expected sizes to be an integer Tensor or a sequence of integers, got int",
     ),
     (
         lambda layer: layer(ones(2, 3, 4, 5), sizes=ones(2, 2)),
         TypeError,
-        "expected sizes to be an integer Tensor, got torch.float64",
+        "expected sizes to be integers, got torch.float64",
     ),
     (
         lambda layer: layer(ones(2, 3, 4, 5), sizes=torch.ones(2, dtype=torch.int64)),

@@ -55,6 +55,8 @@ def test_opcheck(variant: str, ragged: bool) -> None:
 
 
 def leaf(arg: Any) -> Any:
+    if isinstance(arg, list):
+        return [leaf(each) for each in arg]
     return arg.detach().clone().requires_grad_(arg.is_floating_point()) if isinstance(arg, Tensor) else arg
 
 
@@ -70,16 +72,14 @@ def test_nothing_is_computed_in_vain() -> None:
     x = make_input(layer, grad=False)
     layer.weight_hh_l0.requires_grad_(False)  # of four directions: the stacked weight is still wanted
     record = step(layer, x)
-    wanted = record.calls["backward"][0][-1]
-    assert wanted == [False, True, True, True, True, False, False, False]
+    assert record.calls["backward"][0][-1] == "weight_ih,weight_hh,bias,weight_peephole"
     for parameter in layer.parameters():
         parameter.requires_grad_(False)
         parameter.grad = None
     layer.bias_l0.requires_grad_()
     record = step(layer, x)
-    assert record.calls["backward"][0][-1] == [False, False, False, True] + [False] * 4
-    sizes = [result.numel() for result in record.results["backward"][0]]
-    assert [size > 0 for size in sizes] == [False, False, False, True] + [False] * 4
+    assert record.calls["backward"][0][-1] == "bias"
+    assert [result.shape for result in record.results["backward"][0]] == [(4, 5 * 4)]
     assert layer.weight_ih_l0.grad is None
 
 
@@ -150,7 +150,7 @@ def test_gradients_through_saved_tensors_survive_a_second_backward() -> None:
 
 
 def test_writing_into_the_output_is_noticed() -> None:
-    layer = make_layer("spatial", 3, 4)
+    layer = make_layer("spatial", 3, 4, channels_last=True)  # otherwise the output is a copy, and may be written into
     output, _ = layer(make_input(layer))
     with torch.no_grad():
         output.zero_()

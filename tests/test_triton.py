@@ -25,7 +25,8 @@ from spatial_lstm.engine.kernels.triton.choice import (
     choose,
     images_tile,
 )
-from spatial_lstm.engine.problem import Problem, Tensors, make_problem, plan_for
+from spatial_lstm.engine.problem import Problem, make_problem
+from spatial_lstm.engine.tensors import Tensors
 from tests.cases import VARIANTS
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +41,7 @@ def make(hidden: int, dtype: torch.dtype = torch.float32, extents: tuple[int, ..
     n = len(extents)
     x = torch.zeros(batch, *extents, 2, dtype=dtype)
     weights = (x.new_zeros(1, (3 + n) * hidden, columns) for columns in (2, n * hidden))
-    return make_problem(plan_for(x, None, "f" * n), "spatial", Tensors(x, *weights, None, None, None, None, None))
+    return make_problem(Tensors(x, *weights), None, "f" * n, "spatial")
 
 
 @needs_triton

@@ -7,7 +7,7 @@ parameters; :mod:`spatial_lstm.reference` is the specification, in NumPy. ``pyth
 from __future__ import annotations
 
 from spatial_lstm import functional, reference
-from spatial_lstm.engine.router import backends
+from spatial_lstm.engine import backends
 from spatial_lstm.modules import SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.state import State
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.kernels import UnsuitedError
-from spatial_lstm.engine.router import backends
+from spatial_lstm.engine import UnsuitedError, backends
 from spatial_lstm.modules import SpatialLSTM
 from spatial_lstm.state import State
 
-# The largest error allowed, relative to the larger of one and the largest expected entry.
-# For the 16-bit types eight units in the last place: they store h and the gates, and gradients add up what was rounded there.
-TOLERANCE = {
-    torch.float64: 1e-12,
-    torch.float32: 3e-5,
-    torch.bfloat16: 8 * torch.finfo(torch.bfloat16).eps,
-    torch.float16: 8 * torch.finfo(torch.float16).eps,
-}
+# The largest error allowed in any one tensor, see `relative_error`. In float64 and float32 some hundreds of units in the last place, which
+# sums over all sites need. The 16-bit types store h and the gates in 8 and 11 bits: rounding alone leaves 0.4 % and 0.05 % at a time; a
+# cell's equations taken for another's leave 20 % and more.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "spatial": {"cell": "spatial"},
@@ -29,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "graves": {"cell": "graves"},
     "graves-peephole": {"cell": "graves", "peephole": True},
     "stable": {"cell": "stable"},
+    "diagonal": {"cell": "diagonal"},
 }
 # Per number of axes: padded extents and each image's own, ones among both.
 FIELDS = {1: ((5,), [[5], [2]]), 2: ((4, 3), [[4, 1], [2, 3]]), 3: ((3, 1, 2), [[3, 1, 1], [1, 1, 2]])}
@@ -45,7 +42,7 @@ class Comparison:
         device: Where it ran.
         dtype: In which type.
         backend: Its name.
-        error: Largest error of output, far faces and all gradients, relative to the larger of one and the largest expected entry.
+        error: The largest :func:`relative_error` of output, far faces and all gradients.
     """
 
     variant: str
@@ -67,8 +64,11 @@ class Comparison:
         return self.error <= self.bound
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Largest absolute error over the larger of one and the largest expected entry; 0 for no elements.
+def relative_error(found: Tensor, expected: Tensor, dtype: torch.dtype) -> float:
+    """How far a tensor computed in ``dtype`` is from what it should be; 0 for no elements, infinite where zeros were expected and missed.
+
+    For float64 and float32 the largest error over the largest expected entry; for the 16-bit types, whose single entries are rounded too
+    coarsely to tell a small fault from none, the root mean square of the error over that of the expected tensor.
 
     Raises:
         ValueError: If the shapes differ.
@@ -78,7 +78,17 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     if not expected.numel():
         return 0.0
     expected = expected.detach().double().cpu()
-    return float((found.detach().double().cpu() - expected).abs().max() / expected.abs().max().clamp(min=1))
+    size = _root_mean_square if dtype in (torch.float16, torch.bfloat16) else _largest
+    error = size(found.detach().double().cpu() - expected)
+    return error if error == 0 else error / size(expected) if expected.any() else math.inf
+
+
+def _largest(tensor: Tensor) -> float:
+    return float(tensor.abs().max())
+
+
+def _root_mean_square(tensor: Tensor) -> float:
+    return float(tensor.square().mean().sqrt())
 
 
 def compare(devices: Sequence[str] | None = None, seed: int = 0) -> Iterator[list[Comparison]]:
@@ -106,7 +116,7 @@ def _comparisons(case: _Case, expected: list[Tensor], names: Sequence[str], devi
                 found = case.run(name, dtype, device)
             except UnsuitedError:
                 continue
-            error = max(relative_error(a, b) for a, b in zip(found, expected, strict=True))
+            error = max(relative_error(a, b, dtype) for a, b in zip(found, expected, strict=True))
             yield Comparison(case.variant, case.layer.spatial_dims, case.directions, device, dtype, name, error)
 
 

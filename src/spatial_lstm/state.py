@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -12,7 +14,7 @@ class State(NamedTuple):
 
     Going in, face k is the *near* face of axis k (coordinate -1 in the direction of travel); coming out, the *far* face (the last
     coordinate). So the state that leaves one tile is the state that enters the next, and for ``n = 1`` it is the ``(h_n, c_n)`` of
-    :class:`torch.nn.LSTM`, one tensor in each tuple.
+    :class:`torch.nn.LSTM`, one tensor in each tuple. ``torch.load`` reads it with ``weights_only=True``.
 
     Attributes:
         h: n tensors; face k has shape ``(num_layers * D, N, hidden_size, *S without axis k)``, without N for unbatched input. Going in,
@@ -22,3 +24,30 @@ class State(NamedTuple):
 
     h: tuple[Tensor | None, ...]
     c: tuple[Tensor | None, ...]
+
+    def along(self, axis: int) -> State:
+        """The faces of one axis alone, the others None: what the next tile along that axis takes.
+
+        Raises:
+            IndexError: If there is no such axis.
+        """
+        axes = len(self.h)
+        if not -axes <= axis < axes:
+            raise IndexError(f"expected axis in {-axes} .. {axes - 1}, got {axis}")
+        h, c = (tuple(face if k == axis % axes else None for k, face in enumerate(faces)) for faces in self)
+        return State(h, c)
+
+    def detach(self) -> State:
+        """Cut off from the graph: for training on tile after tile without going back through all of them."""
+        return self._each(lambda face: face.detach())
+
+    def to(self, *args: Any, **kwargs: Any) -> State:
+        """Every face moved or cast; arguments as in :meth:`torch.Tensor.to`."""
+        return self._each(lambda face: face.to(*args, **kwargs))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> State:
+        h, c = (tuple(None if face is None else change(face) for face in faces) for faces in self)
+        return State(h, c)
+
+
+torch.serialization.add_safe_globals([State])

@@ -1,1 +1,49 @@
-"""How a layer is computed."""
+"""How a layer is computed: what is below the modules and the functional form, behind this one door.
+
+From users' tensors down: :mod:`~spatial_lstm.engine.validation` and :mod:`~spatial_lstm.engine.layout` bring them into one form,
+:mod:`~spatial_lstm.engine.stack` runs layer after layer, :mod:`~spatial_lstm.engine.router` decides what computes one, the operators in
+:mod:`~spatial_lstm.engine.operator` check their tensors into a :class:`~spatial_lstm.engine.problem.Problem` and hand it to a kernel.
+"""
+
+from __future__ import annotations
+
+from spatial_lstm.engine.autocast import autocast_dtype
+from spatial_lstm.engine.cells import CELLS, Cell, get_cell
+from spatial_lstm.engine.kernels import UnsuitedError
+from spatial_lstm.engine.layout import parse_directions
+from spatial_lstm.engine.router import backends
+from spatial_lstm.engine.stack import Options, run_layers
+from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
+from spatial_lstm.engine.validation import (
+    check_dropout,
+    check_flag,
+    check_forget_bias,
+    check_options,
+    check_positive_int,
+    check_site,
+    check_site_state,
+    check_weight,
+)
+
+__all__ = [
+    "CELLS",
+    "Cell",
+    "Options",
+    "UnsuitedError",
+    "Weights",
+    "autocast_dtype",
+    "backends",
+    "check_dropout",
+    "check_flag",
+    "check_forget_bias",
+    "check_options",
+    "check_positive_int",
+    "check_site",
+    "check_site_state",
+    "check_weight",
+    "get_cell",
+    "parse_directions",
+    "run_layers",
+    "state_dtype",
+    "weight_shapes",
+]

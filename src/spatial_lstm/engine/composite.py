@@ -11,13 +11,14 @@ from torch import Tensor
 
 from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.kernels.products import project_input, wide_peephole
-from spatial_lstm.engine.problem import Problem, Tensors, make_problem, plan_for, state_dtype
+from spatial_lstm.engine.problem import Problem, make_problem
+from spatial_lstm.engine.tensors import Tensors
 
 
 def forward(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return the output and the far faces of h and c; arguments and shapes as in :mod:`spatial_lstm.engine.operator`."""
-    plan = plan_for(tensors.x, sizes, directions)
-    problem = make_problem(plan, cell, tensors)
+    problem = make_problem(tensors, sizes, directions, cell)
+    plan = problem.plan
     h, c = _tables(problem)
     output = packing.output(plan, h).reshape(*tensors.x.shape[:-1], -1)
     return output, packing.far_faces(plan, h), packing.far_faces(plan, c)
@@ -25,13 +26,11 @@ def forward(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) 
 
 def _tables(problem: Problem) -> tuple[Tensor, Tensor]:
     """Return the state tables of h and c."""
-    plan, n, hidden = problem.plan, problem.axes, problem.hidden
+    plan, tensors, n, hidden = problem.plan, problem.tensors, problem.axes, problem.hidden
     peephole = wide_peephole(problem)
-    w_hh, w_ch = problem.weight_hh.mT, None if problem.weight_ch is None else problem.weight_ch.mT
-    h0, c0 = (
-        _face_blocks(problem, problem.h0, problem.x.dtype),
-        _face_blocks(problem, problem.c0, state_dtype(problem.x.dtype)),
-    )
+    w_hh, w_ch = tensors.weight_hh.mT, None if tensors.weight_ch is None else tensors.weight_ch.mT
+    h0 = _face_blocks(problem, tensors.h0, problem.dtype)
+    c0 = _face_blocks(problem, tensors.c0, problem.carried)
     hs: list[Tensor] = []
     cs: list[Tensor] = []
     for step, z in enumerate(project_input(problem).split(plan.block_sizes, dim=1)):
@@ -43,7 +42,7 @@ def _tables(problem: Problem) -> tuple[Tensor, Tensor]:
             z = z + c_prev.reshape(-1, rows, n * hidden).to(z.dtype) @ w_ch
         c_prev = c_prev.reshape(-1, rows, n, hidden)
         h, c = problem.cell.forward(z.unflatten(-1, (problem.blocks, hidden)).to(c_prev.dtype), c_prev, peephole)
-        hs.append(h.to(problem.x.dtype))
+        hs.append(h.to(problem.dtype))
         cs.append(c)
     return torch.cat([*hs, *h0], dim=1), torch.cat([*cs, *c0], dim=1)
 
@@ -51,7 +50,7 @@ def _tables(problem: Problem) -> tuple[Tensor, Tensor]:
 def _face_blocks(problem: Problem, faces: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """The near-face rows that each step reads, ``(D, entries, h)``."""
     if faces is None:
-        faces = problem.x.new_zeros((problem.directions, problem.plan.edges, problem.hidden), dtype=dtype)
+        faces = problem.tensors.x.new_zeros((problem.directions, problem.plan.edges, problem.hidden), dtype=dtype)
     blocks: tuple[Tensor, ...] = faces.split(problem.plan.edge_sizes, dim=1)
     return blocks
 

@@ -4,13 +4,14 @@ The operators see only shapes that follow from their inputs' shapes, build the p
 Backward runs the wavefronts in reverse for the gradient dz of the gate pre-activations, then every parameter's gradient is one large
 product over all sites, e.g. dW_hh = sum over sites dz h_prev^T. Second derivatives go through :mod:`spatial_lstm.engine.composite`.
 
-Common shapes: ``x (N, *S, C)``, ``weight_ih (D, B h, C)``, ``weight_hh (D, B h, n h)``, ``bias (D, B h)``,
-``weight_peephole (D, 2n + 1, h)``, ``weight_ch (D, B h, n h)``, flattened faces ``(D, F, h)``
-(see :mod:`spatial_lstm.engine.geometry.packing`), output ``(N, *S, D h)``.
+:class:`~spatial_lstm.engine.tensors.Tensors` travel as a list of those that are there and their names, separated by commas. (A list
+that holds None would be simpler; torch 2.13's ``register_autograd`` takes one for a leaf, and outputs then have no ``grad_fn``.)
+Results are the output ``(N, *S, D h)`` and flattened faces ``(D, F, h)``, see :mod:`spatial_lstm.engine.geometry.packing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,22 +20,15 @@ from torch import Tensor
 from spatial_lstm.engine.autocast import no_autocast
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import GATES, NOTHING, Incoming, Saved, choose_kernel
-from spatial_lstm.engine.problem import Tensors, make_problem, plan_for, state_dtype
+from spatial_lstm.engine.problem import make_problem
 from spatial_lstm.engine.second_order import differentiate_backward
-
-TENSORS = len(Tensors._fields)  # what gradients are returned for
+from spatial_lstm.engine.tensors import Tensors, state_dtype
 
 
 @torch.library.custom_op("spatial_lstm::forward", mutates_args=())
 def forward(
-    x: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias: Tensor | None,
-    weight_peephole: Tensor | None,
-    weight_ch: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
+    tensors: Sequence[Tensor],
+    names: str,
     sizes: Tensor | None,
     directions: str,
     cell: str,
@@ -48,25 +42,18 @@ def forward(
     ``sites`` and ``edges`` are the rows to hold for existing sites and near-face entries: their exact numbers, or the numbers without
     padding where a program is traced and ``sizes`` have no values yet.
     """
-    plan = plan_for(x, sizes, directions)
-    tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
-    with no_autocast(x.device.type):
-        problem = make_problem(plan, cell, tensors)
+    given = by_name(tensors, names)
+    with no_autocast(given.x.device.type):
+        problem = make_problem(given, sizes, directions, cell)
         output, far_h, far_c, c, gates = choose_kernel(kernel, problem).forward(problem, keep)
-    output = output.reshape(*x.shape[:-1], -1)
+    output = output.reshape(*given.x.shape[:-1], -1)
     return output, far_h, far_c, _with_rows(c, sites + edges), _with_rows(gates, sites)
 
 
 @forward.register_fake
 def _(
-    x: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias: Tensor | None,
-    weight_peephole: Tensor | None,
-    weight_ch: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
+    tensors: Sequence[Tensor],
+    names: str,
     sizes: Tensor | None,
     directions: str,
     cell: str,
@@ -75,9 +62,9 @@ def _(
     edges: int,
     keep: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    d, n = weight_hh.shape[0], x.ndim - 2
-    hidden, slots = weight_hh.shape[2] // n, face_positions(x.shape[0], x.shape[1:-1])[-1]
-    carried = state_dtype(x.dtype)
+    x, _, weight_hh, *_ = by_name(tensors, names)
+    d, hidden = weight_hh.shape[0], weight_hh.shape[2] // (x.ndim - 2)
+    slots, carried = face_positions(x.shape[0], x.shape[1:-1])[-1], state_dtype(x.dtype)
     return (
         x.new_empty((*x.shape[:-1], d * hidden)),
         x.new_empty((d, slots, hidden)),
@@ -89,14 +76,8 @@ def _(
 
 @torch.library.custom_op("spatial_lstm::backward", mutates_args=())
 def backward(
-    x: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias: Tensor | None,
-    weight_peephole: Tensor | None,
-    weight_ch: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
+    tensors: Sequence[Tensor],
+    names: str,
     sizes: Tensor | None,
     directions: str,
     cell: str,
@@ -107,35 +88,28 @@ def backward(
     output: Tensor,
     c_table: Tensor,
     gates: Tensor,
-    wanted: list[bool],
+    wanted: str,
 ) -> list[Tensor]:
-    """Return the gradients of the first eight tensors, of no elements where not ``wanted``."""
-    plan = plan_for(x, sizes, directions)
-    tensors = Tensors(*_contiguous(x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0))
-    with no_autocast(x.device.type):
-        problem = make_problem(plan, cell, tensors)
+    """Return the gradients of the ``wanted`` ones of ``names``, in their order."""
+    given = by_name(tensors, names)
+    with no_autocast(given.x.device.type):
+        problem = make_problem(given, sizes, directions, cell)
+        plan = problem.plan
         saved = Saved(
             output.reshape(plan.raster_rows, plan.directions, problem.hidden),
             c_table[:, : plan.table_rows].contiguous(),
             gates[:, : plan.sites].contiguous() if gates.numel() else None,
         )
-        rows = None if grad_output is None else grad_output.reshape(saved.output.shape)
-        incoming = Incoming(*_contiguous(rows, grad_far_h, grad_far_c))
-        dx, *others = choose_kernel(kernel, problem).gradients(problem, saved, incoming, wanted)
-        found = [None if dx is None else dx.reshape(x.shape), *others]
-        return [x.new_empty(0) if gradient is None else gradient for gradient in found]
+        rows = None if grad_output is None else grad_output.reshape(saved.output.shape).contiguous()
+        faces = (None if grad is None else grad.contiguous() for grad in (grad_far_h, grad_far_c))
+        found = choose_kernel(kernel, problem).gradients(problem, saved, Incoming(rows, *faces), wanted.split(","))
+        return [getattr(found, name).view(tensor.shape) for name, tensor in _wanted(given, wanted).items()]
 
 
 @backward.register_fake
 def _(
-    x: Tensor,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias: Tensor | None,
-    weight_peephole: Tensor | None,
-    weight_ch: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
+    tensors: Sequence[Tensor],
+    names: str,
     sizes: Tensor | None,
     directions: str,
     cell: str,
@@ -146,55 +120,78 @@ def _(
     output: Tensor,
     c_table: Tensor,
     gates: Tensor,
-    wanted: list[bool],
+    wanted: str,
 ) -> list[Tensor]:
-    tensors = (x, weight_ih, weight_hh, bias, weight_peephole, weight_ch, h0, c0)
-    return [
-        x.new_empty((0,)) if t is None or not want else t.new_empty(t.shape)
-        for t, want in zip(tensors, wanted, strict=True)
-    ]
+    return [tensor.new_empty(tensor.shape) for tensor in _wanted(by_name(tensors, names), wanted).values()]
 
 
-def _contiguous(*tensors: Tensor | None) -> list[Any]:
-    return [None if t is None else t.contiguous() for t in tensors]
+def by_name(tensors: Sequence[Tensor], names: str) -> Tensors:
+    """The named tuple that travels as a list and ``names``.
+
+    Raises:
+        ValueError: If the two do not go together.
+    """
+    keys = names.split(",")
+    if len(keys) != len(tensors):
+        raise ValueError(f"expected as many tensors as names, {names}, got {len(tensors)}")
+    return Tensors(**dict(zip(keys, tensors, strict=True)))
+
+
+def _wanted(given: Tensors, wanted: str) -> dict[str, Tensor]:
+    names = wanted.split(",")
+    return {name: tensor for name, tensor in given.present.items() if name in names}
 
 
 def _with_rows(table: Tensor, rows: int) -> Tensor:
-    """Pad dim 1 of ``table`` to ``rows``; a table of no elements, or of that many rows already, stays as it is."""
+    """Pad dim 1 of ``table`` to ``rows``; a table of no elements, or of that many rows already, stays as it is.
+
+    Raises:
+        ValueError: If it has more: a program that was traced for fixed sizes is run on larger ones.
+    """
     if table.numel() == 0 or table.shape[1] == rows:
         return table
+    if table.shape[1] > rows:
+        raise ValueError(
+            f"expected no more than the {rows} sites that this program was traced with, got {table.shape[1]}: "
+            "trace it with dynamic sizes (torch.export, torch.compile), or anew"
+        )
     return torch.nn.functional.pad(table, (0, 0, 0, rows - table.shape[1]))
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    tensors, ctx.names, sizes, *options, _, _, _ = inputs
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(*output[3:])
-    ctx.save_for_backward(*inputs[: TENSORS + 1], output[0], output[3], output[4])
-    ctx.options = inputs[9:12]
+    ctx.save_for_backward(*tensors, sizes, output[0], output[3], output[4])
+    ctx.options = options
 
 
 def _forward_backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-    saved = ctx.saved_tensors
-    inputs, (output, c_table, gates) = saved[: TENSORS + 1], saved[TENSORS + 1 :]
-    wanted = [bool(needed) for needed in ctx.needs_input_grad[:TENSORS]]
-    if all(grad is None for grad in grads[:3]):
-        return (None,) * (TENSORS + 7)
-    results = backward(*inputs, *ctx.options, *grads[:3], output, c_table, gates, wanted)
-    return *(g if want else None for g, want in zip(results, wanted, strict=True)), *([None] * 7)
+    *tensors, sizes, output, c_table, gates = ctx.saved_tensors
+    names = ctx.names.split(",")
+    needed = [name for name, needs in zip(names, ctx.needs_input_grad[0], strict=True) if needs]
+    found: dict[str, Tensor] = {}
+    if any(grad is not None for grad in grads[:3]):
+        results = backward(
+            tensors, ctx.names, sizes, *ctx.options, *grads[:3], output, c_table, gates, ",".join(needed)
+        )
+        found = dict(zip(needed, results, strict=True))
+    return [found.get(name) for name in names], *([None] * 8)
 
 
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    tensors, ctx.names, sizes, *ctx.options, _, grad_output, grad_far_h, grad_far_c, _, _, _, ctx.wanted = inputs
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[: TENSORS + 1], *inputs[12:15])
-    ctx.options = inputs[9:12]
+    ctx.save_for_backward(*tensors, sizes, grad_output, grad_far_h, grad_far_c)
 
 
 def _backward_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
-    saved = ctx.saved_tensors
-    inputs, sizes, incoming = saved[:TENSORS], saved[TENSORS], saved[TENSORS + 1 :]
-    directions, cell, _ = ctx.options
-    to_inputs, to_incoming = differentiate_backward(inputs, sizes, directions, cell, incoming, grads)
-    return *to_inputs, None, None, None, None, *to_incoming, None, None, None, None
+    *tensors, sizes, grad_output, grad_far_h, grad_far_c = ctx.saved_tensors
+    given, incoming = by_name(tensors, ctx.names), (grad_output, grad_far_h, grad_far_c)
+    by_wanted = dict(zip(ctx.wanted.split(","), grads, strict=True))
+    directions, cell = ctx.options
+    to_inputs, to_incoming = differentiate_backward(given, sizes, directions, cell, incoming, by_wanted)
+    return [to_inputs.get(name) for name in given.present], *([None] * 5), *to_incoming, *([None] * 4)
 
 
 forward.register_autograd(_forward_backward, setup_context=_save_forward)

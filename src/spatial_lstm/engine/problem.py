@@ -1,106 +1,66 @@
-"""One layer's recurrence over all its directions, in the packed layout that every backend computes on."""
+"""One layer's recurrence over all its directions, checked, in the packed layout that every kernel computes on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from spatial_lstm.engine.cells import Cell, get_cell
-from spatial_lstm.engine.geometry import Plan, make_plan, packing
-
-
-def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type in which c is carried: float32 for the 16-bit types, else the type itself."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
-
-
-class Tensors(NamedTuple):
-    """What one layer computes from, before packing.
-
-    With D directions, B gate blocks and F rows of flattened faces (see :mod:`spatial_lstm.engine.geometry.packing`):
-
-    Attributes:
-        x: ``(N, *S, C)``.
-        weight_ih: ``(D, B * h, C)``.
-        weight_hh: ``(D, B * h, n * h)``.
-        bias: ``(D, B * h)`` or None.
-        weight_peephole: ``(D, 2n + 1, h)`` or None.
-        weight_ch: ``(D, B * h, n * h)`` or None.
-        h0: ``(D, F, h)``, near faces of the hidden state; None for zeros.
-        c0: ``(D, F, h)``, near faces of the cell state; None for zeros.
-    """
-
-    x: Tensor
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias: Tensor | None
-    weight_peephole: Tensor | None
-    weight_ch: Tensor | None
-    h0: Tensor | None
-    c0: Tensor | None
+from spatial_lstm.engine.geometry import Plan, face_positions, make_plan, packing
+from spatial_lstm.engine.tensors import Tensors, state_dtype, weight_shapes
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One layer over all its directions, ready to run: all tensors contiguous, of one dtype (c0 of :func:`state_dtype`) and device.
-
-    With D directions, R raster rows, C input features, n axes, h features, B gate blocks and E near-face entries:
+    """What a kernel is given.
 
     Attributes:
         cell: The equations.
         plan: The order of the sites.
-        x: ``(R, C)``, the input at every raster row.
-        weight_ih: ``(D, B * h, C)``.
-        weight_hh: ``(D, B * h, n * h)``.
-        bias: ``(D, B * h)`` or None.
-        weight_peephole: ``(D, 2n + 1, h)`` or None.
-        weight_ch: ``(D, B * h, n * h)`` or None.
-        h0: ``(D, E, h)``, hidden states on the near faces in the plan's order; None for zeros.
-        c0: ``(D, E, h)``, cell states there; None for zeros.
+        tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and plan ask for:
+            x ``(R, C)``, the input at every raster row; h0 and c0 ``(D, E, h)``, the near faces in the plan's order; the weights as in
+            :class:`~spatial_lstm.engine.tensors.Weights`.
     """
 
     cell: Cell
     plan: Plan
-    x: Tensor
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias: Tensor | None
-    weight_peephole: Tensor | None
-    weight_ch: Tensor | None
-    h0: Tensor | None
-    c0: Tensor | None
+    tensors: Tensors
 
     @property
     def directions(self) -> int:
-        """D."""
-        return self.weight_hh.shape[0]
+        """Number of directions, D."""
+        return self.plan.directions
 
     @property
     def axes(self) -> int:
-        """N."""
+        """Number of spatial axes, n."""
         return self.plan.axes
 
     @property
     def blocks(self) -> int:
-        """B."""
+        """Number of gate blocks, B."""
         return self.cell.blocks(self.axes)
 
     @property
     def hidden(self) -> int:
-        """H."""
-        return self.weight_hh.shape[2] // self.axes
+        """Number of features, h."""
+        return self.tensors.weight_hh.shape[2] // self.axes
 
     @property
-    def weights(self) -> tuple[Tensor | None, ...]:
-        """In the order of :class:`Tensors`."""
-        return self.weight_ih, self.weight_hh, self.bias, self.weight_peephole, self.weight_ch
+    def dtype(self) -> torch.dtype:
+        """In which h, gates and weights are stored."""
+        return self.tensors.x.dtype
+
+    @property
+    def carried(self) -> torch.dtype:
+        """In which c is carried."""
+        return state_dtype(self.dtype)
 
     def new_table(self, dtype: torch.dtype, faces: Tensor | None) -> Tensor:
-        """An uninitialised state table ``(D, M + E, h)`` whose near-face rows are filled."""
-        table = self.x.new_empty((self.directions, self.plan.table_rows, self.hidden), dtype=dtype)
+        """An uninitialized state table ``(D, M + E, h)`` whose near-face rows are filled."""
+        table = self.tensors.x.new_empty((self.directions, self.plan.table_rows, self.hidden), dtype=dtype)
         self.fill_faces(table, faces)
         return table
 
@@ -116,17 +76,52 @@ def plan_for(x: Tensor, sizes: Tensor | None, directions: str) -> Plan:
     return make_plan(x.shape[0], x.shape[1:-1], directions.split(","), own, x.device)
 
 
-def make_problem(plan: Plan, cell: str, tensors: Tensors) -> Problem:
-    """Bring one layer's tensors into the packed layout."""
+def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> Problem:
+    """Check one layer's tensors and bring them into the packed layout: the one way to a kernel, whoever calls.
+
+    Raises:
+        ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
+    """
+    found = get_cell(cell)
+    check_tensors(found, tensors, directions.count(",") + 1)
+    plan = plan_for(tensors.x, sizes, directions)
+    packed = Tensors(**{name: tensor.contiguous() for name, tensor in tensors.present.items()})
     return Problem(
-        cell=get_cell(cell),
-        plan=plan,
-        x=tensors.x.flatten(0, -2),
-        weight_ih=tensors.weight_ih,
-        weight_hh=tensors.weight_hh,
-        bias=tensors.bias,
-        weight_peephole=tensors.weight_peephole,
-        weight_ch=tensors.weight_ch,
-        h0=packing.near_faces(plan, tensors.h0),
-        c0=packing.near_faces(plan, tensors.c0),
+        found,
+        plan,
+        packed._replace(
+            x=packed.x.flatten(0, -2),
+            h0=packing.near_faces(plan, packed.h0),
+            c0=packing.near_faces(plan, packed.c0),
+        ),
     )
+
+
+def check_tensors(cell: Cell, tensors: Tensors, directions: int) -> None:
+    """Refuse tensors that do not fit ``cell`` and one another; x and ``weight_hh`` say how many axes and features there are."""
+    x, weight_hh = tensors.x, tensors.weight_hh
+    axes = x.ndim - 2
+    if axes < 1 or not x.is_floating_point():
+        raise ValueError(f"expected x of shape (N, *S, C) and a floating dtype, got {tuple(x.shape)} and {x.dtype}")
+    hidden = weight_hh.shape[2] // axes if weight_hh.ndim == 3 else 0
+    if hidden < 1:
+        raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
+    shapes = {name: (directions, *shape) for name, shape in weight_shapes(cell, axes, x.shape[-1], hidden).items()}
+    faces = (directions, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
+    shapes |= {"x": tuple(x.shape), "h0": faces, "c0": faces}
+    for name, tensor in tensors.present.items():
+        if tuple(tensor.shape) != shapes[name]:
+            raise ValueError(
+                f"expected {name} of shape {shapes[name]} for cell {cell.name!r}, {axes} axes and {hidden} features, "
+                f"got {tuple(tensor.shape)}"
+            )
+        dtype = state_dtype(x.dtype) if name == "c0" else x.dtype
+        if tensor.dtype != dtype or tensor.device != x.device or tensor.layout != torch.strided:
+            raise ValueError(
+                f"expected {name} of dtype {dtype} and layout torch.strided on {x.device}, as the input asks for, "
+                f"got {tensor.dtype} and {tensor.layout} on {tensor.device}"
+            )
+    if tensors.weight_peephole is not None and not cell.takes_peephole:
+        raise ValueError(f"expected no weight_peephole with cell {cell.name!r}, got one")
+    if tensors.weight_ch is not None and not cell.takes_extended:
+        raise ValueError(f"expected no weight_ch with cell {cell.name!r}, got one")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spatial_lstm import reference
 from spatial_lstm.engine.layout import face_shapes, unflatten_faces
-from spatial_lstm.engine.problem import Tensors, state_dtype
+from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
 
 Array = npt.NDArray[Any]
 Results = tuple[Tensor, Tensor, Tensor]
@@ -33,7 +33,7 @@ class _ReferenceFunction(torch.autograd.Function):
     ) -> Results:
         tensors = Tensors._make(inputs)
         ctx.runs = [_run(tensors, sizes, d, direction, cell) for d, direction in enumerate(directions)]
-        ctx.like = inputs
+        ctx.like = tensors
         x = tensors.x
         output = np.concatenate([np.moveaxis(run.h, 1, -1) for run in ctx.runs], axis=-1)
         far_h, far_c = (
@@ -52,15 +52,16 @@ class _ReferenceFunction(torch.autograd.Function):
         for d, (run, grad) in enumerate(zip(ctx.runs, output.chunk(len(ctx.runs), dim=-1), strict=True)):
             faces = [[f[0].numpy() for f in unflatten_faces(far[d : d + 1], shapes)] for far in (far_h, far_c)]
             parts.append(reference.backward(run, grad.movedim(-1, 1).numpy(), None, (faces[0], faces[1])))
-        x = np.moveaxis(np.sum([part.x for part in parts], axis=0), 1, -1)
-        weights = [
-            [getattr(part, name) for part in parts]
-            for name in ("weight_ih", "weight_hh", "bias", "weight_peephole", "weight_ch")
-        ]
-        faces_h, faces_c = ([_rows(getattr(part.state, name)) for part in parts] for name in "hc")
-        arrays = [x, *(None if group[0] is None else np.stack(group) for group in (*weights, faces_h, faces_c))]
-        found = (None if t is None or a is None else _to(a, t) for a, t in zip(arrays, ctx.like, strict=True))
-        return None, None, None, *found
+        found = {"x": np.moveaxis(np.sum([part.x for part in parts], axis=0), 1, -1)}
+        found |= {
+            name: np.stack([getattr(part, name) for part in parts])
+            for name in ctx.like.present
+            if name in Weights._fields
+        }
+        for name, state in (("h0", "h"), ("c0", "c")):
+            found[name] = np.stack([_rows(getattr(part.state, state)) for part in parts])
+        gradients = (None if t is None else _to(found[name], t) for name, t in ctx.like._asdict().items())
+        return None, None, None, *gradients
 
 
 def _run(tensors: Tensors, sizes: Tensor | None, d: int, direction: str, cell: str) -> reference.Forward:

@@ -8,7 +8,8 @@ from torch.autograd import forward_ad
 
 from spatial_lstm.engine import composite, operator, reference_backend
 from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES
-from spatial_lstm.engine.problem import Tensors, plan_for
+from spatial_lstm.engine.problem import plan_for
+from spatial_lstm.engine.tensors import Tensors
 
 BACKENDS = ("auto", "composite", "reference", *KERNELS)
 
@@ -75,11 +76,21 @@ def recurrence(
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
         )
-    sites, edges = _counts(tensors.x, sizes, names)
-    training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.present.values())
     keep = NOTHING if not training else STATES if recompute else GATES
-    results: tuple[Tensor, ...] = operator.forward(*tensors, sizes, names, cell, backend, sites, edges, keep)
-    return results[0], results[1], results[2]
+    return run_operator(tensors, sizes, names, cell, backend, keep)[:3]
+
+
+def run_operator(
+    tensors: Tensors, sizes: Tensor | None, directions: str, cell: str, kernel: str, keep: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Call :func:`spatial_lstm.engine.operator.forward`."""
+    present, (sites, edges) = tensors.present, _counts(tensors.x, sizes, directions)
+    names = ",".join(present)
+    results: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = operator.forward(
+        list(present.values()), names, sizes, directions, cell, kernel, sites, edges, keep
+    )
+    return results
 
 
 def _counts(x: Tensor, sizes: Tensor | None, directions: str) -> tuple[int, int]:

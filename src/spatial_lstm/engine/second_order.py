@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from spatial_lstm.engine import composite
 from spatial_lstm.engine.autocast import no_autocast
-from spatial_lstm.engine.problem import Tensors
+from spatial_lstm.engine.tensors import Tensors
 
 
 def differentiate_backward(
-    inputs: Sequence[Tensor | None],
+    given: Tensors,
     sizes: Tensor | None,
     directions: str,
     cell: str,
     incoming: Sequence[Tensor | None],
-    grads: Sequence[Tensor | None],
-) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    grads: Mapping[str, Tensor | None],
+) -> tuple[dict[str, Tensor | None], list[Tensor | None]]:
     """Vector-Jacobian product of the backward.
 
     Args:
-        inputs: The eight tensors that the layer was given.
+        given: What the layer computed from.
         sizes: As the layer was given them.
         directions: Likewise.
         cell: Likewise.
         incoming: Gradients of its three outputs, that the backward was given.
-        grads: Gradients of what the backward returned, one for each input.
+        grads: Gradients of what the backward returned, by the names of ``given``.
 
     Returns:
-        Gradients of ``inputs`` and of ``incoming``, None where there is none to give.
+        Gradients of ``given`` by name and of ``incoming``, none or None where there is none to give.
     """
     higher = torch.is_grad_enabled()  # a third derivative is to follow
-    with torch.enable_grad(), no_autocast(_device_type(inputs)):
-        primals, cotangents = ([_alias(t, higher) for t in group] for group in (inputs, incoming))
-        outputs = composite.forward(Tensors._make(primals), sizes, directions, cell)
+    with torch.enable_grad(), no_autocast(given.x.device.type):
+        primals = {name: _alias(tensor, higher) for name, tensor in given.present.items()}
+        cotangents = [None if t is None else _alias(t, higher) for t in incoming]
+        outputs = composite.forward(Tensors(**primals), sizes, directions, cell)
         used = [(out, cot) for out, cot in zip(outputs, cotangents, strict=True) if cot is not None]
-        asked = [
-            (t, g) for t, g in zip(primals, grads, strict=True) if t is not None and g is not None and t.requires_grad
-        ]
+        asked = [(primals[name], g) for name, g in grads.items() if g is not None and primals[name].requires_grad]
         if not used or not asked:
-            return [None] * len(inputs), [None] * len(incoming)
+            return {}, [None] * len(incoming)
         first = torch.autograd.grad(
             [out for out, _ in used],
             [t for t, _ in asked],
@@ -52,22 +51,15 @@ def differentiate_backward(
         )
         reached = [(f, g) for f, (_, g) in zip(first, asked, strict=True) if f is not None and f.requires_grad]
         if not reached:
-            return [None] * len(inputs), [None] * len(incoming)
-        leaves = [t for t in (*primals, *cotangents) if t is not None and t.requires_grad]
+            return {}, [None] * len(incoming)
+        leaves = [t for t in (*primals.values(), *cotangents) if t is not None and t.requires_grad]
         second: Sequence[Tensor | None] = torch.autograd.grad(
             [f for f, _ in reached], leaves, [g for _, g in reached], create_graph=higher, allow_unused=True
         )
     by_leaf = {id(leaf): grad for leaf, grad in zip(leaves, second, strict=True)}
-    to_inputs, to_incoming = ([by_leaf.get(id(t)) for t in group] for group in (primals, cotangents))
-    return to_inputs, to_incoming
+    return {name: by_leaf.get(id(t)) for name, t in primals.items()}, [by_leaf.get(id(t)) for t in cotangents]
 
 
-def _alias(t: Tensor | None, higher: bool) -> Tensor | None:
+def _alias(t: Tensor, higher: bool) -> Tensor:
     """A fresh node to differentiate with respect to, tied to ``t``'s own history where that is still needed."""
-    if t is None:
-        return None
     return t.view_as(t) if higher and t.requires_grad else t.detach().requires_grad_(t.requires_grad)
-
-
-def _device_type(inputs: Sequence[Tensor | None]) -> str:
-    return next(t.device.type for t in inputs if t is not None)

@@ -17,20 +17,9 @@ from spatial_lstm.engine.layout import (
     to_channels_last,
     unflatten_faces,
 )
-from spatial_lstm.engine.problem import Tensors, state_dtype
 from spatial_lstm.engine.router import recurrence
-from spatial_lstm.engine.validation import DTYPES, check_input, check_sizes, check_state
-from spatial_lstm.state import State
-
-
-class LayerWeights(NamedTuple):
-    """One layer's weights, with a leading dimension of directions; shapes as in :mod:`spatial_lstm.engine.operator`."""
-
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias: Tensor | None
-    weight_peephole: Tensor | None
-    weight_ch: Tensor | None
+from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
+from spatial_lstm.engine.validation import DTYPES, Faces, check_input, check_sizes, check_state
 
 
 class Options(NamedTuple):
@@ -46,43 +35,46 @@ class Options(NamedTuple):
 
 def run_layers(
     input: Tensor,
-    layers: Sequence[LayerWeights],
-    state: State | None,
-    sizes: Tensor | None,
+    layers: Sequence[Weights],
+    state: tuple[Faces, Faces] | None,
+    sizes: Tensor | Sequence[object] | None,
     options: Options,
     between: Callable[[Tensor], Tensor] = lambda output: output,
-) -> tuple[Tensor, State]:
-    """Check the input, run the layers one on the other (``between`` is applied in between), return output and far faces."""
+) -> tuple[Tensor, tuple[Faces, Faces]]:
+    """Check the input, run the layers one on the other (``between`` is applied in between), return output and far faces of h and c."""
     like, count, axes = layers[0].weight_hh, len(options.directions), len(options.directions[0])
     autocast = autocast_dtype(like.device.type)
     if autocast is not None:
         input, like = cast(input, autocast), cast(like, autocast)
-        layers = [LayerWeights._make(None if w is None else cast(w, autocast) for w in layer) for layer in layers]
+        layers = [Weights._make(None if w is None else cast(w, autocast) for w in layer) for layer in layers]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last)
+    in_order = not options.channels_last and input.is_contiguous()
     x = to_channels_last(input, axes, options.channels_last)
     shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
-    sizes = check_sizes(sizes, x.shape[0], x.shape[1:-1])
+    own = check_sizes(sizes, x.shape[0], x.shape[1:-1])
     accepted = DTYPES if autocast is not None else (x.dtype, state_dtype(x.dtype))
-    state = check_state(state, batched, shapes, len(layers) * count, accepted, like)
+    near = check_state(state, batched, shapes, len(layers) * count, accepted, like)
     far: list[tuple[Tensor, Tensor]] = []
     for depth, weights in enumerate(layers):
         rows = slice(depth * count, (depth + 1) * count)
-        output, *faces = _run_layer(x, weights, *_near_faces(state, rows, x.dtype, shapes), sizes, options)
+        output, *faces = _run_layer(x, weights, *_near_faces(near, rows, x.dtype, shapes), own, options)
         x = merge_directions(output, count, options.merge)
         x = between(x) if depth + 1 < len(layers) else x
         far.append((faces[0], faces[1]))
-    return from_channels_last(x, batched, options.channels_last), _far_state(far, batched, shapes)
+    output = from_channels_last(x, batched, options.channels_last)
+    return output.contiguous() if in_order else output, _far_faces(far, batched, shapes)
 
 
 def _run_layer(
-    x: Tensor, weights: LayerWeights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: Options
+    x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: Options
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output ``(N, *S, D h)`` and flattened far faces ``(D, F, h)`` of h and c."""
+    tensors = Tensors(x, *weights, h0=h0, c0=c0)
     if x.shape[0] == 0:
-        return _empty(x, (*weights, h0, c0))
+        return _empty(tensors)
     with no_autocast(x.device.type):
         return recurrence(
-            Tensors(x, *weights, h0, c0),
+            tensors,
             sizes,
             options.directions,
             options.cell,
@@ -92,7 +84,7 @@ def _run_layer(
 
 
 def _near_faces(
-    state: State | None, rows: slice, dtype: torch.dtype, shapes: list[tuple[int, ...]]
+    state: tuple[Faces, Faces] | None, rows: slice, dtype: torch.dtype, shapes: list[tuple[int, ...]]
 ) -> tuple[Tensor | None, Tensor | None]:
     """One layer's near faces of h and c, flattened; ``rows`` are its rows of the stack's state."""
     if state is None:
@@ -101,20 +93,18 @@ def _near_faces(
     return flatten_faces(h, dtype, shapes), flatten_faces(c, state_dtype(dtype), shapes)
 
 
-def _far_state(far: list[tuple[Tensor, Tensor]], batched: bool, shapes: list[tuple[int, ...]]) -> State:
-    """Far faces of all layers, ``(num_layers * D, N, h, *S without k)`` each."""
+def _far_faces(far: list[tuple[Tensor, Tensor]], batched: bool, shapes: list[tuple[int, ...]]) -> tuple[Faces, Faces]:
+    """Far faces of h and c of all layers, ``(num_layers * D, N, h, *S without k)`` each."""
     h, c = (unflatten_faces(torch.cat(rows) if len(rows) > 1 else rows[0], shapes) for rows in zip(*far, strict=True))
     if not batched:
         h, c = (tuple(face.squeeze(1) for face in faces) for faces in (h, c))
-    return State(h, c)
+    return h, c
 
 
-def _empty(x: Tensor, tensors: Sequence[Tensor | None]) -> tuple[Tensor, Tensor, Tensor]:
+def _empty(tensors: Tensors) -> tuple[Tensor, Tensor, Tensor]:
     """Results for a batch of no images, part of the graph all the same, so that training on them gives zero gradients."""
-    weight_hh = tensors[1]
-    assert weight_hh is not None
-    axes = x.ndim - 2
-    count, hidden = weight_hh.shape[0], weight_hh.shape[-1] // axes
-    anchor = torch.stack([t.sum().to(x.dtype) for t in (x, *tensors) if t is not None]).sum() * 0
+    x, weight_hh = tensors.x, tensors.weight_hh
+    count, hidden = weight_hh.shape[0], weight_hh.shape[-1] // (x.ndim - 2)
+    anchor = torch.stack([t.sum().to(x.dtype) for t in tensors.present.values()]).sum() * 0
     faces = x.new_zeros((count, 0, hidden))
     return x.new_zeros((*x.shape[:-1], count * hidden)) + anchor, faces, faces.to(state_dtype(x.dtype))

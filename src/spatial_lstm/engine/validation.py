@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from spatial_lstm.engine.autocast import autocast_dtype
-from spatial_lstm.engine.cells import Cell, get_cell
+from spatial_lstm.engine.cells import CELLS, Cell, get_cell
 from spatial_lstm.engine.layout import MERGES
-from spatial_lstm.engine.problem import state_dtype
 from spatial_lstm.engine.router import BACKENDS
-from spatial_lstm.state import State
+from spatial_lstm.engine.tensors import state_dtype
 
+Faces = tuple[Tensor | None, ...]
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -29,9 +30,11 @@ def check_options(cell: str, peephole: bool, extended: bool, merge: str = "conca
     """Return the cell, having refused unknown and ill-matched options."""
     found = get_cell(cell)
     if peephole and not found.takes_peephole:
-        raise ValueError(f"expected peepholes with cell='graves' alone, got cell={cell!r}")
+        takers = _those_that(lambda each: each.takes_peephole)
+        raise ValueError(f"expected peepholes with cell={takers} alone, got cell={cell!r}")
     if extended and not found.takes_extended:
-        raise ValueError(f"expected extended=True with cell='spatial' alone, got cell={cell!r}")
+        takers = _those_that(lambda each: each.takes_extended)
+        raise ValueError(f"expected extended=True with cell={takers} alone, got cell={cell!r}")
     if merge not in MERGES:
         raise ValueError(f"expected merge to be one of {MERGES}, got {merge!r}")
     if backend not in BACKENDS:
@@ -39,37 +42,39 @@ def check_options(cell: str, peephole: bool, extended: bool, merge: str = "conca
     return found
 
 
-def check_weights(
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias: Tensor | None,
-    weight_peephole: Tensor | None,
-    weight_ch: Tensor | None,
-    directions: int,
-    axes: int,
-) -> None:
-    """Refuse weights whose shapes, types or devices do not fit ``weight_hh`` ``(D, B h, n h)``."""
-    rows, columns = weight_hh.shape[-2:]
-    hidden = columns // axes
-    expected: list[tuple[str, Tensor | None, tuple[int, ...]]] = [
-        ("weight_ih", weight_ih, (directions, rows, weight_ih.shape[-1])),
-        ("weight_hh", weight_hh, (directions, rows, columns)),
-        ("bias", bias, (directions, rows)),
-        ("weight_peephole", weight_peephole, (directions, 2 * axes + 1, hidden)),
-        ("weight_ch", weight_ch, (directions, rows, columns)),
-    ]
-    for name, tensor, shape in expected:
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"expected {name} of shape {shape}, got {tuple(tensor.shape)}")
-        _check_like(name, tensor, weight_hh, (weight_hh.dtype,))
+def _those_that(take: Callable[[Cell], bool]) -> str:
+    """The names of the cells that do, quoted."""
+    return " or ".join(repr(name) for name, cell in CELLS.items() if take(cell))
+
+
+def check_weight(name: str, weight: object, shape: tuple[int, ...], like: Tensor | None) -> Tensor:
+    """Return a weight, having refused what is no dense tensor of this shape, and of the dtype and device of ``like`` where given."""
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"expected {name} to be a Tensor, got {type(weight).__name__}")
+    if weight.shape != shape:
+        raise ValueError(f"expected {name} of shape {shape}, got {tuple(weight.shape)}")
+    if weight.layout != torch.strided:
+        raise ValueError(f"expected {name} to be dense (torch.strided), got {weight.layout}")
+    if like is not None:
+        _check_like(name, weight, like, (like.dtype,))
+    return weight
 
 
 def check_input(input: object, weight: Tensor, axes: int, channels: int, channels_last: bool) -> bool:
     """Refuse an input of a wrong kind, rank, channels, dtype or device; return whether it is batched."""
+    if isinstance(input, PackedSequence):
+        raise TypeError(
+            "expected input to be a Tensor, got a PackedSequence: unpack it, x, lengths = pad_packed_sequence(.., batch_first=True), "
+            "and give the lengths as sizes=lengths to a layer with channels_last=True"
+        )
     if not isinstance(input, Tensor):
         raise TypeError(f"expected input to be a Tensor, got {type(input).__name__}")
+    if input.is_nested:
+        raise ValueError(
+            "expected a dense input, got a nested tensor: pad it with torch.nested.to_padded_tensor and give each one's own extent as sizes"
+        )
+    if input.layout != torch.strided:
+        raise ValueError(f"expected a dense input (torch.strided), got {input.layout}: convert it with to_dense()")
     layout = "(N, *S, C)" if channels_last else "(N, C, *S)"
     if input.ndim not in (axes + 1, axes + 2):
         raise ValueError(
@@ -95,15 +100,28 @@ def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | N
     """Return ``sizes`` as ``(N, n)`` int64 on the CPU; its values are checked where the plan is made."""
     if sizes is None:
         return None
+    if isinstance(sizes, (list, tuple)):
+        sizes = _as_tensor(sizes)
     if not isinstance(sizes, Tensor):
-        raise TypeError(f"expected sizes to be an integer Tensor, got {type(sizes).__name__}")
+        raise TypeError(f"expected sizes to be an integer Tensor or a sequence of integers, got {type(sizes).__name__}")
     if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool:
-        raise TypeError(f"expected sizes to be an integer Tensor, got {sizes.dtype}")
-    if sizes.ndim == 1 and batch == 1:
+        raise TypeError(f"expected sizes to be integers, got {sizes.dtype}")
+    if sizes.ndim == 1 and len(extents) == 1:
+        sizes = sizes.unsqueeze(1)
+    elif sizes.ndim == 1 and batch == 1:
         sizes = sizes.unsqueeze(0)
     if tuple(sizes.shape) != (batch, len(extents)):
         raise ValueError(f"expected sizes of shape {(batch, len(extents))}, got {tuple(sizes.shape)}")
     return sizes.to("cpu", torch.int64)
+
+
+def _as_tensor(sizes: Sequence[object]) -> Tensor:
+    try:
+        return torch.tensor(sizes) if sizes else torch.zeros((0, 0), dtype=torch.int64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"expected sizes to be a Tensor or a sequence of integers, one row each, got {sizes!r}"
+        ) from error
 
 
 def check_state(
@@ -113,8 +131,8 @@ def check_state(
     rows: int,
     dtypes: tuple[torch.dtype, ...],
     like: Tensor,
-) -> State | None:
-    """Return the near faces as a batched :class:`State`, having refused faces that do not fit.
+) -> tuple[Faces, Faces] | None:
+    """Return the near faces of h and of c, batched, having refused faces that do not fit.
 
     ``shapes`` are those of one direction's faces, ``(N, h, *S without k)``; ``rows`` is num_layers * D.
     """
@@ -122,7 +140,7 @@ def check_state(
         return None
     if not isinstance(state, tuple) or len(state) != 2:
         raise TypeError(f"expected state to be a State(h, c) or None, got {_describe(state)}")
-    groups = []
+    groups: list[Faces] = []
     for name, faces in zip("hc", state, strict=True):
         if not isinstance(faces, (tuple, list)) or len(faces) != len(shapes):
             raise ValueError(f"expected state.{name} to be a tuple of {len(shapes)} faces, got {_describe(faces)}")
@@ -131,7 +149,7 @@ def check_state(
             for axis, (face, shape) in enumerate(zip(faces, shapes, strict=True))
         ]
         groups.append(tuple(face if face is None or batched else face.unsqueeze(1) for face in checked))
-    return State(*groups)
+    return groups[0], groups[1]
 
 
 def _check_face(

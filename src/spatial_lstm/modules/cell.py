@@ -8,16 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.engine.cells import get_cell
-from spatial_lstm.engine.problem import state_dtype
-from spatial_lstm.engine.validation import (
+from spatial_lstm.engine import (
+    Cell,
+    Weights,
+    check_flag,
     check_forget_bias,
     check_options,
     check_positive_int,
     check_site,
     check_site_state,
+    get_cell,
+    state_dtype,
+    weight_shapes,
 )
-from spatial_lstm.modules.parameters import initialise, parameter_shapes
+from spatial_lstm.modules import parameters
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -33,7 +37,7 @@ class SpatialLSTMCell(nn.Module):
         hidden_size: Features of the hidden and cell states, h.
         bias: Whether there is a bias.
         spatial_dims: Number of axes, n, and so of predecessors.
-        cell: ``"spatial"``, ``"graves"`` or ``"stable"``.
+        cell: ``"spatial"``, ``"graves"``, ``"stable"`` or ``"diagonal"``.
         peephole: Diagonal peepholes, with ``"graves"`` alone.
         extended: Dense connections from the predecessors' cell states to the gates, with ``"spatial"`` alone.
         forget_bias: What the forget biases start at; None for the default.
@@ -47,11 +51,11 @@ class SpatialLSTMCell(nn.Module):
         ``(N, h)`` or ``(h,)`` each; c is float32 where x has 16 bits.
 
     Attributes:
-        weight_ih: ``((3 + n) h, C)``.
-        weight_hh: ``((3 + n) h, n h)``, axis 0's predecessor first.
-        bias: ``((3 + n) h,)`` or None.
+        weight_ih: ``(B h, C)``, B the number of the cell's gates: 3 + n, or 4 for ``"diagonal"``.
+        weight_hh: ``(B h, n h)``, axis 0's predecessor first.
+        bias: ``(B h,)`` or None.
         weight_peephole: ``(2n + 1, h)`` or None.
-        weight_ch: ``((3 + n) h, n h)`` or None.
+        weight_ch: ``(B h, n h)`` or None.
 
     Raises:
         ValueError: If shapes, dtypes, devices or options do not fit.
@@ -88,6 +92,8 @@ class SpatialLSTMCell(nn.Module):
         super().__init__()
         for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("spatial_dims", spatial_dims)):
             check_positive_int(name, value)
+        for name, flag in (("bias", bias), ("peephole", peephole), ("extended", extended)):
+            check_flag(name, flag)
         check_options(cell, peephole, extended)
         check_forget_bias(forget_bias, bias)
         self.input_size = input_size
@@ -95,29 +101,46 @@ class SpatialLSTMCell(nn.Module):
         self.spatial_dims = spatial_dims
         self.cell_type = cell
         self.forget_bias = forget_bias
-        shapes = parameter_shapes(
-            input_size, hidden_size, spatial_dims, bias=bias, peephole=peephole, extended=extended
-        )
-        for name, shape in shapes.items():
-            parameter = None if shape is None else nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        asked = {"bias": bias, "weight_peephole": peephole, "weight_ch": extended}
+        for name, shape in self._shapes().items():
+            there = asked.get(name, True)
+            parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if there else None
             self.register_parameter(name, parameter)
         self.reset_parameters()
 
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return weight_shapes(self._equations(), self.spatial_dims, self.input_size, self.hidden_size)
+
+    def _equations(self) -> Cell:
+        return get_cell(self.cell_type)
+
+    def _present(self) -> list[str]:
+        """The weights that this cell has."""
+        return [name for name in Weights._fields if self._parameters.get(name, self) is not None]
+
+    def _weights(self) -> Weights:
+        """The weights, checked."""
+        shapes, read = self._shapes(), parameters.Reader(self)
+        return Weights(**{name: read(name, shapes[name]) for name in self._present()})
+
     def reset_parameters(self) -> None:
         """Draw the parameters anew; see :mod:`spatial_lstm.modules.parameters` for the distributions and their reason."""
-        gates = get_cell(self.cell_type).forget_gates(self.spatial_dims)
-        initialise(dict(self._parameters), self.hidden_size, self.spatial_dims, gates, self.forget_bias)
+        cell, axes = self._equations(), self.spatial_dims
+        for name in self._present():
+            parameters.reset(self, name, name, cell, axes, self.hidden_size, self.forget_bias)
 
     def forward(self, x: Tensor, predecessors: Sequence[Pair | None] | None = None) -> tuple[Tensor, Tensor]:
         """Return the site's ``(h, c)``."""
-        check_site(x, self.weight_hh, self.input_size)
+        weights = self._weights()
+        check_site(x, weights.weight_hh, self.input_size)
         h_prev, c_prev = self._gather(x, predecessors)  # (..., n, h)
-        z = functional.linear(x, self.weight_ih, self.bias) + functional.linear(h_prev.flatten(-2), self.weight_hh)
-        if self.weight_ch is not None:
-            z = z + functional.linear(c_prev.flatten(-2).to(z.dtype), self.weight_ch)
+        z = functional.linear(x, weights.weight_ih, weights.bias)
+        z = z + functional.linear(h_prev.flatten(-2), weights.weight_hh)
+        if weights.weight_ch is not None:
+            z = z + functional.linear(c_prev.flatten(-2).to(z.dtype), weights.weight_ch)
         z = z.unflatten(-1, (-1, self.hidden_size)).to(c_prev.dtype)
-        peephole = None if self.weight_peephole is None else self.weight_peephole.to(c_prev.dtype)
-        h, c = get_cell(self.cell_type).forward(z, c_prev, peephole)
+        peephole = None if weights.weight_peephole is None else weights.weight_peephole.to(c_prev.dtype)
+        h, c = self._equations().forward(z, c_prev, peephole)
         return h.to(h_prev.dtype), c
 
     def _gather(self, x: Tensor, predecessors: Sequence[Pair | None] | None) -> tuple[Tensor, Tensor]:

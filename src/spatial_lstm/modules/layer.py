@@ -9,18 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.engine.cells import get_cell
-from spatial_lstm.engine.layout import parse_directions
-from spatial_lstm.engine.stack import LayerWeights, Options, run_layers
-from spatial_lstm.engine.validation import (
+from spatial_lstm.engine import (
+    Options,
+    Weights,
     check_dropout,
     check_flag,
     check_forget_bias,
     check_options,
     check_positive_int,
+    get_cell,
+    parse_directions,
+    run_layers,
+    weight_shapes,
 )
+from spatial_lstm.modules import lstm_conversion, parameters
 from spatial_lstm.modules.cell import SpatialLSTMCell
-from spatial_lstm.modules.parameters import NAMES, initialise, parameter_shapes
 from spatial_lstm.state import State
 
 
@@ -39,7 +42,9 @@ class SpatialLSTM(nn.Module):
     peepholes, after Graves, Fernandez & Schmidhuber, 2007, arXiv:0705.2011; for n = 1 it is :class:`torch.nn.LSTM`. ``"stable"`` replaces
     the sum by a convex combination, :math:`c = \sigma(i) \odot \tanh(g) + \sigma(f) \odot \sum_k w_k \odot c_k` with w the softmax over
     :math:`(l_0, \dots, l_{n-2}, 0)` and blocks i, f, l_0 .. l_{n-2}, g, o, after Leifert et al., 2016, so that c cannot grow with the size
-    of the grid.
+    of the grid. ``"diagonal"``, of the Diagonal BiLSTM of van den Oord et al., 2016, arXiv:1601.06759, has gates i, f, g, o whatever n
+    is and carries c along the last axis alone, :math:`c = \sigma(i) \odot \tanh(g) + \sigma(f) \odot c_{n-1}`; both have
+    :math:`h = \sigma(o) \odot \tanh(c)` and are :class:`torch.nn.LSTM` for n = 1.
 
     All sites whose coordinates add up to the same number are computed at once: an image takes ``H + W - 1`` sequential steps.
 
@@ -53,7 +58,7 @@ class SpatialLSTM(nn.Module):
         directions: One letter per axis, ``f`` forward or ``r`` reverse: None for all forward, one string, a sequence of distinct strings,
             or ``"all"`` for all :math:`2^n` in lexicographic order.
         spatial_dims: Number of spatial axes, n.
-        cell: ``"spatial"``, ``"graves"`` or ``"stable"``.
+        cell: ``"spatial"``, ``"graves"``, ``"stable"`` or ``"diagonal"``.
         peephole: Diagonal peepholes, with ``"graves"`` alone.
         extended: Dense connections from the predecessors' cell states to the gates, with ``"spatial"`` alone.
         forget_bias: What the forget biases start at; None for the default of :meth:`reset_parameters`.
@@ -66,21 +71,22 @@ class SpatialLSTM(nn.Module):
         - input: ``(N, C, *S)``, or ``(N, *S, C)`` with ``channels_last``, or either without N.
         - state: near faces as a :class:`State` of n faces of h and n of c, face k ``(num_layers * D, N, h, *S without axis k)``, indexed by
           coordinate whatever the direction. None, for all or for any one, is zeros.
-        - sizes: integers ``(N, n)``, each image's own extent in a padded batch. Padding costs no work, reaches nothing and comes out zero.
-          Kept on the CPU they cost no synchronisation.
+        - sizes: integers ``(N, n)``, or ``(N,)`` for n = 1, in a tensor or in nested sequences: each image's own extent in a padded batch.
+          Padding costs no work, reaches nothing and comes out zero. Kept on the CPU they cost no synchronization.
 
     Outputs: output, state
         - output: in the input's layout with ``D * h`` channels, directions in their order, or h for ``merge="sum"`` and ``"mean"``.
+          Contiguous where the input is; else in the memory format ``torch.channels_last``, in which it is computed.
         - state: far faces, in the shapes of the near ones. Handed to the neighbouring tile as its near faces, tile by tile gives what the
           whole image gives. c is float32 where the input has 16 bits.
 
     Attributes:
-        weight_ih_l{l}{d}: ``((3 + n) h, C)`` for layer l, or ``(.., D h)`` (h if merged) above the first; the suffix d is empty for all
-            forward, ``_reverse`` for n = 1 reverse, else for example ``_fr``.
-        weight_hh_l{l}{d}: ``((3 + n) h, n h)``, axis 0's predecessor first.
-        bias_l{l}{d}: ``((3 + n) h,)``.
+        weight_ih_l{l}{d}: ``(B h, C)`` for layer l, or ``(.., D h)`` (h if merged) above the first, B being the number of the cell's gates:
+            3 + n, or 4 for ``"diagonal"``. The suffix d is empty for all forward, ``_reverse`` for n = 1 reverse, else for example ``_fr``.
+        weight_hh_l{l}{d}: ``(B h, n h)``, axis 0's predecessor first.
+        bias_l{l}{d}: ``(B h,)``.
         weight_peephole_l{l}{d}: ``(2n + 1, h)``, rows i of axis 0 .. n-1, f_0 .. f_{n-1}, o; with ``peephole``.
-        weight_ch_l{l}{d}: ``((3 + n) h, n h)``; with ``extended``.
+        weight_ch_l{l}{d}: ``(B h, n h)``; with ``extended``.
 
     Raises:
         ValueError: If shapes, dtypes, devices or options do not fit.
@@ -157,56 +163,65 @@ class SpatialLSTM(nn.Module):
         self.reset_parameters()
 
     def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        above = self.hidden_size * (len(self.directions) if self.merge == "concat" else 1)
         for layer in range(self.num_layers):
-            shapes = parameter_shapes(
-                above if layer else self.input_size,
-                self.hidden_size,
-                self.spatial_dims,
-                bias=self.bias,
-                peephole=self.peephole,
-                extended=self.extended,
-            )
             for direction in self.directions:
-                for name, shape in shapes.items():
-                    if shape is not None:
-                        parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                        self.register_parameter(self._name(name, layer, direction), parameter)
+                for name, shape in self._shapes(layer).items():
+                    parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+                    self.register_parameter(_full_name(name, layer, direction), parameter)
 
-    @staticmethod
-    def _name(name: str, layer: int, direction: str) -> str:
-        if "r" not in direction:
-            return f"{name}_l{layer}"
-        return f"{name}_l{layer}_reverse" if direction == "r" else f"{name}_l{layer}_{direction}"
-
-    def _direction_parameters(self, layer: int, direction: str) -> dict[str, Tensor | None]:
-        """The parameters of one layer and direction by their short names, None for those it does not have."""
-        return {name: getattr(self, self._name(name, layer, direction), None) for name in NAMES}
+    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the weights that each direction of a layer has, by their short names."""
+        above = self.hidden_size * (len(self.directions) if self.merge == "concat" else 1)
+        inputs = above if layer else self.input_size
+        shapes = weight_shapes(get_cell(self.cell_type), self.spatial_dims, inputs, self.hidden_size)
+        asked = {"bias": self.bias, "weight_peephole": self.peephole, "weight_ch": self.extended}
+        return {name: shape for name, shape in shapes.items() if asked.get(name, True)}
 
     def reset_parameters(self) -> None:
         r"""Draw the parameters anew so that c stays small on large grids.
 
         ``weight_ih`` from :math:`U(-1, 1) / \sqrt h`, ``weight_hh`` from :math:`U(-0.25, 0.25) / \sqrt h`, all else zero but for the
         forget gates' biases, which start at logit(0.9 / n), so that together they open to 0.9 (at 2 where there is one forget gate: n = 1,
-        and ``"stable"``). Reason and figures: :mod:`spatial_lstm.modules.parameters`.
+        ``"stable"`` and ``"diagonal"``). Reason and figures: :mod:`spatial_lstm.modules.parameters`.
+
+        Raises:
+            RuntimeError: If a weight is no parameter, or has a parametrization without ``right_inverse``.
         """
-        gates = get_cell(self.cell_type).forget_gates(self.spatial_dims)
+        cell, axes = get_cell(self.cell_type), self.spatial_dims
         for layer in range(self.num_layers):
             for direction in self.directions:
-                parameters = self._direction_parameters(layer, direction)
-                initialise(parameters, self.hidden_size, self.spatial_dims, gates, self.forget_bias)
+                for name in self._shapes(layer):
+                    full_name = _full_name(name, layer, direction)
+                    parameters.reset(self, full_name, name, cell, axes, self.hidden_size, self.forget_bias)
 
     def forward(
-        self, input: Tensor, state: State | None = None, *, sizes: Tensor | None = None
+        self, input: Tensor, state: State | None = None, *, sizes: Tensor | Sequence[object] | None = None
     ) -> tuple[Tensor, State]:
         """Return output and far faces; see the class."""
-        options = Options(self.directions, self.cell_type, self.merge, self.channels_last, self.recompute, self.backend)
-        layers = [self._layer_weights(layer) for layer in range(self.num_layers)]
-        return run_layers(input, layers, state, sizes, options, self._drop)
+        options = self._options()
+        output, (h, c) = run_layers(input, self._weights(options.directions), state, sizes, options, self._drop)
+        return output, State(h, c)
 
-    def _layer_weights(self, layer: int) -> LayerWeights:
-        groups = [list(self._direction_parameters(layer, direction).values()) for direction in self.directions]
-        return LayerWeights(*(_stack(list(tensors)) for tensors in zip(*groups, strict=True)))  # type: ignore[arg-type]
+    def _options(self) -> Options:
+        """The options as they are now, checked: attributes may have been changed since construction."""
+        for name in ("input_size", "hidden_size", "num_layers", "spatial_dims"):
+            check_positive_int(name, getattr(self, name))
+        check_options(self.cell_type, self.peephole, self.extended, self.merge, self.backend)
+        directions = parse_directions(self.directions, self.spatial_dims)
+        return Options(directions, self.cell_type, self.merge, self.channels_last, self.recompute, self.backend)
+
+    def _weights(self, directions: tuple[str, ...]) -> list[Weights]:
+        """Every layer's weights, checked, those of its directions stacked."""
+        read = parameters.Reader(self)
+        return [
+            Weights(
+                **{
+                    name: _stack([read(_full_name(name, layer, direction), shape) for direction in directions])
+                    for name, shape in self._shapes(layer).items()
+                }
+            )
+            for layer in range(self.num_layers)
+        ]
 
     def _drop(self, output: Tensor) -> Tensor:
         return functional.dropout(output, self.dropout, self.training)
@@ -222,11 +237,9 @@ class SpatialLSTM(nn.Module):
             raise ValueError(f"expected layer in 0 .. {self.num_layers - 1}, got {layer!r}")
         if direction not in self.directions:
             raise ValueError(f"expected direction to be one of {self.directions}, got {direction!r}")
-        parameters = self._direction_parameters(layer, direction)
-        weight = parameters["weight_ih"]
-        assert weight is not None
+        shapes, read = self._shapes(layer), parameters.Reader(self)
         cell = SpatialLSTMCell(
-            weight.shape[1],
+            shapes["weight_ih"][1],
             self.hidden_size,
             self.bias,
             spatial_dims=self.spatial_dims,
@@ -236,14 +249,17 @@ class SpatialLSTM(nn.Module):
             forget_bias=self.forget_bias,
             device="meta",
         )
-        for name, tensor in parameters.items():
+        for name, shape in shapes.items():
             delattr(cell, name)  # a parametrized weight is a plain tensor, which could not replace a parameter
-            setattr(cell, name, tensor)
+            setattr(cell, name, read(_full_name(name, layer, direction), shape))
         return cell.train(self.training)
 
     @classmethod
     def from_lstm(cls, lstm: nn.LSTM, *, channels_last: bool = True) -> SpatialLSTM:
         """Return a 1-D layer that computes what ``lstm`` computes, with copies of its weights and its two biases summed.
+
+        What is frozen stays frozen, and a parametrized weight is taken by its value. :class:`torch.nn.LSTM` takes ``(L, N, C)`` unless it
+        has ``batch_first=True``; there is no such layout here, and a warning says so.
 
         Args:
             lstm: Any :class:`torch.nn.LSTM` without projections.
@@ -253,29 +269,32 @@ class SpatialLSTM(nn.Module):
             TypeError: If ``lstm`` is no ``nn.LSTM``.
             ValueError: If it has projections (``proj_size``).
         """
-        if not isinstance(lstm, nn.LSTM):
-            raise TypeError(f"expected an nn.LSTM, got {type(lstm).__name__}")
-        if lstm.proj_size:
-            raise ValueError(f"expected an nn.LSTM without projections, got proj_size={lstm.proj_size}")
-        like: Tensor = lstm._parameters["weight_ih_l0"]  # type: ignore[assignment]
-        layer = cls(
-            lstm.input_size,
-            lstm.hidden_size,
-            lstm.num_layers,
-            bool(lstm.bias),
-            channels_last,
-            lstm.dropout if lstm.num_layers > 1 else 0.0,
-            "all" if lstm.bidirectional else None,
-            spatial_dims=1,
-            cell="graves",
-            device=like.device,
-            dtype=like.dtype,
-        )
-        with torch.no_grad():
-            for name, parameter in layer.named_parameters():
-                source = getattr(lstm, name) if name.startswith("weight") else _both_biases(lstm, name)
-                parameter.copy_(source)
+        options = lstm_conversion.options_of(lstm, channels_last)
+        like = next(lstm.parameters())
+        layer = cls(lstm.input_size, lstm.hidden_size, **options, device=like.device, dtype=like.dtype)
+        lstm_conversion.copy_from(lstm, layer)
         return layer.train(lstm.training)
+
+    def to_lstm(self) -> nn.LSTM:
+        """Return the :class:`torch.nn.LSTM` (``batch_first=True``) that computes what this layer computes, with copies of its weights.
+
+        Raises:
+            ValueError: If there is none: it takes one axis, a cell that is one there, and direction ``f``, alone or before ``r``.
+        """
+        return lstm_conversion.to_lstm(self)
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: parameters are read where they are. For programs written for :class:`torch.nn.LSTM`."""
+
+    @property
+    def batch_first(self) -> bool:
+        """True: N comes first in input and output, as in a :class:`torch.nn.LSTM` with ``batch_first=True``; in states it comes second."""
+        return True
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether there is more than one direction."""
+        return len(self.directions) > 1
 
     def extra_repr(self) -> str:
         """What ``repr`` shows: sizes, and the options that are not the defaults."""
@@ -298,16 +317,13 @@ class SpatialLSTM(nn.Module):
         return ", ".join([str(self.input_size), str(self.hidden_size), *options])
 
 
-def _stack(tensors: list[Tensor | None]) -> Tensor | None:
+def _full_name(name: str, layer: int, direction: str) -> str:
+    """What a parameter is called: ``weight_ih_l0``, ``weight_ih_l0_reverse``, ``weight_ih_l0_fr``."""
+    if "r" not in direction:
+        return f"{name}_l{layer}"
+    return f"{name}_l{layer}_reverse" if direction == "r" else f"{name}_l{layer}_{direction}"
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
     """One parameter of all directions, with a leading dimension; no copy where there is but one."""
-    if tensors[0] is None:
-        return None
-    if len(tensors) == 1:
-        return tensors[0].unsqueeze(0)
-    return torch.stack([t for t in tensors if t is not None])
-
-
-def _both_biases(lstm: nn.LSTM, name: str) -> Tensor:
-    suffix = name.removeprefix("bias")
-    total: Tensor = getattr(lstm, f"bias_ih{suffix}") + getattr(lstm, f"bias_hh{suffix}")
-    return total
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)

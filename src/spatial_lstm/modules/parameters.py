@@ -1,55 +1,102 @@
-r"""Which parameters a layer has, and what they start from.
+r"""Which parameters a layer has, how they are read, and what they start from.
 
 The cell state of ``"spatial"`` and ``"graves"`` adds up over all monotone paths through the grid, and there are binomially many. If the
 forget gates together open to more than one, c grows exponentially with the distance from the near faces. So the forget biases start at
 logit(0.9 / n), where sum_k sigma(f_k) = 0.9, the recurrent weights are drawn small, from U(-0.25, 0.25) / sqrt(h), so that the gates stay
-near there, and the input weights from U(-1, 1) / sqrt(h). ``"stable"`` has one forget gate for all axes, and every cell has one when
-n = 1; it starts at the customary +2. All other biases start at zero, and so do ``weight_peephole`` and ``weight_ch``: through them c would
-open its own forget gates, so a layer starts without and learns them. Measured by ``benchmarks/growth.py``: with recurrent weights as wide
-as those of :class:`torch.nn.LSTM`, c overflows float32 on a 256x256 image.
+near there, and the input weights from U(-1, 1) / sqrt(h). ``"stable"`` and ``"diagonal"`` have one forget gate whatever n is, and every
+cell has one when n = 1; it starts at +2, as is customary for LSTMs. All other biases start at zero, and so do ``weight_peephole`` and
+``weight_ch``: through them c would open its own forget gates, so a layer starts without and learns them. Measured by
+``benchmarks/growth.py``: with recurrent weights as wide as those of :class:`torch.nn.LSTM`, c overflows float32 on a 256x256 image.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-NAMES = ("weight_ih", "weight_hh", "bias", "weight_peephole", "weight_ch")
+from spatial_lstm.engine import Cell, autocast_dtype, check_weight
 
-
-def parameter_shapes(
-    input_size: int, hidden_size: int, axes: int, *, bias: bool, peephole: bool, extended: bool
-) -> dict[str, tuple[int, ...] | None]:
-    """Shape of each parameter of one direction, None for those it does not have, in the order of :data:`NAMES`."""
-    rows = (3 + axes) * hidden_size
-    return {
-        "weight_ih": (rows, input_size),
-        "weight_hh": (rows, axes * hidden_size),
-        "bias": (rows,) if bias else None,
-        "weight_peephole": (2 * axes + 1, hidden_size) if peephole else None,
-        "weight_ch": (rows, axes * hidden_size) if extended else None,
-    }
+# sum_k sigma(f_k) at the start: below one, so that c dies out with the distance; benchmarks/growth.py has the figures
+OPENING = 0.9
+SINGLE_FORGET_BIAS = 2.0
+# Half widths of the uniform distributions, times sqrt(h); everything else starts at zero.
+WIDTHS = {"weight_ih": 1.0, "weight_hh": 0.25}
 
 
-def default_forget_bias(axes: int, forget_gates: int) -> float:
+def default_forget_bias(forget_gates: int) -> float:
     """Where the forget gates start, so that together they open to less than one."""
-    return 2.0 if forget_gates == 1 else math.log(0.9 / axes / (1 - 0.9 / axes))
+    if forget_gates == 1:
+        return SINGLE_FORGET_BIAS
+    each = OPENING / forget_gates
+    return math.log(each / (1 - each))
 
 
 @torch.no_grad()
-def initialise(
-    parameters: dict[str, Tensor | None], hidden_size: int, axes: int, forget_gates: int, forget_bias: float | None
+def draw(tensor: Tensor, name: str, cell: Cell, axes: int, hidden: int, forget_bias: float | None) -> None:
+    """Fill ``tensor`` with what the parameter of the short name ``name``, as in ``Weights``, starts from."""
+    bound = WIDTHS.get(name, 0.0) / math.sqrt(hidden)
+    nn.init.uniform_(tensor, -bound, bound)
+    forget = cell.forget_blocks(axes)
+    if name == "bias" and forget:
+        start = default_forget_bias(len(forget)) if forget_bias is None else forget_bias
+        for block in forget:
+            tensor[block * hidden : (block + 1) * hidden] = start
+
+
+def reset(
+    module: nn.Module, full_name: str, name: str, cell: Cell, axes: int, hidden: int, forget_bias: float | None
 ) -> None:
-    """Draw one direction's parameters, given by their names in :data:`NAMES`."""
-    width = 1 / math.sqrt(hidden_size)
-    bounds = {"weight_ih": width, "weight_hh": 0.25 * width}
-    for name, parameter in parameters.items():
-        if parameter is not None:
-            bound = bounds.get(name, 0.0)
-            nn.init.uniform_(parameter, -bound, bound)
-    bias = parameters["bias"]
-    if bias is not None:
-        start = default_forget_bias(axes, forget_gates) if forget_bias is None else forget_bias
-        bias[hidden_size : (1 + forget_gates) * hidden_size] = start
+    """Draw one parameter of ``module`` anew, through its parametrization where it has one.
+
+    Raises:
+        RuntimeError: If it is no parameter, or its parametrization has no ``right_inverse``: drawing it would have no effect.
+    """
+    tensor = getattr(module, full_name)
+    if parametrize.is_parametrized(module, full_name):
+        start = torch.empty_like(tensor)
+        draw(start, name, cell, axes, hidden, forget_bias)
+        with torch.no_grad():
+            setattr(module, full_name, start)
+    elif isinstance(tensor, nn.Parameter):
+        draw(tensor, name, cell, axes, hidden, forget_bias)
+    else:
+        raise RuntimeError(
+            f"expected {full_name} to be a Parameter to draw anew, got a {type(tensor).__name__} computed from others"
+        )
+
+
+class Reader:
+    """Reads a module's weights, each once, as a parametrization may take its time or change by being read; and checks them.
+
+    Whatever put a weight there, it has to be a dense tensor of the shape that the module's options ask for, and all of one dtype and
+    device, unless autocast is to cast them anyway.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._like: Tensor | None = None
+
+    def __call__(self, full_name: str, shape: tuple[int, ...]) -> Tensor:
+        """Return the weight of this name.
+
+        Raises:
+            ValueError: If it is not there, or does not fit.
+            TypeError: If it is no Tensor.
+        """
+        weight = check_weight(full_name, self._get(full_name), shape, self._like)
+        if self._like is None and autocast_dtype(weight.device.type) is None:
+            self._like = weight
+        return weight
+
+    def _get(self, full_name: str) -> object:
+        try:
+            return getattr(self._module, full_name)
+        except AttributeError as error:
+            computed = inspect.getattr_static(type(self._module), full_name, None)
+            if isinstance(computed, property) and computed.fget is not None:
+                computed.fget(self._module)  # a parametrization that fails: its own error says more
+            raise ValueError(f"expected a parameter {full_name}, as {self._module!r} asks for, got none") from error

@@ -43,6 +43,11 @@ class Given:
         return self.x.ndim - 2
 
     @property
+    def blocks(self) -> int:
+        """How many gate blocks, B."""
+        return len(self.cell.gates(self.n))
+
+    @property
     def hidden(self) -> int:
         """How many features of h and c."""
         return int(self.weight_hh.shape[1]) // self.n
@@ -99,9 +104,10 @@ def check(
         ValueError: If anything does not fit.
     """
     entry = _cell(cell, weight_peephole is not None, weight_ch is not None)
-    n, hidden = _axes_and_features(np.shape(weight_hh))
-    x = _grid(x, n)
-    rows = (3 + n) * hidden
+    x = _grid(x)
+    n = x.ndim - 2
+    hidden = _features(np.shape(weight_hh), n, cell, len(entry.gates(n)))
+    rows = len(entry.gates(n)) * hidden
     given = Given(
         x=x,
         weight_ih=array(weight_ih, "weight_ih", (rows, x.shape[1]), x),
@@ -129,26 +135,25 @@ def _cell(name: str, peephole: bool, extended: bool) -> Cell:
     return cell
 
 
-def _axes_and_features(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Axes and features, from the (3 + n) h rows and n h columns of ``weight_hh``."""
-    if len(shape) == 2 and shape[0] > shape[1] > 0:
-        hidden, rest = divmod(shape[0] - shape[1], 3)
-        if rest == 0 and shape[1] % hidden == 0:
-            return shape[1] // hidden, hidden
-    raise ValueError(f"expected weight_hh of shape ((3 + n) h, n h), got {shape}")
-
-
-def _grid(x: ArrayLike, n: int) -> Array:
+def _grid(x: ArrayLike) -> Array:
     grid = np.asarray(x)
     if not np.issubdtype(grid.dtype, np.floating):
         raise ValueError(f"expected x of a floating dtype, got {grid.dtype}")
-    if grid.ndim != n + 2:
+    if grid.ndim < 3 or 0 in grid.shape[2:]:
         raise ValueError(
-            f"expected x of shape (N, C, *S) with {n} spatial axes, as weight_hh has them, got {grid.shape}"
+            f"expected x of shape (N, C, *S) with one spatial axis or more, of extents of at least 1, got {grid.shape}"
         )
-    if 0 in grid.shape[2:]:
-        raise ValueError(f"expected x with extents of at least 1, got {grid.shape}")
     return grid
+
+
+def _features(shape: tuple[int, ...], n: int, cell: str, blocks: int) -> int:
+    """How many features, from the B h rows and n h columns of ``weight_hh``."""
+    hidden = shape[1] // n if len(shape) == 2 else 0
+    if hidden < 1 or shape != (blocks * hidden, n * hidden):
+        raise ValueError(
+            f"expected weight_hh of shape ({blocks} h, {n} h), as cell {cell!r} has it for the {n} spatial axes of x, got {shape}"
+        )
+    return hidden
 
 
 def _direction(direction: str | None, n: int) -> str:

@@ -126,7 +126,7 @@ def _zeros(given: Given) -> Gradients:
     sites = SiteGradients(
         h=given.zeros(hidden),
         c=given.zeros(hidden),
-        z=given.zeros(3 + n, hidden),
+        z=given.zeros(given.blocks, hidden),
         h_k=given.zeros(n, hidden),
         c_k=given.zeros(n, hidden),
     )

@@ -22,7 +22,7 @@ from .lattice import Lattice, Point, at, on_face
 
 
 class Forward(NamedTuple):
-    """What :func:`forward` returns; N images of h features and B = 3 + n gate blocks. Beyond an image's own extent all is zero."""
+    """What :func:`forward` returns; N images of h features and B gate blocks. Beyond an image's own extent all is zero."""
 
     h: Array
     """``(N, h, *S)``"""
@@ -51,17 +51,17 @@ def forward(
     state: FacesLike | None = None,
     sizes: ArrayLike | None = None,
 ) -> Forward:
-    """Run one layer in one direction, in the dtype of x. The axes n and features h follow from ``weight_hh``.
+    """Run one layer in one direction, in the dtype of x. The axes n follow from x, the features h from ``weight_hh``.
 
     Args:
         x: ``(N, C, *S)``.
-        weight_ih: ``((3 + n) h, C)``.
-        weight_hh: ``((3 + n) h, n h)``, the columns of axis 0's predecessor first.
-        bias: ``((3 + n) h,)`` or None.
+        weight_ih: ``(B h, C)``, B the number of the cell's gates: ``len(CELLS[cell].gates(n))``.
+        weight_hh: ``(B h, n h)``, the columns of axis 0's predecessor first.
+        bias: ``(B h,)`` or None.
         cell: A name in :data:`CELLS`.
         direction: One letter per axis, ``f`` or ``r``; None is all forward.
         weight_peephole: ``(2n + 1, h)``, rows i of axis 0 .. n-1, f_0 .. f_{n-1}, o; with ``"graves"`` alone.
-        weight_ch: ``((3 + n) h, n h)``, with ``"spatial"`` alone.
+        weight_ch: ``(B h, n h)``, with ``"spatial"`` alone.
         state: The near faces ``(h, c)``, n faces each, face k ``(N, h, *S without axis k)``; None, or None for a face, stands for zeros.
         sizes: ``(N, n)`` integers, each image's own extent; what lies beyond is never read.
 
@@ -69,7 +69,7 @@ def forward(
         ValueError: If anything does not fit.
     """
     given = check(x, weight_ih, weight_hh, bias, cell, direction, weight_peephole, weight_ch, state, sizes)
-    blocks, hidden = 3 + given.n, given.hidden
+    blocks, hidden = given.blocks, given.hidden
     result = Forward(
         h=given.zeros(hidden),
         c=given.zeros(hidden),
@@ -93,7 +93,7 @@ def _visit(given: Given, x: Array, h_k: Array, c_k: Array) -> Site:
         z = z + given.weight_ch @ np.concatenate(c_k)
     if given.bias is not None:
         z = z + given.bias
-    return given.cell.forward(z.reshape(3 + given.n, given.hidden), c_k, given.weight_peephole)
+    return given.cell.forward(z.reshape(given.blocks, given.hidden), c_k, given.weight_peephole)
 
 
 def predecessors(result: Forward, image: int, p: Point) -> tuple[Array, Array]:

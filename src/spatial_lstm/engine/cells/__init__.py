@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from spatial_lstm.engine.cells.base import Cell
+from spatial_lstm.engine.cells.diagonal import DiagonalCell
 from spatial_lstm.engine.cells.graves import GravesCell
 from spatial_lstm.engine.cells.spatial import SpatialCell
 from spatial_lstm.engine.cells.stable import StableCell
 
-CELLS: dict[str, Cell] = {cell.name: cell for cell in (SpatialCell(), GravesCell(), StableCell())}
+CELLS: dict[str, Cell] = {cell.name: cell for cell in (SpatialCell(), GravesCell(), StableCell(), DiagonalCell())}
 
 __all__ = ["CELLS", "Cell", "get_cell"]
 

@@ -12,29 +12,40 @@ from torch import Tensor
 class Cell(ABC):
     r"""The pointwise part of a site: from gate pre-activations and predecessors' cell states to ``c`` and ``h``, and back.
 
-    Shapes, with ``...`` any leading dimensions, n axes, B = 3 + n gate blocks and h features:
+    A cell is asked for its gates: whatever has a row block per gate (weights, biases, tables) takes their number from :meth:`blocks`.
+
+    Shapes, with ``...`` any leading dimensions, n axes, B gate blocks and h features:
     ``z``, ``gates``, ``dz``: ``(..., B, h)``; ``c_prev``, ``dc_prev``: ``(..., n, h)``; ``c``, ``h``, ``dc``, ``dh``: ``(..., h)``;
     ``peephole``: None or ``(..., 2n + 1, h)`` that broadcasts, rows ``i`` of axis 0 .. n-1, ``f_0`` .. ``f_{n-1}``, ``o``.
 
     Both methods compute in the dtype of ``c_prev``, which ``z`` must have too.
+
+    Attributes:
+        name: What users type.
+        takes_peephole: Whether it has the diagonal peepholes of Graves; its gates are then i, f_0 .. f_{n-1}, g, o.
+        takes_extended: Whether the predecessors' c may enter the gates through a dense matrix.
+        is_lstm: Whether it is :class:`torch.nn.LSTM` for one axis, peepholes aside.
+        kernels: Which of the kernels ``"cpp"`` and ``"triton"`` have its equations in their own language. All others call the methods
+            below, and so run any cell.
     """
 
     name: ClassVar[str]
     takes_peephole: ClassVar[bool] = False
     takes_extended: ClassVar[bool] = False
-
-    @staticmethod
-    def blocks(axes: int) -> int:
-        """B, the number of gate blocks."""
-        return 3 + axes
-
-    def forget_gates(self, axes: int) -> int:
-        """How many of the blocks, from the second on, are forget gates."""
-        return sum(name.startswith("f") for name in self.gate_names(axes))
+    is_lstm: ClassVar[bool] = False
+    kernels: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def gate_names(self, axes: int) -> tuple[str, ...]:
-        """The blocks in their order."""
+        """The gates' row blocks in their order; the name of a forget gate begins with ``f``."""
+
+    def blocks(self, axes: int) -> int:
+        """Number of gate blocks, B."""
+        return len(self.gate_names(axes))
+
+    def forget_blocks(self, axes: int) -> list[int]:
+        """Which of the blocks are forget gates."""
+        return [block for block, name in enumerate(self.gate_names(axes)) if name.startswith("f")]
 
     @abstractmethod
     def forward(

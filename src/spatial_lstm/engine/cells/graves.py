@@ -17,6 +17,8 @@ class GravesCell(Cell):
 
     name = "graves"
     takes_peephole = True
+    is_lstm = True
+    kernels = frozenset({"cpp", "triton"})
 
     def gate_names(self, axes: int) -> tuple[str, ...]:
         return ("i", *(f"f_{k}" for k in range(axes)), "g", "o")
@@ -25,7 +27,7 @@ class GravesCell(Cell):
         self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False
     ) -> tuple[Tensor, Tensor]:
         axes = c_prev.shape[-2]
-        z_i, z_f, z_g, z_o = z[..., 0, :], z[..., 1 : axes + 1, :], z[..., axes + 1, :], z[..., axes + 2, :]
+        z_i, z_f, z_g, z_o = z[..., 0, :], z[..., 1:-2, :], z[..., -2, :], z[..., -1, :]
         if peephole is not None:
             to_i, to_f = (peephole[..., :axes, :] * c_prev).sum(-2), peephole[..., axes:-1, :] * c_prev
             z_i, z_f = (z_i.add_(to_i), z_f.add_(to_f)) if inplace else (z_i + to_i, z_f + to_f)
@@ -48,17 +50,17 @@ class GravesCell(Cell):
         dz: Tensor,
     ) -> Tensor:
         axes = c_prev.shape[-2]
-        i, f, g, o = gates[..., 0, :], gates[..., 1 : axes + 1, :], gates[..., axes + 1, :], gates[..., axes + 2, :]
+        i, f, g, o = gates[..., 0, :], gates[..., 1:-2, :], gates[..., -2, :], gates[..., -1, :]
         t = c.tanh()
-        dz_o = sigmoid_backward(dh * t, o, out=dz[..., axes + 2, :])
+        dz_o = sigmoid_backward(dh * t, o, out=dz[..., -1, :])
         dho = dh * o
         dc = dc + dho - dho * t * t
         if peephole is not None:
             dc = dc + dz_o * peephole[..., -1, :]
         dz_i = sigmoid_backward(dc * g, i, out=dz[..., 0, :])
-        tanh_backward(dc * i, g, out=dz[..., axes + 1, :])
+        tanh_backward(dc * i, g, out=dz[..., -2, :])
         dc_prev = dc.unsqueeze(-2) * f
-        dz_f = dz[..., 1 : axes + 1, :]
+        dz_f = dz[..., 1:-2, :]
         dz_f.copy_(dc_prev * c_prev * (1 - f))
         if peephole is not None:
             dc_prev = dc_prev + peephole[..., :axes, :] * dz_i.unsqueeze(-2) + peephole[..., axes:-1, :] * dz_f

@@ -17,6 +17,7 @@ class SpatialCell(Cell):
 
     name = "spatial"
     takes_extended = True
+    kernels = frozenset({"cpp", "triton"})
 
     def gate_names(self, axes: int) -> tuple[str, ...]:
         return ("i", *(f"f_{k}" for k in range(axes)), "g", "o")
@@ -24,10 +25,9 @@ class SpatialCell(Cell):
     def forward(
         self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False
     ) -> tuple[Tensor, Tensor]:
-        axes = c_prev.shape[-2]
-        i_f = sigmoid(z[..., : axes + 1, :], inplace)
-        g = tanh(z[..., axes + 1, :], inplace)
-        o = sigmoid(z[..., axes + 2, :], inplace)
+        i_f = sigmoid(z[..., :-2, :], inplace)
+        g = tanh(z[..., -2, :], inplace)
+        o = sigmoid(z[..., -1, :], inplace)
         c = i_f[..., 0, :] * g + (i_f[..., 1:, :] * c_prev).sum(-2)
         return (o * c).tanh(), c
 
@@ -42,15 +42,14 @@ class SpatialCell(Cell):
         peephole: Tensor | None,
         dz: Tensor,
     ) -> Tensor:
-        axes = c_prev.shape[-2]
-        i, f, g, o = gates[..., 0, :], gates[..., 1 : axes + 1, :], gates[..., axes + 1, :], gates[..., axes + 2, :]
+        i, f, g, o = gates[..., 0, :], gates[..., 1:-2, :], gates[..., -2, :], gates[..., -1, :]
         du = dh - dh * h * h  # u = o * c, h = tanh(u)
-        sigmoid_backward(du * c, o, out=dz[..., axes + 2, :])
+        sigmoid_backward(du * c, o, out=dz[..., -1, :])
         dc = dc + du * o
         sigmoid_backward(dc * g, i, out=dz[..., 0, :])
-        tanh_backward(dc * i, g, out=dz[..., axes + 1, :])
+        tanh_backward(dc * i, g, out=dz[..., -2, :])
         dc_prev = dc.unsqueeze(-2) * f
-        df = dz[..., 1 : axes + 1, :]
+        df = dz[..., 1:-2, :]
         # dc * c_k * f * (1 - f), with dc * f at hand
         df.copy_(dc_prev * c_prev * (1 - f))
         return dc_prev

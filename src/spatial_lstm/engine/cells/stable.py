@@ -20,6 +20,8 @@ class StableCell(Cell):
     """
 
     name = "stable"
+    is_lstm = True
+    kernels = frozenset({"cpp", "triton"})
 
     def gate_names(self, axes: int) -> tuple[str, ...]:
         return ("i", "f", *(f"l_{k}" for k in range(axes - 1)), "g", "o")
@@ -29,9 +31,9 @@ class StableCell(Cell):
     ) -> tuple[Tensor, Tensor]:
         axes = c_prev.shape[-2]
         i_f = sigmoid(z[..., :2, :], inplace)
-        g = tanh(z[..., axes + 1, :], inplace)
-        o = sigmoid(z[..., axes + 2, :], inplace)
-        mixed = c_prev.squeeze(-2) if axes == 1 else self._mix(z[..., 2 : axes + 1, :], c_prev, inplace)
+        g = tanh(z[..., -2, :], inplace)
+        o = sigmoid(z[..., -1, :], inplace)
+        mixed = c_prev.squeeze(-2) if axes == 1 else self._mix(z[..., 2:-2, :], c_prev, inplace)
         c = i_f[..., 0, :] * g + i_f[..., 1, :] * mixed
         return o * c.tanh(), c
 
@@ -55,18 +57,17 @@ class StableCell(Cell):
         peephole: Tensor | None,
         dz: Tensor,
     ) -> Tensor:
-        axes = c_prev.shape[-2]
-        i, f, g, o = gates[..., 0, :], gates[..., 1, :], gates[..., axes + 1, :], gates[..., axes + 2, :]
-        w = gates[..., 2 : axes + 1, :]
+        i, f, g, o = gates[..., 0, :], gates[..., 1, :], gates[..., -2, :], gates[..., -1, :]
+        w = gates[..., 2:-2, :]
         w = torch.cat([w, 1 - w.sum(-2, keepdim=True)], dim=-2)
         mixed = (w * c_prev).sum(-2)
         t = c.tanh()
-        sigmoid_backward(dh * t, o, out=dz[..., axes + 2, :])
+        sigmoid_backward(dh * t, o, out=dz[..., -1, :])
         dho = dh * o
         dc = dc + dho - dho * t * t
         sigmoid_backward(dc * g, i, out=dz[..., 0, :])
-        tanh_backward(dc * i, g, out=dz[..., axes + 1, :])
+        tanh_backward(dc * i, g, out=dz[..., -2, :])
         sigmoid_backward(dc * mixed, f, out=dz[..., 1, :])
         dc_prev = (dc * f).unsqueeze(-2) * w
-        dz[..., 2 : axes + 1, :] = (dc_prev * (c_prev - mixed.unsqueeze(-2)))[..., :-1, :]
+        dz[..., 2:-2, :] = (dc_prev * (c_prev - mixed.unsqueeze(-2)))[..., :-1, :]
         return dc_prev

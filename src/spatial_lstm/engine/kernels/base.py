@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from spatial_lstm.engine.problem import Problem
+from spatial_lstm.engine.tensors import Gradients
 
 # What a forward pass keeps for a backward: nothing, c alone, or c and the gates.
 KEEPS = NOTHING, STATES, GATES = ("nothing", "states", "gates")
@@ -69,7 +70,8 @@ class Kernel(ABC):
         """Run all steps; ``keep`` is one of :data:`KEEPS`."""
 
     @abstractmethod
-    def gradients(
-        self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Sequence[bool]
-    ) -> list[Tensor | None]:
-        """Return the gradients of :class:`spatial_lstm.engine.problem.Tensors`, None where not ``wanted``; that of x as ``(R, C)``."""
+    def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
+        """Return the ``wanted`` gradients, named as in :class:`~spatial_lstm.engine.tensors.Tensors`.
+
+        That of x is ``(R, C)``, those of h0 and c0 are ``(D, F, h)``.
+        """

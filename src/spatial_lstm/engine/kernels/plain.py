@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatial_lstm.engine.kernels.products import project_input, wide_peephole
 from spatial_lstm.engine.kernels.tables import TableKernel
-from spatial_lstm.engine.problem import Problem, state_dtype
+from spatial_lstm.engine.problem import Problem
 
 
 class PlainKernel(TableKernel):
@@ -22,11 +22,11 @@ class PlainKernel(TableKernel):
         return None
 
     def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
-        plan, n, hidden, blocks = problem.plan, problem.axes, problem.hidden, problem.blocks
-        h = problem.new_table(problem.x.dtype, problem.h0)
-        c = problem.new_table(state_dtype(problem.x.dtype), problem.c0)
+        plan, tensors, n, hidden = problem.plan, problem.tensors, problem.axes, problem.hidden
+        h = problem.new_table(problem.dtype, tensors.h0)
+        c = problem.new_table(problem.carried, tensors.c0)
         z_all = project_input(problem)  # (D, M, B h), overwritten by the activated gates
-        w_hh, w_ch = problem.weight_hh.mT, None if problem.weight_ch is None else problem.weight_ch.mT
+        w_hh, w_ch = tensors.weight_hh.mT, None if tensors.weight_ch is None else tensors.weight_ch.mT
         peephole = wide_peephole(problem)
         for step, flat in enumerate(plan.pred_blocks):
             a, b = plan.offsets[step], plan.offsets[step + 1]
@@ -34,7 +34,7 @@ class PlainKernel(TableKernel):
             z = z_all[:, a:b].baddbmm_(h.index_select(1, flat).view(-1, b - a, n * hidden), w_hh)
             if w_ch is not None:
                 z.baddbmm_(c_prev.view(-1, b - a, n * hidden).to(z.dtype), w_ch)
-            z = z.unflatten(-1, (blocks, hidden))
+            z = z.unflatten(-1, (problem.blocks, hidden))
             work = z.to(c.dtype)  # z itself unless it has 16 bits
             c_prev = c_prev.view(-1, b - a, n, hidden)
             h[:, a:b], c[:, a:b] = problem.cell.forward(work, c_prev, peephole, inplace=True)
@@ -76,20 +76,20 @@ class PlainKernel(TableKernel):
         peephole: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Fill one step of dz; return what flows to the predecessors, ``(D, 1 + rows n, h)`` each, the first row zero."""
-        plan, n, hidden, blocks = problem.plan, problem.axes, problem.hidden, problem.blocks
+        plan, tensors, n, hidden = problem.plan, problem.tensors, problem.axes, problem.hidden
         h, c, gates, dz = tables
         rows = slice(plan.offsets[step], plan.offsets[step + 1])
         count = plan.block_sizes[step]
         c_prev = c.index_select(1, plan.pred_blocks[step]).view(-1, count, n, hidden)
-        act = gates[:, rows].unflatten(-1, (blocks, hidden)).to(c.dtype)
+        act = gates[:, rows].unflatten(-1, (problem.blocks, hidden)).to(c.dtype)
         dz_s = dz[:, rows]
-        work = dz_s.unflatten(-1, (blocks, hidden)) if dz.dtype == c.dtype else torch.empty_like(act)
+        work = dz_s.unflatten(-1, (problem.blocks, hidden)) if dz.dtype == c.dtype else torch.empty_like(act)
         dc_prev = problem.cell.backward(dh_s, dc_s, act, c_prev, c[:, rows], h[:, rows].to(c.dtype), peephole, work)
         if dz.dtype != c.dtype:
             dz_s.copy_(work.flatten(-2))
         dh_out, dc_out = (t.new_zeros((problem.directions, 1 + count * n, hidden)) for t in (dz, c))
-        dh_out[:, 1:] = (dz_s @ problem.weight_hh).view(-1, count * n, hidden)
+        dh_out[:, 1:] = (dz_s @ tensors.weight_hh).view(-1, count * n, hidden)
         dc_out[:, 1:] = dc_prev.reshape(-1, count * n, hidden)
-        if problem.weight_ch is not None:
-            dc_out[:, 1:] += (dz_s @ problem.weight_ch).view(-1, count * n, hidden)
+        if tensors.weight_ch is not None:
+            dc_out[:, 1:] += (dz_s @ tensors.weight_ch).view(-1, count * n, hidden)
         return dh_out, dc_out

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.problem import Problem, state_dtype
+from spatial_lstm.engine.geometry import packing
+from spatial_lstm.engine.problem import Problem
+from spatial_lstm.engine.tensors import Gradients
 
 
 def wide_peephole(problem: Problem) -> Tensor | None:
     """The peepholes as ``(D, 1, 2n + 1, h)``, to broadcast over rows."""
-    peephole = problem.weight_peephole
-    return None if peephole is None else peephole.unsqueeze(1).to(state_dtype(problem.x.dtype))
+    peephole = problem.tensors.weight_peephole
+    return None if peephole is None else peephole.unsqueeze(1).to(problem.carried)
 
 
 def project_input(problem: Problem) -> Tensor:
     """``weight_ih @ x + bias`` at every packed row, ``(D, M, B h)``: one matrix product over all sites."""
-    d, m = problem.plan.site.shape
-    x = problem.x.index_select(0, problem.plan.site.reshape(-1)).reshape(d, m, -1)
-    if problem.bias is None:
-        return x @ problem.weight_ih.mT
-    return torch.baddbmm(problem.bias.unsqueeze(1), x, problem.weight_ih.mT)
+    x, tensors = _input_of_sites(problem), problem.tensors
+    if tensors.bias is None:
+        return x @ tensors.weight_ih.mT
+    return torch.baddbmm(tensors.bias.unsqueeze(1), x, tensors.weight_ih.mT)
 
 
 def recompute_gates(problem: Problem, h: Tensor, c: Tensor) -> Tensor:
@@ -31,36 +32,44 @@ def recompute_gates(problem: Problem, h: Tensor, c: Tensor) -> Tensor:
     shape = (plan.directions, plan.sites, n * hidden)
     pred = plan.pred.reshape(-1)
     z = project_input(problem)
-    z.baddbmm_(h.index_select(1, pred).view(shape), problem.weight_hh.mT)
+    z.baddbmm_(h.index_select(1, pred).view(shape), problem.tensors.weight_hh.mT)
     c_prev = c.index_select(1, pred)
-    if problem.weight_ch is not None:
-        z.baddbmm_(c_prev.view(shape).to(z.dtype), problem.weight_ch.mT)
+    if problem.tensors.weight_ch is not None:
+        z.baddbmm_(c_prev.view(shape).to(z.dtype), problem.tensors.weight_ch.mT)
     work = z.unflatten(-1, (problem.blocks, hidden)).to(c.dtype)
     problem.cell.forward(work, c_prev.view(*shape[:2], n, hidden), wide_peephole(problem), inplace=True)
     gates: Tensor = work.flatten(-2).to(z.dtype)
     return gates
 
 
-def gradients(problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Sequence[bool]) -> list[Tensor | None]:
-    """Of x at every site and of the weights, in the order of :class:`spatial_lstm.engine.problem.Tensors`: one large product each."""
+def gradients(problem: Problem, h: Tensor, c: Tensor, dz: Tensor, wanted: Collection[str]) -> Gradients:
+    """Those of x, ``(R, C)``, and of the weights, as far as ``wanted``: one large product each."""
     plan = problem.plan
-    shape = (plan.directions, plan.sites, -1)
-    grads: list[Tensor | None] = [None] * len(wanted)
-    if wanted[0]:
-        grads[0] = dz @ problem.weight_ih
-    if wanted[1]:
-        grads[1] = _outer(dz, problem.x.index_select(0, plan.site.reshape(-1)).view(shape))
-    if wanted[2]:
-        grads[2] = _outer(dz, h.index_select(1, plan.pred.reshape(-1)).view(shape))
-    if wanted[3]:
-        grads[3] = dz.sum(1)
-    if wanted[4] or wanted[5]:
-        c_prev = c.index_select(1, plan.pred.reshape(-1)).view(shape)
-        if wanted[4]:
-            grads[4] = _peephole_gradient(problem, c_prev, c, dz)
-        if wanted[5]:
-            grads[5] = _outer(dz, c_prev.to(dz.dtype))
-    return grads
+
+    def predecessors(table: Tensor) -> Tensor:
+        """``(D, M, n * h)``."""
+        return table.index_select(1, plan.pred.reshape(-1)).view(plan.directions, plan.sites, -1)
+
+    found: dict[str, Tensor] = {}
+    if "x" in wanted:
+        found["x"] = packing.input_backward(plan, dz @ problem.tensors.weight_ih)
+    if "weight_ih" in wanted:
+        found["weight_ih"] = _outer(dz, _input_of_sites(problem))
+    if "weight_hh" in wanted:
+        found["weight_hh"] = _outer(dz, predecessors(h))
+    if "bias" in wanted:
+        found["bias"] = dz.sum(1)
+    if "weight_peephole" in wanted:
+        found["weight_peephole"] = _peephole_gradient(problem, predecessors(c), c, dz)
+    if "weight_ch" in wanted:
+        found["weight_ch"] = _outer(dz, predecessors(c).to(dz.dtype))
+    return Gradients(**found)
+
+
+def _input_of_sites(problem: Problem) -> Tensor:
+    """``(D, M, C)``."""
+    plan = problem.plan
+    return problem.tensors.x.index_select(0, plan.site.reshape(-1)).view(plan.directions, plan.sites, -1)
 
 
 def _peephole_gradient(problem: Problem, c_prev: Tensor, c: Tensor, dz: Tensor) -> Tensor:
@@ -71,7 +80,7 @@ def _peephole_gradient(problem: Problem, c_prev: Tensor, c: Tensor, dz: Tensor) 
     to_i = (dz[:, :, :1] * c_prev).sum(1)
     to_f = (dz[:, :, 1 : n + 1] * c_prev).sum(1)
     to_o = (dz[:, :, -1] * c[:, :sites]).sum(1, keepdim=True)
-    return torch.cat([to_i, to_f, to_o], dim=1).to(problem.x.dtype)
+    return torch.cat([to_i, to_f, to_o], dim=1).to(problem.dtype)
 
 
 def _outer(dz: Tensor, y: Tensor) -> Tensor:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection
 
-import torch
 from torch import Tensor
 
 from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.kernels import products
 from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
 from spatial_lstm.engine.problem import Problem
+from spatial_lstm.engine.tensors import Gradients
 
 
 class TableKernel(Kernel):
@@ -36,32 +36,31 @@ class TableKernel(Kernel):
         faces = packing.far_faces(plan, h), packing.far_faces(plan, c)
         return Results(packing.output(plan, h), *faces, c.new_empty(0) if keep == NOTHING else c, gates)
 
-    def gradients(
-        self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Sequence[bool]
-    ) -> list[Tensor | None]:
+    def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
         plan = problem.plan
-        h = problem.new_table(problem.x.dtype, problem.h0)
+        h = problem.new_table(problem.dtype, problem.tensors.h0)
         packing.sites_of_output(plan, saved.output.reshape(-1, problem.hidden), h)
-        dh, dc = _of_sites(problem, incoming, saved.c.dtype)
+        dh, dc = _of_sites(problem, incoming)
         gates = products.recompute_gates(problem, h, saved.c) if saved.gates is None else saved.gates
         dz, dh0, dc0 = self.backward_tables(problem, h, saved.c, gates, dh, dc)
-        dx, *weights = products.gradients(problem, h, saved.c, dz, wanted[:6])
-        return [
-            None if dx is None else packing.input_backward(plan, dx),
-            *weights,
-            packing.near_faces_backward(plan, dh0) if wanted[6] else None,
-            packing.near_faces_backward(plan, dc0) if wanted[7] else None,
-        ]
+        return products.gradients(problem, h, saved.c, dz, wanted)._replace(
+            h0=packing.near_faces_backward(plan, dh0) if "h0" in wanted else None,
+            c0=packing.near_faces_backward(plan, dc0) if "c0" in wanted else None,
+        )
 
 
-def _of_sites(problem: Problem, incoming: Incoming, carried: torch.dtype) -> tuple[Tensor, Tensor | None]:
+def _of_sites(problem: Problem, incoming: Incoming) -> tuple[Tensor, Tensor | None]:
     """What reaches each site's h and c from outside the recurrence, ``(D, M, h)`` each; None for zeros."""
     plan, shape = problem.plan, (problem.directions, problem.plan.sites, problem.hidden)
-    dh = problem.x.new_zeros(shape) if incoming.output is None else packing.output_backward(plan, incoming.output)
+    dh = (
+        problem.tensors.x.new_zeros(shape)
+        if incoming.output is None
+        else packing.output_backward(plan, incoming.output)
+    )
     if incoming.far_h is not None:
         packing.far_faces_backward_(plan, dh, incoming.far_h)
     if incoming.far_c is None:
         return dh, None
-    dc = problem.x.new_zeros(shape, dtype=carried)
+    dc = dh.new_zeros(shape, dtype=problem.carried)
     packing.far_faces_backward_(plan, dc, incoming.far_c)
     return dh, dc

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from . import graves, spatial, stable
+from . import diagonal, graves, spatial, stable
 from .base import Array, Cell, Equations, Site, SiteGradient
 
-CELLS: dict[str, Cell] = {"spatial": spatial.CELL, "graves": graves.CELL, "stable": stable.CELL}
+CELLS: dict[str, Cell] = {
+    "spatial": spatial.CELL,
+    "graves": graves.CELL,
+    "stable": stable.CELL,
+    "diagonal": diagonal.CELL,
+}
 
 __all__ = ["CELLS", "Array", "Cell", "Equations", "Site", "SiteGradient"]

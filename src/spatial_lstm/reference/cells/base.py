@@ -13,7 +13,7 @@ Array: TypeAlias = NDArray[np.floating[Any]]
 
 
 class Site(NamedTuple):
-    """One site, forward; B = 3 + n gate blocks and h features."""
+    """One site, forward; B gate blocks, as many as ``Cell.gates`` names, and h features."""
 
     z: Array
     """``(B, h)``: the gates before activation, peepholes included."""

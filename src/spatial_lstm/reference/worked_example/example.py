@@ -56,7 +56,7 @@ class Example:
             raise ValueError(f"expected hidden from 1 to 4, got {hidden}")
         if max(image.shape) > 9:
             raise ValueError(f"expected an image of at most 9x9, got {image.shape[0]}x{image.shape[1]}")
-        rows, columns = 5 * hidden, 2 * hidden
+        rows, columns = len(reference.CELLS[cell].gates(2)) * hidden, 2 * hidden
         result = reference.forward(
             image[None, None],
             round_weights((rows, 1), 3),

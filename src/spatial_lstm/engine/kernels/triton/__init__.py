@@ -33,7 +33,7 @@ class TritonKernel(TableKernel):
         return None if interpreted() and _installed() else _unavailable()
 
     def unsuited(self, problem: Problem) -> str | None:
-        x = problem.x
+        x = problem.tensors.x
         if x.dtype not in _DTYPES:
             return f"it computes in {', '.join(str(d).removeprefix('torch.') for d in _DTYPES)}, not in {x.dtype}"
         if not interpreted():
@@ -53,22 +53,24 @@ class TritonKernel(TableKernel):
             self.choice(problem).variant,
             problem.cell.name,
             problem.axes,
-            problem.weight_peephole is not None,
-            problem.weight_ch is not None,
-            problem.x.dtype,
-            problem.x.device,
+            problem.tensors.weight_peephole is not None,
+            problem.tensors.weight_ch is not None,
+            problem.dtype,
+            problem.tensors.x.device,
         )
 
     def choice(self, problem: Problem) -> Choice:
         """What will run ``problem``; its text says so in words."""
-        if problem.x.device.type != "cuda":
+        if problem.tensors.x.device.type != "cuda":
             return choose(problem, self.variant)
-        return choose(problem, self.variant, torch.cuda.get_device_properties(problem.x.device).multi_processor_count)
+        return choose(
+            problem, self.variant, torch.cuda.get_device_properties(problem.tensors.x.device).multi_processor_count
+        )
 
     def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.engine.kernels.triton import launch
 
-        with _on(problem.x.device):
+        with _on(problem.tensors.x.device):
             return launch.forward(problem, self.choice(problem), save_gates)
 
     def backward_tables(
@@ -76,7 +78,7 @@ class TritonKernel(TableKernel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.engine.kernels.triton import launch
 
-        with _on(problem.x.device):
+        with _on(problem.tensors.x.device):
             return launch.backward(problem, self.choice(problem), h, c, gates, dh, dc)
 
 

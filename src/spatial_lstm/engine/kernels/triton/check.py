@@ -8,9 +8,11 @@ import warnings
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine.cells import get_cell
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton.choice import choose
-from spatial_lstm.engine.problem import Problem, Tensors, make_problem, plan_for
+from spatial_lstm.engine.problem import Problem, make_problem
+from spatial_lstm.engine.tensors import Tensors
 
 HIDDEN, CHANNELS, BATCH, EXTENT = 32, 5, 3, 4
 ERROR = {
@@ -51,7 +53,7 @@ def _problem(cell: str, axes: int, peephole: bool, extended: bool, dtype: torch.
     def draw(*shape: int) -> Tensor:
         return (torch.randn(shape, generator=generator) / 4).to(device, dtype)
 
-    rows = (3 + axes) * HIDDEN
+    rows = get_cell(cell).blocks(axes) * HIDDEN
     x = draw(BATCH, *(EXTENT + k for k in range(axes)), CHANNELS)
     tensors = Tensors(
         x,
@@ -63,7 +65,7 @@ def _problem(cell: str, axes: int, peephole: bool, extended: bool, dtype: torch.
         None,
         None,
     )
-    return make_problem(plan_for(x, None, "f" * axes), cell, tensors)
+    return make_problem(tensors, None, "f" * axes, cell)
 
 
 def _error(problem: Problem, variant: str) -> float:

@@ -72,7 +72,7 @@ class Choice(NamedTuple):
 
 def choose(problem: Problem, variant: str | None = None, multiprocessors: int = MULTIPROCESSORS) -> Choice:
     """The best variant, or the tiles of a given ``variant``."""
-    kind = products_of(problem.x.dtype)
+    kind = products_of(problem.dtype)
     limits = LIMITS[kind]
     if variant is None:
         fits = problem.hidden <= limits.images and _rows_per_image(problem) <= IMAGES_TILES * _images_tile(problem).rows
@@ -104,7 +104,7 @@ def images_tile(hidden: int, kind: str) -> Tile:
 
 
 def _images_tile(problem: Problem) -> Tile:
-    return images_tile(problem.hidden, products_of(problem.x.dtype))
+    return images_tile(problem.hidden, products_of(problem.dtype))
 
 
 def _rows_per_image(problem: Problem) -> int:

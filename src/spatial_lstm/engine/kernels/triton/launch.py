@@ -10,16 +10,16 @@ from torch import Tensor
 from spatial_lstm.engine.kernels.products import project_input
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile
 from spatial_lstm.engine.kernels.triton.device import launched
-from spatial_lstm.engine.problem import Problem, state_dtype
+from spatial_lstm.engine.problem import Problem
 
 
 def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As :meth:`spatial_lstm.engine.kernels.base.Kernel.forward`."""
     plan, n = problem.plan, problem.axes
-    h = problem.new_table(problem.x.dtype, problem.h0)
-    c = problem.new_table(state_dtype(problem.x.dtype), problem.c0)
+    h = problem.new_table(problem.dtype, problem.tensors.h0)
+    c = problem.new_table(problem.carried, problem.tensors.c0)
     z = project_input(problem)  # (D, M, B h), overwritten by the activated gates where they are saved
-    weights = (problem.weight_hh, problem.weight_ch, problem.weight_peephole)
+    weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
     options = {
         "CELL": problem.cell.name,
         "N": n,
@@ -51,9 +51,9 @@ def backward(
     plan = problem.plan
     dz, total = torch.empty_like(gates), torch.empty_like(dh, dtype=c.dtype)
     dc0 = c.new_zeros((problem.directions, plan.edges, problem.hidden))
-    weights = (problem.weight_hh, problem.weight_ch, problem.weight_peephole)
+    weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
     tables = (gates, h, c, dh, dc, total, dc0)
-    faces = problem.c0 is not None
+    faces = problem.tensors.c0 is not None
     options = {"CELL": problem.cell.name, "N": problem.axes, "H": problem.hidden, "FACES": faces}
     options |= _tiling(choice, choice.backward)
     if choice.variant == "images":
@@ -64,10 +64,10 @@ def backward(
     else:
         _backward_steps(problem, choice, dz, tables, weights, options)
     dh0 = dh.new_zeros(dc0.shape)
-    if problem.h0 is not None:
-        dh0 = _to_faces(problem, dz, problem.weight_hh)
-    if faces and problem.weight_ch is not None:
-        dc0 += _to_faces(problem, dz, problem.weight_ch)
+    if problem.tensors.h0 is not None:
+        dh0 = _to_faces(problem, dz, problem.tensors.weight_hh)
+    if faces and problem.tensors.weight_ch is not None:
+        dc0 += _to_faces(problem, dz, problem.tensors.weight_ch)
     return dz, dh0, dc0
 
 
@@ -95,16 +95,16 @@ def _backward_steps(
             PRODUCT=product, **options,
         )  # fmt: skip
         if not product and step:
-            back = dz[:, first:last] @ problem.weight_hh
-            back_ch = back if problem.weight_ch is None else dz[:, first:last] @ problem.weight_ch
+            back = dz[:, first:last] @ problem.tensors.weight_hh
+            back_ch = back if problem.tensors.weight_ch is None else dz[:, first:last] @ problem.tensors.weight_ch
 
 
 def _add_products(problem: Problem, z: Tensor, h: Tensor, c: Tensor, flat: Tensor) -> None:
     """Add to one step's z ``(D, rows, B h)`` the products with its predecessors' states."""
     shape = (problem.directions, z.shape[1], -1)
-    z.baddbmm_(h.index_select(1, flat).view(shape), problem.weight_hh.mT)
-    if problem.weight_ch is not None:
-        z.baddbmm_(c.index_select(1, flat).view(shape).to(z.dtype), problem.weight_ch.mT)
+    z.baddbmm_(h.index_select(1, flat).view(shape), problem.tensors.weight_hh.mT)
+    if problem.tensors.weight_ch is not None:
+        z.baddbmm_(c.index_select(1, flat).view(shape).to(z.dtype), problem.tensors.weight_ch.mT)
 
 
 def _to_faces(problem: Problem, dz: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,83 @@
+"""What one layer computes from, and the gradients of it: the two values that travel between the modules and the kernels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.engine.cells import Cell
+
+
+class Weights(NamedTuple):
+    """One layer's weights over its D directions, B gate blocks and h features; n axes, C input features.
+
+    Attributes:
+        weight_ih: ``(D, B * h, C)``.
+        weight_hh: ``(D, B * h, n * h)``.
+        bias: ``(D, B * h)`` or None.
+        weight_peephole: ``(D, 2n + 1, h)`` or None.
+        weight_ch: ``(D, B * h, n * h)`` or None.
+    """
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor | None = None
+    weight_peephole: Tensor | None = None
+    weight_ch: Tensor | None = None
+
+
+class Tensors(NamedTuple):
+    """All that one layer computes from; F rows of flattened faces (see :mod:`spatial_lstm.engine.geometry.packing`).
+
+    Attributes:
+        x: ``(N, *S, C)``.
+        weight_ih, weight_hh, bias, weight_peephole, weight_ch: As in :class:`Weights`.
+        h0: ``(D, F, h)``, near faces of the hidden state; None for zeros.
+        c0: ``(D, F, h)``, near faces of the cell state; None for zeros.
+    """
+
+    x: Tensor
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias: Tensor | None = None
+    weight_peephole: Tensor | None = None
+    weight_ch: Tensor | None = None
+    h0: Tensor | None = None
+    c0: Tensor | None = None
+
+    @property
+    def present(self) -> dict[str, Tensor]:
+        """Those that are there, by name."""
+        return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
+
+
+class Gradients(NamedTuple):
+    """Gradients of :class:`Tensors`, by the same names and in the same shapes; None where none was wanted."""
+
+    x: Tensor | None = None
+    weight_ih: Tensor | None = None
+    weight_hh: Tensor | None = None
+    bias: Tensor | None = None
+    weight_peephole: Tensor | None = None
+    weight_ch: Tensor | None = None
+    h0: Tensor | None = None
+    c0: Tensor | None = None
+
+
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The type in which c is carried: float32 for the 16-bit types, else the type itself."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
+def weight_shapes(cell: Cell, axes: int, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """The shape of each of one direction's :class:`Weights`, those that a layer may do without included."""
+    rows = cell.blocks(axes) * hidden
+    return {
+        "weight_ih": (rows, inputs),
+        "weight_hh": (rows, axes * hidden),
+        "bias": (rows,),
+        "weight_peephole": (2 * axes + 1, hidden),
+        "weight_ch": (rows, axes * hidden),
+    }
