@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.kernels import STATES
 from spatial_lstm.engine.router import run_operator
 from spatial_lstm.engine.tensors import Tensors
@@ -54,7 +55,7 @@ def largest_cell_state(cell: str, draw: Callable[[SpatialLSTM], None], side: int
     image = torch.randn(1, side, side, 3, dtype=torch.float64)
     weights = [getattr(layer, f"{name}_l0").unsqueeze(0) for name in ("weight_ih", "weight_hh", "bias")]
     with torch.no_grad():
-        results = run_operator(Tensors(image, *weights), None, "ff", cell, "auto", STATES)
+        results = run_operator(Tensors(image, *weights), Options(None, "ff", cell, "auto"), STATES)
     return float(results[3].abs().max())
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from spatial_lstm.engine import reference_backend
 from spatial_lstm.engine.cells import get_cell
+from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import GATES, STATES
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted
@@ -96,7 +97,7 @@ def run(kernel: str, variant: str, case: Case, tensors: Tensors, used: int = 3) 
     if kernel == "reference":
         results = reference_backend.forward(tensors, sizes, tuple(case.directions.split(",")), cell)
     else:
-        results = run_operator(tensors, sizes, case.directions, cell, kernel, case.keep)[:3]
+        results = run_operator(tensors, Options(sizes, case.directions, cell, kernel), case.keep)[:3]
     inputs = [t for t in tensors if t is not None]
     return [*results, *gradients(results[:used], inputs)]
 

@@ -11,7 +11,7 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.func import functional_call, grad, hessian, jacrev, jvp, stack_module_state, vmap
 
 from spatial_lstm import SpatialLSTM, State
-from spatial_lstm.engine import router
+from spatial_lstm.engine import modes
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)
@@ -126,13 +126,13 @@ def test_jacobian_and_hessian(variant: str) -> None:
 
 def test_private_names_of_torch_still_tell(variant: str) -> None:
     """The two that the router reads; should they go, this fails before a user gets silently zero tangents."""
-    assert not router.forward_mode_active()
-    assert not router.functorch_active()
+    assert not modes.forward_mode_active()
+    assert not modes.functorch_active()
     with forward_ad.dual_level():
-        assert router.forward_mode_active()
+        assert modes.forward_mode_active()
     seen = []
-    vmap(lambda x: seen.append(router.functorch_active()) or x)(torch.zeros(1))
-    jvp(lambda x: seen.append(router.forward_mode_active()) or x, (torch.zeros(1),), (torch.ones(1),))
+    vmap(lambda x: seen.append(modes.functorch_active()) or x)(torch.zeros(1))
+    jvp(lambda x: seen.append(modes.forward_mode_active()) or x, (torch.zeros(1),), (torch.ones(1),))
     assert seen == [True, True]
 
 

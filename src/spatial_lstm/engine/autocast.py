@@ -17,9 +17,7 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
 
 def no_autocast(device_type: str) -> AbstractContextManager[object]:
     """Inside, operations run in the types they are given."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
+    return nullcontext() if autocast_dtype(device_type) is None else torch.autocast(device_type, enabled=False)
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

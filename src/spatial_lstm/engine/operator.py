@@ -1,12 +1,10 @@
-r"""The layer's recurrence as a pair of custom operators, forward and hand-derived backward, one call per layer over all its directions.
+r"""The layer's recurrence as a pair of custom operators, forward and backward, one call per layer over all its directions.
 
 The operators see only shapes that follow from their inputs' shapes, build the plan inside, and so compile and export with dynamic sizes.
-Backward runs the wavefronts in reverse for the gradient dz of the gate pre-activations, then every parameter's gradient is one large
-product over all sites, e.g. dW_hh = sum over sites dz h_prev^T. Second derivatives go through :mod:`spatial_lstm.engine.composite`.
+What they compute is in :mod:`spatial_lstm.engine.compute`; second derivatives go through :mod:`spatial_lstm.engine.composite`.
 
 :class:`~spatial_lstm.engine.tensors.Tensors` travel as a list of those that are there and their names, separated by commas. (A list
 that holds None would be simpler; torch 2.13's ``register_autograd`` takes one for a leaf, and outputs then have no ``grad_fn``.)
-Results are the output ``(N, *S, D h)`` and flattened faces ``(D, F, h)``, see :mod:`spatial_lstm.engine.geometry.packing`.
 """
 
 from __future__ import annotations
@@ -17,11 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.autocast import no_autocast
+from spatial_lstm.engine import compute, flops, modes
+from spatial_lstm.engine.batching import one_by_one
+from spatial_lstm.engine.compute import Keep, Options
 from spatial_lstm.engine.geometry import face_positions
-from spatial_lstm.engine.kernels import GATES, NOTHING, Incoming, Saved, choose_kernel
-from spatial_lstm.engine.problem import make_problem
-from spatial_lstm.engine.second_order import differentiate_backward
+from spatial_lstm.engine.kernels import GATES, NOTHING, Results
+from spatial_lstm.engine.second_order import differentiate_backward, differentiate_forward
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
 
@@ -33,21 +32,14 @@ def forward(
     directions: str,
     cell: str,
     kernel: str,
+    keep: str,
     sites: int,
     edges: int,
-    keep: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the output, the far faces of h and c, and for the backward, as far as ``keep`` says, the table of c and the activated gates.
-
-    ``sites`` and ``edges`` are the rows to hold for existing sites and near-face entries: their exact numbers, or the numbers without
-    padding where a program is traced and ``sizes`` have no values yet.
-    """
-    given = by_name(tensors, names)
-    with no_autocast(given.x.device.type):
-        problem = make_problem(given, sizes, directions, cell)
-        output, far_h, far_c, c, gates = choose_kernel(kernel, problem).forward(problem, keep)
-    output = output.reshape(*given.x.shape[:-1], -1)
-    return output, far_h, far_c, _with_rows(c, sites + edges), _with_rows(gates, sites)
+    """See :func:`spatial_lstm.engine.compute.forward`."""
+    options = Options(sizes, directions, cell, kernel)
+    output, far_h, far_c, c, gates = compute.forward(_by_name(tensors, names), options, Keep(keep, sites, edges))
+    return output, far_h, far_c, c, gates
 
 
 @forward.register_fake
@@ -58,11 +50,11 @@ def _(
     directions: str,
     cell: str,
     kernel: str,
+    keep: str,
     sites: int,
     edges: int,
-    keep: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    x, _, weight_hh, *_ = by_name(tensors, names)
+    x, _, weight_hh, *_ = _by_name(tensors, names)
     d, hidden = weight_hh.shape[0], weight_hh.shape[2] // (x.ndim - 2)
     slots, carried = face_positions(x.shape[0], x.shape[1:-1])[-1], state_dtype(x.dtype)
     return (
@@ -90,20 +82,10 @@ def backward(
     gates: Tensor,
     wanted: str,
 ) -> list[Tensor]:
-    """Return the gradients of the ``wanted`` ones of ``names``, in their order."""
-    given = by_name(tensors, names)
-    with no_autocast(given.x.device.type):
-        problem = make_problem(given, sizes, directions, cell)
-        plan = problem.plan
-        saved = Saved(
-            output.reshape(plan.raster_rows, plan.directions, problem.hidden),
-            c_table[:, : plan.table_rows].contiguous(),
-            gates[:, : plan.sites].contiguous() if gates.numel() else None,
-        )
-        rows = None if grad_output is None else grad_output.reshape(saved.output.shape).contiguous()
-        faces = (None if grad is None else grad.contiguous() for grad in (grad_far_h, grad_far_c))
-        found = choose_kernel(kernel, problem).gradients(problem, saved, Incoming(rows, *faces), wanted.split(","))
-        return [getattr(found, name).view(tensor.shape) for name, tensor in _wanted(given, wanted).items()]
+    """See :func:`spatial_lstm.engine.compute.backward`; the gradients of the ``wanted`` ones of ``names``, in their order."""
+    given, options = _by_name(tensors, names), Options(sizes, directions, cell, kernel)
+    grads = (grad_output, grad_far_h, grad_far_c)
+    return list(compute.backward(given, options, grads, (output, c_table, gates), wanted.split(",")).values())
 
 
 @backward.register_fake
@@ -122,77 +104,102 @@ def _(
     gates: Tensor,
     wanted: str,
 ) -> list[Tensor]:
-    return [tensor.new_empty(tensor.shape) for tensor in _wanted(by_name(tensors, names), wanted).values()]
+    asked = wanted.split(",")
+    return [t.new_empty(t.shape) for name, t in _by_name(tensors, names).present.items() if name in asked]
 
 
-def by_name(tensors: Sequence[Tensor], names: str) -> Tensors:
-    """The named tuple that travels as a list and ``names``.
-
-    Raises:
-        ValueError: If the two do not go together.
-    """
-    keys = names.split(",")
-    if len(keys) != len(tensors):
-        raise ValueError(f"expected as many tensors as names, {names}, got {len(tensors)}")
-    return Tensors(**dict(zip(keys, tensors, strict=True)))
-
-
-def _wanted(given: Tensors, wanted: str) -> dict[str, Tensor]:
-    names = wanted.split(",")
-    return {name: tensor for name, tensor in given.present.items() if name in names}
+def run(given: Tensors, options: Options, keep: Keep) -> Results:
+    """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed."""
+    present = given.present
+    if not modes.dispatcher_needed(present.values()):
+        if keep.what == NOTHING:
+            return compute.forward(given, options, keep)
+        results: tuple[Tensor, ...] = _Recurrence.apply(options, keep, tuple(present), *present.values())  # type: ignore[no-untyped-call]
+        return Results(*results)
+    return Results(*forward(list(present.values()), ",".join(present), *options, *keep))
 
 
-def _with_rows(table: Tensor, rows: int) -> Tensor:
-    """Pad dim 1 of ``table`` to ``rows``; a table of no elements, or of that many rows already, stays as it is.
+class _Recurrence(torch.autograd.Function):
+    """The forward operator in eager mode."""
 
-    Raises:
-        ValueError: If it has more: a program that was traced for fixed sizes is run on larger ones.
-    """
-    if table.numel() == 0 or table.shape[1] == rows:
-        return table
-    if table.shape[1] > rows:
-        raise ValueError(
-            f"expected no more than the {rows} sites that this program was traced with, got {table.shape[1]}: "
-            "trace it with dynamic sizes (torch.export, torch.compile), or anew"
+    @staticmethod
+    def forward(ctx: Any, options: Options, keep: Keep, names: Sequence[str], *tensors: Tensor) -> Results:
+        results = compute.forward(Tensors(**dict(zip(names, tensors, strict=True))), options, keep)
+        _save(ctx, names, tensors, options, results)
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return None, None, None, *_differentiate(ctx, grads[:3], ctx.needs_input_grad[3:])
+
+
+def _save(
+    ctx: Any, names: Sequence[str], tensors: Sequence[Tensor], options: Options, results: Sequence[Tensor]
+) -> None:
+    output, _, _, c, gates = results
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(c, gates)
+    ctx.save_for_backward(*tensors, options.sizes, output, c, gates)
+    ctx.names, ctx.options = names, options._replace(sizes=None)
+
+
+def _differentiate(ctx: Any, grads: Sequence[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
+    """The gradients of the tensors that :func:`_save` was given, None where not ``needed``."""
+    *tensors, sizes, output, c, gates = ctx.saved_tensors
+    given, options = Tensors(**dict(zip(ctx.names, tensors, strict=True))), ctx.options._replace(sizes=sizes)
+    wanted = [name for name, needs in zip(ctx.names, needed, strict=True) if needs]
+    found: dict[str, Any] = {}
+    if modes.composite_needed(grads):
+        found = differentiate_forward(given, options, grads, wanted)
+    elif torch.is_grad_enabled() or modes.dispatcher_needed([*tensors, *(grad for grad in grads if grad is not None)]):
+        names = ",".join(wanted)
+        found = dict(
+            zip(wanted, backward(tensors, ",".join(ctx.names), *options, *grads, output, c, gates, names), strict=True)
         )
-    return torch.nn.functional.pad(table, (0, 0, 0, rows - table.shape[1]))
+    elif any(grad is not None for grad in grads):
+        found = compute.backward(given, options, grads, (output, c, gates), wanted)
+    return [found.get(name) for name in ctx.names]
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors, ctx.names, sizes, *options, _, _, _ = inputs
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*output[3:])
-    ctx.save_for_backward(*tensors, sizes, output[0], output[3], output[4])
-    ctx.options = options
+    tensors, names, *options = inputs[:6]
+    _save(ctx, names.split(","), tensors, Options(*options), output)
 
 
 def _forward_backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-    *tensors, sizes, output, c_table, gates = ctx.saved_tensors
-    names = ctx.names.split(",")
-    needed = [name for name, needs in zip(names, ctx.needs_input_grad[0], strict=True) if needs]
-    found: dict[str, Tensor] = {}
-    if any(grad is not None for grad in grads[:3]):
-        results = backward(
-            tensors, ctx.names, sizes, *ctx.options, *grads[:3], output, c_table, gates, ",".join(needed)
-        )
-        found = dict(zip(needed, results, strict=True))
-    return [found.get(name) for name in names], *([None] * 8)
+    return _differentiate(ctx, grads[:3], ctx.needs_input_grad[0]), *([None] * 8)
 
 
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    tensors, ctx.names, sizes, *ctx.options, _, grad_output, grad_far_h, grad_far_c, _, _, _, ctx.wanted = inputs
+    tensors, ctx.names, sizes, *options, grad_output, grad_far_h, grad_far_c, _, _, _, ctx.wanted = inputs
+    ctx.options = Options(None, *options)
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*tensors, sizes, grad_output, grad_far_h, grad_far_c)
 
 
 def _backward_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     *tensors, sizes, grad_output, grad_far_h, grad_far_c = ctx.saved_tensors
-    given, incoming = by_name(tensors, ctx.names), (grad_output, grad_far_h, grad_far_c)
+    given, incoming = _by_name(tensors, ctx.names), (grad_output, grad_far_h, grad_far_c)
     by_wanted = dict(zip(ctx.wanted.split(","), grads, strict=True))
-    directions, cell = ctx.options
-    to_inputs, to_incoming = differentiate_backward(given, sizes, directions, cell, incoming, by_wanted)
+    options = ctx.options._replace(sizes=sizes)
+    to_inputs, to_incoming = differentiate_backward(given, options, incoming, by_wanted)
     return [to_inputs.get(name) for name in given.present], *([None] * 5), *to_incoming, *([None] * 4)
+
+
+def _by_name(tensors: Sequence[Tensor], names: str) -> Tensors:
+    """The named tuple that travels as a list and ``names``.
+
+    Raises:
+        ValueError: If the two do not go together.
+    """
+    keys = names.split(",")
+    if len(keys) != len(tensors) or not set(Tensors._fields) >= set(keys) >= {"x", "weight_ih", "weight_hh"}:
+        raise ValueError(f"expected tensors and their names in {Tensors._fields}, got {len(tensors)} called {names!r}")
+    return Tensors(**dict(zip(keys, tensors, strict=True)))
 
 
 forward.register_autograd(_forward_backward, setup_context=_save_forward)
 backward.register_autograd(_backward_backward, setup_context=_save_backward)
+torch.library.register_vmap(forward, one_by_one(forward))
+torch.library.register_vmap(backward, one_by_one(backward))
+flops.register()

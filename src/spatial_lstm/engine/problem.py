@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spatial_lstm.engine.cells import Cell, get_cell
 from spatial_lstm.engine.geometry import Plan, face_positions, make_plan, packing
+from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.tensors import Tensors, state_dtype, weight_shapes
 
 
@@ -83,7 +84,8 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
     """
     found = get_cell(cell)
-    check_tensors(found, tensors, directions.count(",") + 1)
+    check_tensors(found, tensors, len(parse_directions(directions.split(","), tensors.x.ndim - 2)))
+    check_size_table(sizes, tensors.x)
     plan = plan_for(tensors.x, sizes, directions)
     packed = Tensors(**{name: tensor.contiguous() for name, tensor in tensors.present.items()})
     return Problem(
@@ -95,6 +97,13 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
             c0=packing.near_faces(plan, packed.c0),
         ),
     )
+
+
+def check_size_table(sizes: Tensor | None, x: Tensor) -> None:
+    """Refuse sizes that are no ``(N, n)`` int64; their values are checked where the plan is made."""
+    shape = (x.shape[0], x.ndim - 2)
+    if sizes is not None and (tuple(sizes.shape) != shape or sizes.dtype != torch.int64):
+        raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
 
 
 def check_tensors(cell: Cell, tensors: Tensors, directions: int) -> None:

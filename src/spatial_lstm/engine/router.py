@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from spatial_lstm.engine import composite, operator, reference_backend
-from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES
+from spatial_lstm.engine import composite, modes, operator, reference_backend
+from spatial_lstm.engine.compute import Keep, Options
+from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES, Results
 from spatial_lstm.engine.problem import plan_for
 from spatial_lstm.engine.tensors import Tensors
 
@@ -25,23 +25,11 @@ def backends() -> dict[str, str]:
     return {**found, "composite": "available", "reference": "available"}
 
 
-def forward_mode_active() -> bool:
-    """Whether a forward-mode level is open. Reads a private name of torch; a test fails should it go."""
-    level: int = forward_ad._current_level
-    return level >= 0
-
-
-def functorch_active() -> bool:
-    """Whether a ``torch.func`` transform is running. Reads a private name of torch; a test fails should it go."""
-    depth: int = torch._C._functorch.get_dynamic_layer_stack_depth()
-    return depth > 0
-
-
 def composite_needed() -> bool:
     """Whether the program is run in a way that a custom operator cannot follow."""
     if torch.compiler.is_compiling():
         return torch.onnx.is_in_onnx_export()
-    return forward_mode_active() or functorch_active()
+    return modes.forward_mode_active() or modes.functorch_active()
 
 
 def recurrence(
@@ -78,19 +66,12 @@ def recurrence(
         )
     training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.present.values())
     keep = NOTHING if not training else STATES if recompute else GATES
-    return run_operator(tensors, sizes, names, cell, backend, keep)[:3]
+    return run_operator(tensors, Options(sizes, names, cell, backend), keep)[:3]
 
 
-def run_operator(
-    tensors: Tensors, sizes: Tensor | None, directions: str, cell: str, kernel: str, keep: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Call :func:`spatial_lstm.engine.operator.forward`."""
-    present, (sites, edges) = tensors.present, _counts(tensors.x, sizes, directions)
-    names = ",".join(present)
-    results: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = operator.forward(
-        list(present.values()), names, sizes, directions, cell, kernel, sites, edges, keep
-    )
-    return results
+def run_operator(tensors: Tensors, options: Options, keep: str) -> Results:
+    """Call :func:`spatial_lstm.engine.operator.run` with the rows that it is to hold."""
+    return operator.run(tensors, options, Keep(keep, *_counts(tensors.x, options.sizes, options.directions)))
 
 
 def _counts(x: Tensor, sizes: Tensor | None, directions: str) -> tuple[int, int]:

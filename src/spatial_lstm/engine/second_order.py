@@ -1,4 +1,4 @@
-"""Derivatives of the operators' backward: the composite is differentiated twice."""
+"""Where the operators' own backward does not serve: the composite is differentiated, once or twice."""
 
 from __future__ import annotations
 
@@ -9,14 +9,32 @@ from torch import Tensor
 
 from spatial_lstm.engine import composite
 from spatial_lstm.engine.autocast import no_autocast
+from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.tensors import Tensors
+
+
+def differentiate_forward(
+    given: Tensors, options: Options, grads: Sequence[Tensor | None], wanted: Sequence[str]
+) -> dict[str, Tensor | None]:
+    """Vector-Jacobian product of the forward: what :func:`spatial_lstm.engine.compute.backward` returns, differentiably."""
+    higher = torch.is_grad_enabled()
+    with torch.enable_grad(), no_autocast(given.x.device.type):
+        primals = {name: _alias(tensor, higher) for name, tensor in given.present.items()}
+        outputs = composite.forward(Tensors(**primals), options.sizes, options.directions, options.cell)
+        used = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            [out for out, _ in used],
+            [primals[name] for name in wanted],
+            [grad for _, grad in used],
+            create_graph=higher,
+            allow_unused=True,
+        )
+    return dict(zip(wanted, found, strict=True))
 
 
 def differentiate_backward(
     given: Tensors,
-    sizes: Tensor | None,
-    directions: str,
-    cell: str,
+    options: Options,
     incoming: Sequence[Tensor | None],
     grads: Mapping[str, Tensor | None],
 ) -> tuple[dict[str, Tensor | None], list[Tensor | None]]:
@@ -24,9 +42,7 @@ def differentiate_backward(
 
     Args:
         given: What the layer computed from.
-        sizes: As the layer was given them.
-        directions: Likewise.
-        cell: Likewise.
+        options: As the layer was given them.
         incoming: Gradients of its three outputs, that the backward was given.
         grads: Gradients of what the backward returned, by the names of ``given``.
 
@@ -37,7 +53,7 @@ def differentiate_backward(
     with torch.enable_grad(), no_autocast(given.x.device.type):
         primals = {name: _alias(tensor, higher) for name, tensor in given.present.items()}
         cotangents = [None if t is None else _alias(t, higher) for t in incoming]
-        outputs = composite.forward(Tensors(**primals), sizes, directions, cell)
+        outputs = composite.forward(Tensors(**primals), options.sizes, options.directions, options.cell)
         used = [(out, cot) for out, cot in zip(outputs, cotangents, strict=True) if cot is not None]
         asked = [(primals[name], g) for name, g in grads.items() if g is not None and primals[name].requires_grad]
         if not used or not asked:

@@ -5,7 +5,7 @@ A new kernel is one file here and one entry in :data:`KERNELS`.
 
 from __future__ import annotations
 
-from spatial_lstm.engine.kernels.base import GATES, NOTHING, STATES, Incoming, Kernel, Results, Saved
+from spatial_lstm.engine.kernels.base import GATES, NOTHING, STATES, Incoming, Kernel, Results, Saved, check_tables
 from spatial_lstm.engine.kernels.cpp import CppKernel
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS
@@ -24,6 +24,7 @@ __all__ = [
     "Results",
     "Saved",
     "UnsuitedError",
+    "check_tables",
     "choose_kernel",
 ]
 
@@ -40,6 +41,8 @@ def choose_kernel(name: str, problem: Problem) -> Kernel:
     """
     if name == "auto":
         return next(k for k in KERNELS.values() if not (k.unavailable() or k.unsuited(problem) or k.untrusted(problem)))
+    if name not in KERNELS:
+        raise ValueError(f"expected a kernel, one of {('auto', *KERNELS)}, got {name!r}")
     kernel = KERNELS[name]
     reason = kernel.unavailable() or kernel.unsuited(problem)
     if reason is not None:

@@ -48,6 +48,32 @@ class Incoming(NamedTuple):
     far_c: Tensor | None
 
 
+def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
+    """Refuse tables of a backward pass that are not of the shapes and dtypes in which a forward pass of this problem leaves them.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    plan, d, h = problem.plan, problem.directions, problem.hidden
+    states, faces = (plan.raster_rows, d, h), (d, plan.face_rows, h)
+    tables = {
+        "output": (saved.output, states, problem.dtype),
+        "c": (saved.c, (d, plan.table_rows, h), problem.carried),
+        "gates": (saved.gates, (d, plan.sites, problem.blocks * h), problem.dtype),
+        "the gradient of output": (incoming.output, states, problem.dtype),
+        "the gradient of far_h": (incoming.far_h, faces, problem.dtype),
+        "the gradient of far_c": (incoming.far_c, faces, problem.carried),
+    }
+    for name, (table, shape, dtype) in tables.items():
+        if table is not None and (
+            table.shape != shape or table.dtype != dtype or table.device != problem.tensors.x.device
+        ):
+            raise ValueError(
+                f"expected {name} of shape {shape} and {dtype} on {problem.tensors.x.device}, "
+                f"got {tuple(table.shape)} and {table.dtype} on {table.device}"
+            )
+
+
 class Kernel(ABC):
     """A layer's recurrence, forward and backward, without autograd."""
 

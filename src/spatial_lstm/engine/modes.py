@@ -1,0 +1,47 @@
+"""Who follows a program's operations, and so decides what may run: compilers, traces, modes, transforms. Private names of torch stand here
+alone; tests fail should one of them go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+def forward_mode_active() -> bool:
+    """Whether a forward-mode level is open."""
+    level: int = forward_ad._current_level
+    return level >= 0
+
+
+def functorch_active() -> bool:
+    """Whether a ``torch.func`` transform is running."""
+    depth: int = torch._C._functorch.get_dynamic_layer_stack_depth()
+    return depth > 0
+
+
+def batched(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether one is batched by ``is_grads_batched``, in which operators on lists cannot run."""
+    return any(t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in tensors)
+
+
+def composite_needed(grads: Sequence[Tensor | None]) -> bool:
+    """Whether a backward is run in a way that the operators cannot follow."""
+    return forward_mode_active() or batched(grads)
+
+
+def dispatcher_needed(tensors: Iterable[Tensor]) -> bool:
+    """Whether something follows the program's operators, or a tensor is more than its memory; else their bodies may be called directly."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or functorch_active()
+        or torch._C._is_tracing()
+        or torch._C._autograd._profiler_enabled()
+        or any(type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor() for t in tensors)
+    )
