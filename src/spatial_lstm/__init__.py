@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from spatial_lstm import functional, reference
 from spatial_lstm.engine import backends
-from spatial_lstm.modules import SpatialLSTM, SpatialLSTMCell
+from spatial_lstm.modules import OutputOnly, SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.state import State
 
 __version__ = "0.1.0"
 
-__all__ = ["SpatialLSTM", "SpatialLSTMCell", "State", "__version__", "backends", "functional", "reference"]
+__all__ = [
+    "OutputOnly",
+    "SpatialLSTM",
+    "SpatialLSTMCell",
+    "State",
+    "__version__",
+    "backends",
+    "functional",
+    "reference",
+]

@@ -100,7 +100,7 @@ def _with_rows(table: Tensor, rows: int) -> Tensor:
         return table
     if table.shape[1] > rows:
         raise ValueError(
-            f"expected no more than the {rows} sites that this program was traced with, got {table.shape[1]}: "
+            f"expected no more sites than this program was traced with, tables of {rows} rows, got {table.shape[1]} rows: "
             "trace it anew, or with dynamic sizes (torch.export, torch.compile)"
         )
     return torch.nn.functional.pad(table, (0, 0, 0, rows - table.shape[1]))

@@ -84,7 +84,7 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
     """
     found = get_cell(cell)
-    check_tensors(found, tensors, len(parse_directions(directions.split(","), tensors.x.ndim - 2)))
+    check_tensors(found, tensors, directions.split(","))
     check_size_table(sizes, tensors.x)
     plan = plan_for(tensors.x, sizes, directions)
     packed = Tensors(**{name: tensor.contiguous() for name, tensor in tensors.present.items()})
@@ -106,17 +106,18 @@ def check_size_table(sizes: Tensor | None, x: Tensor) -> None:
         raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
 
 
-def check_tensors(cell: Cell, tensors: Tensors, directions: int) -> None:
+def check_tensors(cell: Cell, tensors: Tensors, directions: list[str]) -> None:
     """Refuse tensors that do not fit ``cell`` and one another; x and ``weight_hh`` say how many axes and features there are."""
     x, weight_hh = tensors.x, tensors.weight_hh
     axes = x.ndim - 2
     if axes < 1 or not x.is_floating_point():
         raise ValueError(f"expected x of shape (N, *S, C) and a floating dtype, got {tuple(x.shape)} and {x.dtype}")
+    count = len(parse_directions(directions, axes))
     hidden = weight_hh.shape[2] // axes if weight_hh.ndim == 3 else 0
     if hidden < 1:
         raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
-    shapes = {name: (directions, *shape) for name, shape in weight_shapes(cell, axes, x.shape[-1], hidden).items()}
-    faces = (directions, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
+    shapes = {name: (count, *shape) for name, shape in weight_shapes(cell, axes, x.shape[-1], hidden).items()}
+    faces = (count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
     shapes |= {"x": tuple(x.shape), "h0": faces, "c0": faces}
     for name, tensor in tensors.present.items():
         if tuple(tensor.shape) != shapes[name]:

@@ -101,7 +101,7 @@ def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | N
     if sizes is None:
         return None
     if isinstance(sizes, (list, tuple)):
-        sizes = _as_tensor(sizes)
+        sizes = _as_tensor(sizes, len(extents))
     if not isinstance(sizes, Tensor):
         raise TypeError(f"expected sizes to be an integer Tensor or a sequence of integers, got {type(sizes).__name__}")
     if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool:
@@ -115,9 +115,9 @@ def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | N
     return sizes.to("cpu", torch.int64)
 
 
-def _as_tensor(sizes: Sequence[object]) -> Tensor:
+def _as_tensor(sizes: Sequence[object], axes: int) -> Tensor:
     try:
-        return torch.tensor(sizes) if sizes else torch.zeros((0, 0), dtype=torch.int64)
+        return torch.tensor(sizes) if sizes else torch.zeros((0, axes), dtype=torch.int64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"expected sizes to be a Tensor or a sequence of integers, one row each, got {sizes!r}"

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from spatial_lstm.modules.cell import SpatialLSTMCell
 from spatial_lstm.modules.layer import SpatialLSTM
+from spatial_lstm.modules.output_only import OutputOnly
 
-__all__ = ["SpatialLSTM", "SpatialLSTMCell"]
+__all__ = ["OutputOnly", "SpatialLSTM", "SpatialLSTMCell"]

@@ -42,14 +42,14 @@ def options_of(lstm: object, channels_last: bool) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def copy_from(lstm: nn.LSTM, layer: SpatialLSTM) -> None:
     """Copy the weights, and whether they are to be trained."""
     for name, parameter in layer.named_parameters():
         suffix = name.removeprefix("bias")
         names = [name] if suffix == name else [f"bias_ih{suffix}", f"bias_hh{suffix}"]
         sources: list[Tensor] = [getattr(lstm, each) for each in names]
-        parameter.copy_(sum(sources[1:], sources[0]))
+        with torch.no_grad():
+            parameter.copy_(sum(sources[1:], sources[0]))
         parameter.requires_grad_(any(source.requires_grad for source in sources))
 
 
@@ -74,11 +74,11 @@ def to_lstm(layer: SpatialLSTM) -> nn.LSTM:
         device=like.device,
         dtype=like.dtype,
     )
-    with torch.no_grad():
-        for name, parameter in lstm.named_parameters():
-            source: Tensor = getattr(layer, name.replace("bias_ih", "bias").replace("bias_hh", "bias"))
+    for name, parameter in lstm.named_parameters():
+        source: Tensor = getattr(layer, name.replace("bias_ih", "bias").replace("bias_hh", "bias"))
+        with torch.no_grad():
             parameter.copy_(source)
             if name.startswith("bias_hh"):
                 parameter.zero_()  # there is one bias here, and bias_ih has it
-            parameter.requires_grad_(source.requires_grad)
+        parameter.requires_grad_(source.requires_grad)
     return lstm.train(layer.training)
