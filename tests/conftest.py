@@ -1,9 +1,9 @@
-"""Every test starts from the same seed; ``--support-matrix FILE`` writes what the tests found into FILE, between its two markers."""
+"""Every test starts from the same seed, on poisoned memory; ``--support-matrix FILE`` writes what the tests found into FILE, between its two markers."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def poison() -> Iterator[None]:
+    """Memory that nobody has written yet holds NaN, so that no kernel reads it unnoticed."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -48,7 +48,6 @@ def run_layers(
         input, like = cast(input, autocast), cast(like, autocast)
         layers = [Weights._make(None if w is None else cast(w, autocast) for w in layer) for layer in layers]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last)
-    in_order = not options.channels_last and input.is_contiguous()
     x = to_channels_last(input, axes, options.channels_last)
     shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
     own = check_sizes(sizes, x.shape[0], x.shape[1:-1])
@@ -61,8 +60,7 @@ def run_layers(
         x = merge_directions(output, count, options.merge)
         x = between(x) if depth + 1 < len(layers) else x
         far.append((faces[0], faces[1]))
-    output = from_channels_last(x, batched, options.channels_last)
-    return output.contiguous() if in_order else output, _far_faces(far, batched, shapes)
+    return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched, shapes)
 
 
 def _run_layer(
