@@ -1,4 +1,7 @@
-"""Every test starts from the same seed, on poisoned memory; ``--support-matrix FILE`` writes what the tests found into FILE, between its two markers."""
+"""Every test starts from the same seed, on poisoned memory.
+
+``--support-matrix FILE`` writes what the tests found into FILE, between its two markers.
+"""
 
 from __future__ import annotations
 

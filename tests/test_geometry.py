@@ -57,7 +57,7 @@ def test_plan_is_the_grid(extents: tuple[int, ...], sizes: list[list[int]] | Non
                     assert plan.edge_offsets[sum(q)] <= entry < plan.edge_offsets[sum(q) + 1]
 
 
-def test_neighbour_of_the_second_rows_first_column() -> None:
+def test_neighbor_of_the_second_rows_first_column() -> None:
     """Its predecessor along the width is the near face, not the end of the first row."""
     plan = make_plan(1, (3, 4), ["ff"])
     row = plan.site[0].tolist().index(4)

@@ -271,10 +271,10 @@ def test_one_axis_is_the_lstm_of_pytorch(cell: str, direction: str) -> None:
         np.testing.assert_allclose(got, expected.detach().numpy(), rtol=EXACT, atol=EXACT)
 
 
-# Neighbours, directions, tiles, sizes.
+# Neighbors, directions, tiles, sizes.
 
 
-def test_the_neighbour_of_row_1_column_0_is_above() -> None:
+def test_the_neighbor_of_row_1_column_0_is_above() -> None:
     given = arguments("spatial", "ff", (2, 3), batch=1)
     h = reference.forward(**given).h
     for column in range(3):

@@ -149,7 +149,7 @@ def test_data_loader_workers(method: str) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("hidden", [8, 64])
-def test_default_initialisation_keeps_c_small(variant: str, hidden: int) -> None:
+def test_default_initialization_keeps_c_small(variant: str, hidden: int) -> None:
     """Measured on 256x256 for hidden sizes 8 .. 256 by `benchmarks/growth.py`; here on a smaller field, with the same bound."""
     layer = SpatialLSTM(3, hidden, **VARIANTS[variant])
     x = torch.randn(1, 3, 96, 96)

@@ -76,9 +76,9 @@ class SpatialLSTM(nn.Module):
 
     Outputs: output, state
         - output: in the input's layout with ``D * h`` channels, directions in their order, or h for ``merge="sum"`` and ``"mean"``. It is
-          computed with channels last, and ``(N, D * h, *S)`` is a view of that, in the memory format ``torch.channels_last``: flatten it with
-          :meth:`torch.Tensor.flatten` or ``reshape``, not ``view``. (A contiguous copy would take 5 .. 25 % of a training step.)
-        - state: far faces, in the shapes of the near ones. Handed to the neighbouring tile as its near faces, tile by tile gives what the
+          computed with channels last, and ``(N, D * h, *S)`` is a view of that, in the memory format ``torch.channels_last``: flatten
+          it with :meth:`torch.Tensor.flatten` or ``reshape``, not ``view``. (A contiguous copy would take 5 .. 25 % of a training step.)
+        - state: far faces, in the shapes of the near ones. Handed to the neighboring tile as its near faces, tile by tile gives what the
           whole image gives. c is float32 where the input has 16 bits.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The sites of one image, the order in which they are visited, and their neighbours."""
+"""The sites of one image, the order in which they are visited, and their neighbors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The order in which a grid's sites are visited, and where each finds its neighbours.
+r"""The order in which a grid's sites are visited, and where each finds its neighbors.
 
 Every direction is read in its own *canonical* coordinates ``q``, which grow along the direction of travel: ``q_k = p_k`` for a forward
 axis and ``q_k = size_k - 1 - p_k`` for a reverse one, with each image's own size. In them all directions look alike: site ``q`` follows

@@ -107,7 +107,7 @@ def _build(
     if (own < 1).any() or (own > np.array(extents)).any():
         raise ValueError(f"expected sizes from 1 to the batch's extents {extents}, got {own.tolist()}")
     image, q, offsets = _order(own)
-    pred, succ, edge, edge_offsets = _neighbours(image, q, own, offsets)
+    pred, succ, edge, edge_offsets = _neighbors(image, q, own, offsets)
     far_rows = [np.flatnonzero(q[:, k] == own[image, k] - 1) for k in range(axes)]
     far_axis = np.repeat(np.arange(axes), [len(rows) for rows in far_rows])
     far = np.concatenate(far_rows)
@@ -157,7 +157,7 @@ def _order(own: Array) -> tuple[Array, Array, Array]:
     return image[order], q[order], np.searchsorted(step[order], np.arange(steps + 1))
 
 
-def _neighbours(image: Array, q: Array, own: Array, offsets: Array) -> tuple[Array, Array, Array, Array]:
+def _neighbors(image: Array, q: Array, own: Array, offsets: Array) -> tuple[Array, Array, Array, Array]:
     """Predecessors and successors ``(M, n)`` (any beyond the far faces), near-face entries ``(E,)`` and their offsets per step."""
     sites, axes = q.shape
     sizes = own[image]

@@ -114,7 +114,7 @@ class Plan:
 
     @property
     def directions(self) -> int:
-        """D."""
+        """Number of directions, D."""
         return self.site.shape[0]
 
     @property

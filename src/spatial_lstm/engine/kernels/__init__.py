@@ -40,11 +40,11 @@ def choose_kernel(name: str, problem: Problem) -> Kernel:
         UnsuitedError: If the named kernel cannot run this problem here.
     """
     if name == "auto":
-        return next(k for k in KERNELS.values() if not (k.unavailable() or k.unsuited(problem) or k.untrusted(problem)))
+        return next(k for k in KERNELS.values() if not (k.unsuited(problem) or k.unavailable() or k.untrusted(problem)))
     if name not in KERNELS:
         raise ValueError(f"expected a kernel, one of {('auto', *KERNELS)}, got {name!r}")
     kernel = KERNELS[name]
-    reason = kernel.unavailable() or kernel.unsuited(problem)
+    reason = kernel.unsuited(problem) or kernel.unavailable()
     if reason is not None:
         raise UnsuitedError(f"expected a backend that can run here, got {name!r}: {reason}")
     return kernel
