@@ -17,8 +17,11 @@ from spatial_lstm.engine.geometry.plan import Plan, ordinary_tensors
 
 Array = npt.NDArray[np.int64]
 
+# How many plans are kept, and sites of all of them together. Judgments: programs come back to a few dozen sizes, and index tables take
+# 38 .. 209 bytes a site as measured on images (with what `Plan` derives as it is asked), which bounds them at some gigabytes.
 _CACHE_PLANS = 64
 _CACHE_SITES = 1 << 24
+# Triton's row numbers, and what 32-bit offsets within one table of rows can tell apart.
 _MAX_ROWS = 2**31 - 1
 
 
