@@ -273,7 +273,7 @@ class SpatialLSTM(nn.Module):
         options = lstm_conversion.options_of(lstm, channels_last)
         like = next(lstm.parameters())
         layer = cls(lstm.input_size, lstm.hidden_size, **options, device=like.device, dtype=like.dtype)
-        lstm_conversion.copy_from(lstm, layer)
+        lstm_conversion.copy_from_lstm(lstm, layer)
         return layer.train(lstm.training)
 
     def to_lstm(self) -> nn.LSTM:
@@ -282,7 +282,26 @@ class SpatialLSTM(nn.Module):
         Raises:
             ValueError: If there is none: it takes one axis, a cell that is one there, and direction ``f``, alone or before ``r``.
         """
-        return lstm_conversion.to_lstm(self)
+        if self.spatial_dims != 1 or not get_cell(self.cell_type).is_lstm or self.peephole:
+            raise ValueError(f"expected one axis and a cell that is an LSTM there, without peepholes, got {self!r}")
+        if tuple(self.directions) not in (("f",), ("f", "r")) or (self.bidirectional and self.merge != "concat"):
+            raise ValueError(
+                f"expected directions 'f', or 'f' and 'r' concatenated, got {self.directions}, {self.merge!r}"
+            )
+        like = next(self.parameters())
+        lstm = nn.LSTM(
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            bias=self.bias,
+            batch_first=True,
+            dropout=self.dropout,
+            bidirectional=self.bidirectional,
+            device=like.device,
+            dtype=like.dtype,
+        )
+        lstm_conversion.copy_to_lstm(self, lstm)
+        return lstm.train(self.training)
 
     def flatten_parameters(self) -> None:
         """Do nothing: parameters are read where they are. For programs written for :class:`torch.nn.LSTM`."""

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from spatial_lstm.engine import get_cell
-
-if TYPE_CHECKING:
-    from spatial_lstm.modules.layer import SpatialLSTM
 
 
 def options_of(lstm: object, channels_last: bool) -> dict[str, Any]:
@@ -42,8 +37,8 @@ def options_of(lstm: object, channels_last: bool) -> dict[str, Any]:
     }
 
 
-def copy_from(lstm: nn.LSTM, layer: SpatialLSTM) -> None:
-    """Copy the weights, and whether they are to be trained."""
+def copy_from_lstm(lstm: nn.LSTM, layer: nn.Module) -> None:
+    """Copy the weights into those of the same names, the two biases summed, and whether they are to be trained."""
     for name, parameter in layer.named_parameters():
         suffix = name.removeprefix("bias")
         names = [name] if suffix == name else [f"bias_ih{suffix}", f"bias_hh{suffix}"]
@@ -53,32 +48,12 @@ def copy_from(lstm: nn.LSTM, layer: SpatialLSTM) -> None:
         parameter.requires_grad_(any(source.requires_grad for source in sources))
 
 
-def to_lstm(layer: SpatialLSTM) -> nn.LSTM:
-    """See :meth:`spatial_lstm.SpatialLSTM.to_lstm`."""
-    cell = get_cell(layer.cell_type)
-    if layer.spatial_dims != 1 or not cell.is_lstm or layer.peephole:
-        raise ValueError(f"expected one axis and a cell that is an LSTM there, without peepholes, got {layer!r}")
-    if tuple(layer.directions) not in (("f",), ("f", "r")) or (layer.bidirectional and layer.merge != "concat"):
-        raise ValueError(
-            f"expected directions 'f', or 'f' and 'r' concatenated, got {layer.directions}, {layer.merge!r}"
-        )
-    like = next(layer.parameters())
-    lstm = nn.LSTM(
-        layer.input_size,
-        layer.hidden_size,
-        layer.num_layers,
-        bias=layer.bias,
-        batch_first=True,
-        dropout=layer.dropout,
-        bidirectional=layer.bidirectional,
-        device=like.device,
-        dtype=like.dtype,
-    )
+def copy_to_lstm(layer: nn.Module, lstm: nn.LSTM) -> None:
+    """The other way round; of the two biases the second is zero."""
     for name, parameter in lstm.named_parameters():
         source: Tensor = getattr(layer, name.replace("bias_ih", "bias").replace("bias_hh", "bias"))
         with torch.no_grad():
             parameter.copy_(source)
             if name.startswith("bias_hh"):
-                parameter.zero_()  # there is one bias here, and bias_ih has it
+                parameter.zero_()
         parameter.requires_grad_(source.requires_grad)
-    return lstm.train(layer.training)
