@@ -25,7 +25,8 @@ from benchmarks.harness import Row, markdown_table, read_results, replace_sectio
 from spatial_lstm.files import write_atomically
 from spatial_lstm.image_models import RIDE, Ensemble, ImageModel, LinearGaussian, MCGSMImage
 from spatial_lstm.image_models.data import Splits, generated, noise_bound, tiles
-from spatial_lstm.training import Options, Stage, Trainer, adam, staged_sgd
+from spatial_lstm.image_models.training import ImageStage, ImageTask, adam, staged_sgd
+from spatial_lstm.training import Options, Trainer
 
 RESULTS = Path(__file__).parent / "results"
 BASE = "MCGSM nb 5"
@@ -112,7 +113,7 @@ class Contest:
         return Found(model.bits_per_pixel(self.tiles("test")), 0)
 
     def mcgsm(self, neighborhood: int) -> Found:
-        """Without a recurrence, the same optimiser and then L-BFGS."""
+        """Without a recurrence, the same optimizer and then L-BFGS."""
         torch.manual_seed(self.seed)
         size = self.budget
         model = MCGSMImage(1, neighborhood, size.components, features=size.features)
@@ -147,19 +148,20 @@ class Contest:
         model = RIDE(hidden_size=size.hidden, components=size.components, features=size.features, extended=extended)
         return model.to(size.device)
 
-    def stages(self, steps: int, finetune: int = 0) -> list[Stage]:
+    def stages(self, steps: int, finetune: int = 0) -> list[ImageStage]:
         """Adam's."""
         size = self.budget
         return adam(steps, patch=size.patch, rate=size.rate, batch=size.batch, finetune=finetune)
 
-    def scored(self, model: ImageModel, stages: list[Stage], clip: float = 1.0) -> Found:
+    def scored(self, model: ImageModel, stages: list[ImageStage], clip: float = 1.0) -> Found:
         """Train, and score on the test tiles."""
         options = Options(seed=self.seed, clip=clip, validate_every=500)
         start = time.process_time()
-        trainer = Trainer(model.to(self.budget.device), self.splits, stages, options=options)
+        task = ImageTask(model.to(self.budget.device), self.splits)
+        trainer = Trainer(task, stages, options=options)
         trainer.run()
         seconds = time.process_time() - start
-        return Found(trainer.bits(trainer.tiles("test")), _size(model), trainer.at.total, seconds)
+        return Found(task.bits(task.tiles("test")), _size(model), trainer.state.total, seconds)
 
     def tiles(self, part: str) -> Tensor:
         """64x64 tiles."""

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from benchmarks.fields import Field, Size, entry, kernels
 from benchmarks.harness import (
@@ -24,6 +23,7 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    watched,
     write_results,
 )
 
@@ -79,7 +79,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     budget, sizes = (QUICK_BUDGET, SIZES[1:3]) if settings.quick else (BUDGET, SIZES)
     cases = [(size, threads) for threads in settings.threads for size in sizes]
-    rows = [measure_size(size, threads, budget) for size, threads in tqdm(cases, desc="directions")]
+    rows = [measure_size(size, threads, budget) for size, threads in watched(cases, "directions")]
     results = write_results(settings.folder / "directions.json", "directions", rows, quick=settings.quick)
     print("A training step in four directions:\n")
     print(table(results))

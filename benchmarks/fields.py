@@ -16,7 +16,8 @@ from spatial_lstm import SpatialLSTM, backends
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.equality import TOLERANCE
 
-PART = 32  # the largest extent on which a very large field is checked
+# The largest extent on which a very large field is checked, and the largest batch.
+PART = 32
 PART_BATCH = 2
 
 

@@ -1,6 +1,6 @@
 """How large the cell state gets: for each cell, with three ways to draw the weights, on standard normal images of growing size.
 
-    python benchmarks/growth.py [--readme README.md]
+    python -m benchmarks.growth [--readme README.md]
 
 Prints the largest |c| over all sites, smallest and largest of the seeds, and keeps the figures in ``benchmarks/results/growth.json``.
 """
@@ -11,23 +11,23 @@ import argparse
 import json
 import math
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from spatial_lstm import SpatialLSTM
+from benchmarks.harness import markdown_table, replace_section, watched
+from spatial_lstm import SpatialLSTM, reference
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.kernels import STATES
 from spatial_lstm.engine.router import run_operator
 from spatial_lstm.engine.tensors import Tensors
+from spatial_lstm.files import write_atomically
 
 HIDDEN = 32
 SIDES = (64, 128, 256)
-CELLS = ("spatial", "graves", "stable")
 RESULTS = Path(__file__).parent / "results" / "growth.json"
-MARKERS = ("<!-- growth:begin -->", "<!-- growth:end -->")
 
 
 def uniform(bound: float) -> Callable[[SpatialLSTM], None]:
@@ -40,7 +40,7 @@ def uniform(bound: float) -> Callable[[SpatialLSTM], None]:
     return draw
 
 
-INITIALISATIONS: dict[str, Callable[[SpatialLSTM], None]] = {
+INITIALIZATIONS: dict[str, Callable[[SpatialLSTM], None]] = {
     "default": lambda layer: layer.reset_parameters(),
     "as `nn.LSTM`: U(±1/√h)": uniform(1 / math.sqrt(HIDDEN)),
     "U(±0.08)": uniform(0.08),
@@ -60,43 +60,34 @@ def largest_cell_state(cell: str, draw: Callable[[SpatialLSTM], None], side: int
 
 
 def table(figures: dict[str, dict[str, dict[str, list[float]]]]) -> str:
-    """Markdown, one row per cell and initialisation."""
-    lines = [
-        "| cell | weights | " + " | ".join(f"{side}x{side}" for side in SIDES) + " |",
-        "| --- | --- |" + " ---: |" * len(SIDES),
+    """Markdown, one row per cell and initialization."""
+    rows = [
+        [f"`{cell}`", name, *(f"{min(found):.2g} .. {max(found):.2g}" for found in sides.values())]
+        for cell, initializations in figures.items()
+        for name, sides in initializations.items()
     ]
-    for cell, rows in figures.items():
-        for name, sides in rows.items():
-            cells = [f"{min(found):.2g} .. {max(found):.2g}" for found in sides.values()]
-            lines.append(f"| `{cell}` | {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown_table(["cell", "weights", *(f"{side}x{side}" for side in SIDES)], rows, left=2)
 
 
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--readme", type=Path, help="write the table between its markers")
+    parser.add_argument("--readme", type=Path, help="a file to put the table into, between its two markers")
     args = parser.parse_args()
     figures: dict[str, dict[str, dict[str, list[float]]]] = {}
-    with tqdm(total=len(CELLS) * len(INITIALISATIONS) * len(SIDES) * args.seeds) as bar:
-        for cell in CELLS:
-            for name, draw in INITIALISATIONS.items():
-                for side in SIDES:
-                    found = figures.setdefault(cell, {}).setdefault(name, {}).setdefault(str(side), [])
-                    for seed in range(args.seeds):
-                        found.append(largest_cell_state(cell, draw, side, seed))
-                        bar.update()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"hidden_size": HIDDEN, "largest_c": figures}, indent=1) + "\n")
+    cases = list(product(reference.CELLS, INITIALIZATIONS, SIDES))
+    for cell, name, side in watched(cases, "growth"):
+        found = [largest_cell_state(cell, INITIALIZATIONS[name], side, seed) for seed in range(args.seeds)]
+        figures.setdefault(cell, {}).setdefault(name, {})[str(side)] = found
+    text = json.dumps({"hidden_size": HIDDEN, "largest_c": figures}, indent=1) + "\n"
+    write_atomically(RESULTS, lambda file: file.write(text.encode()))
     print(table(figures))
     if args.readme:
-        head, rest = args.readme.read_text().split(MARKERS[0])
-        caption = (
-            f"Largest |c| on standard normal images, {HIDDEN} features, {args.seeds} seeds (`benchmarks/growth.py`):"
-        )
-        body = f"{MARKERS[0]}\n{caption}\n\n{table(figures)}\n{MARKERS[1]}"
-        args.readme.write_text(head + body + rest.split(MARKERS[1])[1])
+        what = f"Largest |c| on standard normal images, {HIDDEN} features, {args.seeds} seeds"
+        body = f"{what} (`benchmarks/growth.py`):\n\n{table(figures)}"
+        section = replace_section(args.readme.read_text(), "growth", body)
+        write_atomically(args.readme, lambda file: file.write(section.encode()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from benchmarks.fields import Field, Size, entries
 from benchmarks.harness import (
@@ -28,6 +27,7 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    watched,
     write_results,
 )
 from benchmarks.opponents import floor, flops, lstm, lstm_flop_ratio, lstm_size, site_loop
@@ -42,7 +42,8 @@ SIZES = (
     Size(1, (64, 64), 64, 512),
 )
 MODES = ("training", "inference")
-QUICK_SIZES = (SIZES[0], SIZES[1], SIZES[4])  # those on which a step takes well under a second
+# Those on which a step takes well under a second.
+QUICK_SIZES = (SIZES[0], SIZES[1], SIZES[4])
 BUDGET, QUICK_BUDGET = Budget(4.0), Budget(0.4, most=10)
 
 
@@ -166,7 +167,7 @@ def run(settings: Settings) -> dict[str, Any]:
     budget = QUICK_BUDGET if settings.quick else BUDGET
     sizes = QUICK_SIZES if settings.quick else SIZES
     rows = []
-    for size in tqdm(sizes, desc="layer"):
+    for size in watched(sizes, "layer"):
         field = Field(size, whole=not settings.quick)
         rows += [measure_field(field, mode, threads, budget) for threads in settings.threads for mode in MODES]
     results = write_results(settings.folder / "layer.json", "layer", rows, quick=settings.quick)

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from benchmarks.fields import Size, kernels, new_layer
-from benchmarks.harness import Row, Settings, markdown_table, settings_from, write_results
+from benchmarks.harness import Row, Settings, markdown_table, settings_from, watched, write_results
 from benchmarks.harness.command import ROOT
 from spatial_lstm import SpatialLSTM
 
@@ -129,7 +128,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     sizes = QUICK_SIZES if settings.quick else SIZES
     rows = []
-    for size in tqdm(sizes, desc="memory"):
+    for size in watched(sizes, "memory"):
         found = {name: peak(size, backend, recompute=again) for name, backend, again in modes(size)}
         rows.append(row(size, found))
     results = write_results(settings.folder / "memory.json", "memory", rows, quick=settings.quick)

@@ -18,21 +18,27 @@ from torch.nn import functional
 
 from benchmarks.fields import Field, Size, run_layer
 from benchmarks.harness import Contestant
-from spatial_lstm import SpatialLSTM
+from spatial_lstm import SpatialLSTM, reference
 
-NAIVE_SITES = 1024  # lattice points that the loop over sites is run on; the rest is extrapolated
+# Lattice points that the loop over sites is run on; the rest is extrapolated.
+NAIVE_SITES = 1024
+
+
+def blocks(axes: int) -> int:
+    """B, the number of gate blocks of the cell that benchmarks run, ``"spatial"``."""
+    return len(reference.CELLS["spatial"].gates(axes))
 
 
 def flops(size: Size) -> int:
     """Multiplications and additions of the forward's products."""
     n = len(size.extents)
-    return 2 * size.sites * (3 + n) * size.hidden * (size.channels + n * size.hidden)
+    return 2 * size.sites * blocks(n) * size.hidden * (size.channels + n * size.hidden)
 
 
 def floor(size: Size, *, training: bool) -> Contestant:
     """The products alone."""
     n = len(size.extents)
-    columns, rows = size.channels + n * size.hidden, (3 + n) * size.hidden
+    columns, rows = size.channels + n * size.hidden, blocks(n) * size.hidden
     x, weight, dz = torch.randn(size.sites, columns), torch.randn(columns, rows), torch.randn(size.sites, rows)
     other = weight.t().contiguous().t()  # the same weights, stored the other way round
     z, dx, dw = torch.empty_like(dz), torch.empty_like(x), torch.empty_like(weight)
@@ -64,7 +70,7 @@ def _fastest(products: list[Callable[[], Tensor]]) -> Callable[[], Tensor]:
 
 
 def lstm_size(size: Size) -> tuple[int, int, int]:
-    """Steps, batch and features of an ``nn.LSTM`` on as many sites and FLOPs: ``4g (C + g) = (3 + n) h (C + n h)``."""
+    """Steps, batch and features of an ``nn.LSTM`` on as many sites and FLOPs: ``4g (C + g) = B h (C + n h)``."""
     n = len(size.extents)
     steps = sum(size.extents) - n + 1
     per_site = flops(size) / (2 * size.sites)
@@ -104,9 +110,16 @@ def lstm_on(steps: int, batch: int, channels: int, features: int, *, training: b
     return Contestant("nn.LSTM", run, expected)
 
 
+def layer_of(module: nn.LSTM) -> SpatialLSTM:
+    """Our layer with the weights of an ``nn.LSTM``; it takes ``(N, L, C)``, whatever that one takes."""
+    twin = nn.LSTM(module.input_size, module.hidden_size, batch_first=True)
+    twin.load_state_dict(module.state_dict())
+    return SpatialLSTM.from_lstm(twin)
+
+
 def lstm_expected(module: nn.LSTM, x: Tensor, grad: Tensor | None) -> list[Tensor]:
     """What ``nn.LSTM`` should give for input ``(L, N, C)``, time first, by the composite in float64."""
-    layer = SpatialLSTM.from_lstm(module).double()
+    layer = layer_of(module).double()
     layer.backend = "composite"
     results = run_layer(layer, x.transpose(0, 1).double(), None if grad is None else grad.transpose(0, 1).double())
     results[:2] = [tensor.transpose(0, 1) for tensor in results[:2]]

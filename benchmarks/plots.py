@@ -27,7 +27,7 @@ STYLE: Any = {
     "font.size": 9,
     "legend.frameon": False,
 }
-COLOURS = {"cpp": "C3", "triton": "C2", "plain": "C0", "composite": "C1", "nn.LSTM": "0.35", "site loop": "C5"}
+COLORS = {"cpp": "C3", "triton": "C2", "plain": "C0", "composite": "C1", "nn.LSTM": "0.35", "site loop": "C5"}
 MARKS = {"nn.LSTM": "D", "site loop": "v", "composite": "s"}
 PANELS = {
     "sites": "sites of one image",
@@ -38,10 +38,10 @@ PANELS = {
 
 
 def _look(name: str) -> dict[str, Any]:
-    """Mark and colour, the same in every picture; hollow where the gates are recomputed."""
+    """Mark and color, the same in every picture; hollow where the gates are recomputed."""
     base, _, mode = name.partition(", ")
-    colour = COLOURS.get(base, f"C{4 + sum(map(ord, base)) % 6}")
-    return {"marker": MARKS.get(base, "o"), "color": colour, "markerfacecolor": "white" if mode else colour}
+    color = COLORS.get(base, f"C{4 + sum(map(ord, base)) % 6}")
+    return {"marker": MARKS.get(base, "o"), "color": color, "markerfacecolor": "white" if mode else color}
 
 
 def _plain_numbers(axis: Axis) -> None:

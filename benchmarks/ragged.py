@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from benchmarks.fields import Size, compare_with_reference, kernels, new_layer, run_layer
 from benchmarks.harness import (
@@ -29,12 +28,15 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    watched,
     write_results,
 )
 from spatial_lstm import SpatialLSTM
 
+# Words as a recognizer of handwriting sees them.
 BATCH, HEIGHTS, WIDTHS, CHANNELS, HIDDEN = 32, (20, 60), (20, 400), 1, 32
-BUDGET = Budget(5.0, patience=4.0)  # a first run writes to a gigabyte of new memory
+# A first run writes to a gigabyte of new memory.
+BUDGET = Budget(5.0, patience=4.0)
 QUICK_BUDGET = Budget(0.5, least=2, most=5)
 
 
@@ -174,7 +176,7 @@ def run(settings: Settings) -> dict[str, Any]:
     budget, batch = (QUICK_BUDGET, 4) if settings.quick else (BUDGET, BATCH)
     modes = ("training",) if settings.quick else ("training", "inference")
     cases = [(d, mode, threads) for threads in settings.threads for d in (None, "all") for mode in modes]
-    rows = [measure_words(Words(batch, d), mode, threads, budget) for d, mode, threads in tqdm(cases, desc="ragged")]
+    rows = [measure_words(Words(batch, d), mode, threads, budget) for d, mode, threads in watched(cases, "ragged")]
     results = write_results(settings.folder / "ragged.json", "ragged", rows, quick=settings.quick)
     row = rows[0]
     print(f"{row['batch']} words, {row['sites']:,} sites of {row['padded_sites']:,} with padding:\n")

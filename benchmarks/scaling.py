@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from benchmarks import memory
 from benchmarks.fields import Field, Size, entry, kernels
@@ -28,6 +27,7 @@ from benchmarks.harness import (
     number,
     settings_from,
     spread,
+    watched,
     write_results,
 )
 from benchmarks.harness.machine import available_memory
@@ -99,7 +99,7 @@ def _bytes(backend: str, size: Size) -> int:
 def measure_memory(sides: tuple[int, ...], limit: float) -> list[Row]:
     """Peak memory against the number of sites, every backend and mode."""
     rows = []
-    for side in tqdm(sides, desc="scaling: memory"):
+    for side in watched(sides, "scaling: memory"):
         size = Size(1, (side, side), 3, 16)
         fits = [mode for mode in memory.modes(size) if _bytes(mode[1], size) <= limit]
         found = {name: memory.peak(size, backend, recompute=again) for name, backend, again in fits}
@@ -192,7 +192,7 @@ def run(settings: Settings) -> dict[str, Any]:
     try:
         for name, points in SERIES.items():
             kept = points[:QUICK_POINTS] if settings.quick else points
-            rows += tqdm(measure_series(name, kept, limits), desc=f"scaling: {name}", total=len(kept))
+            rows += watched(measure_series(name, kept, limits), f"scaling: {name}", len(kept))
     finally:
         torch.set_num_threads(before)
     rows += measure_memory(sides, limits.bytes)

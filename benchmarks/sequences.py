@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from benchmarks.fields import Size, kernels, run_layer
 from benchmarks.harness import (
@@ -22,10 +21,10 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    watched,
     write_results,
 )
-from benchmarks.opponents import lstm_expected, lstm_on
-from spatial_lstm import SpatialLSTM
+from benchmarks.opponents import layer_of, lstm_expected, lstm_on
 
 SIZES = (Size(16, (256,), 64, 64), Size(64, (128,), 32, 128), Size(1, (2048,), 16, 32), Size(128, (64,), 64, 256))
 BUDGET, QUICK_BUDGET = Budget(2.0), Budget(0.5, most=10)
@@ -35,7 +34,7 @@ def entry(size: Size, backend: str, *, training: bool) -> Contestant:
     """One backend with the weights of an ``nn.LSTM``, batch first."""
     torch.manual_seed(0)
     module = nn.LSTM(size.channels, size.hidden)
-    layer = SpatialLSTM.from_lstm(module)
+    layer = layer_of(module)
     layer.backend = backend
     x = torch.randn(size.batch, *size.extents, size.channels)
     grad = torch.randn(size.batch, *size.extents, size.hidden) if training else None
@@ -107,7 +106,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     budget, sizes = (QUICK_BUDGET, SIZES[:1]) if settings.quick else (BUDGET, SIZES)
     cases = [(s, mode, t) for t in settings.threads for mode in ("training", "inference") for s in sizes]
-    rows = [measure_size(size, mode, threads, budget) for size, mode, threads in tqdm(cases, desc="sequences")]
+    rows = [measure_size(size, mode, threads, budget) for size, mode, threads in watched(cases, "sequences")]
     results = write_results(settings.folder / "sequences.json", "sequences", rows, quick=settings.quick)
     print("In one dimension, time over that of nn.LSTM with the same weights:\n")
     print(table(results))

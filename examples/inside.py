@@ -2,7 +2,7 @@
 
 Each image shows outlines of rectangles on a black field. A network whose receptive field is bounded cannot know, in the middle of a large
 one, that there is one; the states of four directions carry it there. ``python examples/inside.py [--steps 400]`` prints the share of
-pixels that are labelled right on fresh images, beside that of always saying "outside".
+pixels that are labeled right on fresh images, beside that of always saying "outside".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional
 from spatial_lstm import SpatialLSTM
 
 
-class PixelLabeller(nn.Module):
+class PixelLabeler(nn.Module):
     """Two four-direction layers and a linear readout at every pixel."""
 
     def __init__(self, hidden_size: int = 12) -> None:
@@ -57,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    model = PixelLabeller()
+    model = PixelLabeler()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(args.steps):
         images, inside = draw_outlines(16, args.size, generator)

@@ -1,4 +1,4 @@
-"""Read an image too large to hold at once, tile by tile: each tile gets its neighbours' far faces, and the result is that of the whole.
+"""Read an image too large to hold at once, tile by tile: each tile gets its neighbors' far faces, and the result is that of the whole.
 
 ``python examples/tiles.py [--size 512] [--tile 128]``
 """

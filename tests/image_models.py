@@ -35,7 +35,7 @@ DENSITIES = [name for name in MODELS if name not in ("color", "multiscale")]
 
 
 def textured(num: int, channels: int, height: int, width: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Images whose neighbouring pixels and channels depend on one another."""
+    """Images whose neighboring pixels and channels depend on one another."""
     noise = torch.randn(num, channels + 1, height + 2, width + 2, dtype=dtype)
     return 3 + torch.nn.functional.avg_pool2d(noise, 3, 1)[:, 1:] * 4 + noise[:, :1, 1:-1, 1:-1]
 

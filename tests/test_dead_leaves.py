@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from benchmarks import dead_leaves as benchmark
-from spatial_lstm.cli import ride_demo
+from spatial_lstm.cli import main, ride_demo
 from spatial_lstm.image_models import data
-from spatial_lstm.training import Trainer, pictures
+from spatial_lstm.image_models.training import pictures
+from spatial_lstm.training import BEST, Trainer
 
 TINY = benchmark.Budget(4, 2, 64, 3, 2, 2, 2, 2, 4, 16, 1e-2)
 
@@ -36,7 +37,7 @@ def test_the_main_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     mcgsm, ride, gain = (float(said.split(f"{name} ")[1].split()[0]) for name in ("MCGSM", "RIDE", "gain"))
     assert abs(ride - mcgsm - gain) < 2e-3
     assert (tmp_path / "ride.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "ride" / "best.pt").is_file()
+    assert (tmp_path / BEST).is_file()
 
 
 @pytest.mark.usefixtures("small")
@@ -45,14 +46,48 @@ def test_an_interrupted_main_job_says_how_to_go_on(
 ) -> None:
     step = Trainer._step
 
-    def interrupted(self: Trainer, *args: Any) -> None:
+    def interrupted(self: Trainer[Any], *args: Any) -> None:
         if self.folder is not None:
             raise KeyboardInterrupt
         step(self, *args)
 
-    monkeypatch.setattr(Trainer, "_step", interrupted)
-    assert ride_demo.demo(tmp_path, seconds=1e-3) == 130
-    assert f"train-ride --resume --out {tmp_path / 'ride'}" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        assert ride_demo.demo(tmp_path, seconds=1e-3) == 130
+    assert f"train-ride --resume --out {tmp_path}" in capsys.readouterr().err
+    assert main(["train-ride", "--resume", "--out", str(tmp_path), "--no-pictures"]) == 0
+
+
+@pytest.mark.usefixtures("small")
+def test_the_main_job_runs_again_and_again_beside_the_users_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has a folder of its own, and of what it finds there it loses what it left there alone."""
+    monkeypatch.setattr(ride_demo, "print_table", lambda: True)
+    monkeypatch.chdir(tmp_path)
+    small = ["--hidden", "3", "--components", "2", "--scales", "2", "--features", "2", "--patch", "12", "--no-pictures"]
+    assert main(["train-ride", *small, "--steps", "2", "--batch", "2"]) == 0
+    own = {path: path.read_bytes() for path in (tmp_path / "out" / "ride").iterdir()}
+    for _ in range(2):
+        assert main(["ride", "--seconds", "0.001"]) == 0
+    assert {path: path.read_bytes() for path in own} == own
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ride", "ride-demo"]
+    capsys.readouterr()
+    assert main(["ride", "--seconds", "0.001", "--out", "out/ride"]) == 2
+    said = capsys.readouterr()
+    assert "expected out/ride to be empty or to hold an earlier demonstration, got another run" in said.err
+    assert said.out == ""
+    assert {path: path.read_bytes() for path in own} == own
+    (tmp_path / "out" / "ride-demo" / "last.pt").write_bytes(b"broken")
+    assert main(["ride", "--seconds", "0.001"]) == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_the_main_job_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--seconds", "0"], ["--seconds", "inf"], ["--seed", "-1"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(["ride", *options])
+        assert "expected a" in capsys.readouterr().err
 
 
 def test_the_marginal_of_uniform_noise_is_uniform(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What all image models share, and the variants: ensembles, colour, two scales."""
+"""What all image models share, and the variants: ensembles, color, two scales."""
 
 from __future__ import annotations
 
@@ -114,6 +114,34 @@ def test_config_rebuilds_the_model(name: str) -> None:
     again.load_state_dict(model.state_dict())
     images = textured(2, model.channels, 10, 12)
     assert torch.equal(again.log_prob(images).nats, model.log_prob(images).nats)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_images_on_another_scale_are_noticed(name: str) -> None:
+    """Those of 0 to 255 where the model knows 0 to 1; neither dark ones nor bright ones, nor those it was fitted to."""
+    model = MODELS[name]()
+    images = textured(6, model.channels, 20, 24) / 8
+    model.fit_whitening(images)
+    model.log_prob(images)
+    model.log_prob(images * 0 + images.amin())
+    model.log_prob(images * 0 + images.amax())
+    with pytest.warns(UserWarning, match="expected images on the scale of those that the model was fitted to"):
+        model.log_prob(255 * images)
+    model.fit_whitening(255 * images)
+    model.log_prob(255 * images)
+
+
+def test_the_scale_is_looked_at_where_there_are_values_alone() -> None:
+    """Under vmap and in a traced program there are none."""
+    model = make("linear")
+    images = 255 * textured(2, 1, 9, 11)
+    found = torch.func.vmap(lambda image: model.log_prob(image.unsqueeze(0)).nats)(images)
+    with pytest.warns(UserWarning, match="expected images on the scale"):
+        expected = model.log_prob(images).nats
+    assert_close([found.squeeze(1)], [expected])
+    traced = torch.compile(lambda x: model.log_prob(x).nats, backend="eager", fullgraph=True)(images)
+    assert_close([traced], [expected])
+    assert model.log_prob(images[:0]).nats.shape == (0,)
 
 
 def test_errors() -> None:

@@ -49,7 +49,7 @@ def test_dead_leaves_have_the_statistics_of_the_recipe() -> None:
     images = made(60, 64, 64, seed=0)
     assert abs(float(images.mean()) - 0.5) < 0.03
     assert abs(float(images.var()) - (1 / 12 + 0.05**2)) < 0.01
-    # Neighbours lie on one leaf more often than not; then the difference is that of two noises.
+    # Neighbors lie on one leaf more often than not; then the difference is that of two noises.
     difference = images[..., 1:] - images[..., :-1]
     assert 0.05 * math.sqrt(2) * 0.9 < float(difference.abs().median() / 0.6745) < 0.15
 
@@ -74,15 +74,15 @@ def test_dead_leaves_refuse(options: dict) -> None:
         made(1, 8, 8, **{"seed": 0, **options})
 
 
-def test_dequantised_integers_are_found_again() -> None:
+def test_dequantized_integers_are_found_again() -> None:
     pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    image = data.dequantise(pixels, np.random.default_rng(0))
+    image = data.dequantize(pixels, np.random.default_rng(0))
     assert image.shape == (1, 16, 16)
     assert torch.equal((image[0] * 256).floor().byte(), torch.from_numpy(pixels))
     assert float(image.max()) < 1
-    assert data.dequantise(np.zeros((4, 5, 3), np.uint8), np.random.default_rng(0)).shape == (3, 4, 5)
+    assert data.dequantize(np.zeros((4, 5, 3), np.uint8), np.random.default_rng(0)).shape == (3, 4, 5)
     with pytest.raises(ValueError, match="uint8"):
-        data.dequantise(pixels.astype(float), np.random.default_rng(0))
+        data.dequantize(pixels.astype(float), np.random.default_rng(0))
 
 
 def test_split_columns_and_tiles_share_no_pixel() -> None:
@@ -110,7 +110,7 @@ def test_shipped_pictures(name: str) -> None:
     assert torch.equal(data.load(name).test[0], splits.test[0])
 
 
-def test_photographs_have_colour_and_textures_have_not() -> None:
+def test_photographs_have_color_and_textures_have_not() -> None:
     assert data.load("photos", color=True).channels == 3
     with pytest.raises(ValueError, match="gray"):
         data.load("grass", color=True)
@@ -155,6 +155,29 @@ def test_broken_and_small_files_are_named_and_skipped(tmp_path: Path) -> None:
         "broken.png",
         "cut.png",
     ]
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_pictures_of_16_bits_are_on_the_same_scale(tmp_path: Path, color: bool) -> None:
+    from PIL import Image
+
+    levels = np.arange(64 * 256).reshape(128, 128).astype(np.uint16) * 4
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    splits = data.load(tmp_path, color=color)
+    found = torch.cat([splits.train[0], splits.validation[0], splits.test[0]], 2)
+    assert found.shape == (3 if color else 1, 128, 128)
+    assert (found.double() - torch.from_numpy(levels / 65536)).abs().max() <= 1 / 256
+
+
+def test_splits_are_on_one_scale() -> None:
+    images = [torch.rand(1, 8, 8)]
+    assert data.Splits("right", images, images, images).channels == 1
+    with pytest.raises(ValueError, match=r"expected images of about 0 to 1, got values from \S+ to 2\d\d"):
+        data.Splits("wrong", images, [255 * image for image in images], images)
+    with pytest.raises(ValueError, match="expected images of about 0 to 1, got values from nan"):
+        data.Splits("broken", images, [image * torch.nan for image in images], images)
+    with pytest.raises(ValueError, match=r"expected float32 images of shape \(C, H, W\), got torch.float64"):
+        data.Splits("double", images, [image.double() for image in images], images)
 
 
 def test_folders_without_usable_pictures_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Causal neighbourhoods and conditional whitening."""
+"""Causal neighborhoods and conditional whitening."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_neighborhood_site_by_site(size: int, channels: int, condition_channels:
 
 def test_neighborhood_errors() -> None:
     for size in (1, 4):
-        with pytest.raises(ValueError, match=f"odd neighbourhood size of at least 3, got {size}"):
+        with pytest.raises(ValueError, match=f"odd neighborhood size of at least 3, got {size}"):
             CausalNeighborhood(size)
     model = CausalNeighborhood(5, 1, 1)
     images = torch.randn(2, 1, 6, 6)

@@ -1,4 +1,4 @@
-"""RIDE and its baselines as densities: exact, causal, normalised, and as good as the best where the best is known."""
+"""RIDE and its baselines as densities: exact, causal, normalized, and as good as the best where the best is known."""
 
 from __future__ import annotations
 

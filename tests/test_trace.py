@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spatial_lstm import reference
+from spatial_lstm.cli import main
 from spatial_lstm.cli import trace as command
 from spatial_lstm.reference.worked_example import Example, lines
 from spatial_lstm.reference.worked_example.notation import equation, plus, substitute
@@ -25,6 +26,7 @@ OPTIONS = [
     "--hidden 2 --size 1x3 --extended",
     "--hidden 3 --size 2x1 --cell graves --peephole --seed 4",
     "--hidden 4 --size 3x4 --cell stable --target 0.2",
+    "--hidden 2 --cell diagonal --direction fr",
 ]
 every_option = pytest.mark.parametrize("options", OPTIONS, ids=[options or "default" for options in OPTIONS])
 
@@ -137,7 +139,7 @@ def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[st
 def test_options_that_do_not_go_together_are_refused(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.run(arguments(options)) == 2
+    assert main(["trace", *options]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -1,180 +1,184 @@
-"""The training loop: schedules, batches, checkpoints that continue bitwise, early stopping, several processes, and the command."""
+"""The training loop, whatever is trained: schedules, evaluation, early stopping, checkpoints, several processes, bars."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import distributed
 
-from spatial_lstm.cli import train_ride
-from spatial_lstm.image_models import RIDE, ColorRIDE, MCGSMImage, data
 from spatial_lstm.training import (
     BEST,
     LAST,
     METRICS,
+    Bar,
+    Checkpoint,
+    DivergedError,
     Group,
     Loss,
     Options,
     Stage,
     Trainer,
-    adam,
     files,
-    layer_by_layer,
-    load_model,
-    pictures,
+    group_from_environment,
+    holds_run,
+    local_device,
     read_metrics,
-    staged_sgd,
 )
-from spatial_lstm.training.batches import Batches
 from tests.cases import assert_close
+from tests.toy import Draws, Line
 
-SMALL = {"components": 2, "scales": 2, "features": 2}
-STAGES = [*adam(4, patch=8, batch=4, finetune=2), Stage("sgd", 10, 0.01, 0.001, batch=4, steps=3, finetune=2)]
-
-
-@pytest.fixture
-def splits() -> data.Splits:
-    return data.generated(train=2, held_out=1, side=32)
+STAGES = [
+    Stage(optimizer="adam", rate=0.1, final_rate=0.01, batch=8, steps=5),
+    Stage(optimizer="sgd", rate=0.1, final_rate=0.01, batch=8, epochs=2),
+]
 
 
-def ride(seed: int = 0, **options: Any) -> RIDE:
-    torch.manual_seed(seed)
-    return RIDE(hidden_size=3, **SMALL, **options)
+def make(folder: Path | None = None, stages: list[Stage] = STAGES, **options: Any) -> Trainer[Line]:
+    return Trainer(Line(), stages, folder=folder, options=Options(validate_every=2, **options), notes={"data": "x"})
 
 
-def make(splits: data.Splits, folder: Path | None = None, **options: Any) -> Trainer:
-    settings = Options(**{"validate_every": 2, "validation_tiles": 2, "checkpoint_seconds": 0, **options})
-    return Trainer(ride(), splits, STAGES, folder=folder, options=settings, progress=False, notes={"data": "x"})
-
-
-def interrupt_at(trainer: Trainer, monkeypatch: pytest.MonkeyPatch, total: int) -> None:
-    """Let a trainer be interrupted in the middle of its step number ``total``."""
-    step = trainer._step
-
-    def interrupted(*args: Any) -> None:
-        if trainer.at.total == total:
-            raise KeyboardInterrupt
-        step(*args)
-
-    monkeypatch.setattr(trainer, "_step", interrupted)
-
-
-def without_time(path: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(path)]
-
-
-@pytest.mark.parametrize("total", [0, 1, 3, 4, 6])
-def test_a_resumed_run_continues_bitwise(
-    tmp_path: Path, splits: data.Splits, monkeypatch: pytest.MonkeyPatch, total: int
-) -> None:
-    whole = make(splits, tmp_path / "whole")
-    whole.run()
-    broken = make(splits, tmp_path / "broken")
-    interrupt_at(broken, monkeypatch, total)
-    with pytest.raises(KeyboardInterrupt):
-        broken.run()
-    torch.manual_seed(123)
-    resumed = Trainer.resume(tmp_path / "broken", splits, progress=False)
-    assert resumed.at.total == total
-    assert resumed.notes == {"data": "x"}
-    assert resumed.run() == whole.at.best
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], tensor), name
-    last = [files.read(tmp_path / folder / LAST) for folder in ("whole", "broken")]
-    assert all(
-        torch.equal(last[0]["model"]["state"][k], last[1]["model"]["state"][k]) for k in last[0]["model"]["state"]
-    )
-    assert torch.equal(last[0]["random"]["torch"], last[1]["random"]["torch"])
-    assert without_time(tmp_path / "whole" / METRICS) == without_time(tmp_path / "broken" / METRICS)
-
-
-def test_the_best_weights_are_kept(tmp_path: Path, splits: data.Splits) -> None:
-    trainer = make(splits, tmp_path)
+def test_any_task_is_trained(tmp_path: Path) -> None:
+    trainer = make(tmp_path)
+    before = trainer.task.evaluate()
     best = trainer.run()
+    assert best > before
+    assert best == trainer.task.evaluate()
+    assert trainer.task.calls == ["begin", "before", "before", "polish"]
     lines = read_metrics(tmp_path / METRICS)
+    assert [(line["step"], line["phase"]) for line in lines] == [
+        (2, "steps"),
+        (4, "steps"),
+        (5, "steps"),
+        (7, "steps"),
+        (9, "steps"),
+        (11, "steps"),
+        (11, "polish"),
+    ]
     assert best == max(line["validation"] for line in lines)
-    assert [line["phase"] for line in lines] == ["steps", "steps", "finetune", "steps", "steps", "finetune"]
-    assert best == trainer.bits(trainer._held_out)
-    loaded = load_model(tmp_path / BEST)
-    assert loaded.bits_per_pixel(trainer._held_out) == best
+    assert all(line["train"] is None for line in lines)  # this loss is on no scale that scores have
+    assert [line["loss"] is None for line in lines] == [False] * 6 + [True]
+    kept = files.read(tmp_path / BEST)
+    assert (kept["score"], kept["notes"]) == (best, {"data": "x"})
 
 
-def test_a_stage_stops_when_patience_runs_out(splits: data.Splits) -> None:
-    options = Options(validate_every=1, validation_tiles=2, patience=2)
-    stages = [Stage("sgd", 8, 3.0, 3.0, batch=4, steps=50), Stage("adam", 8, 1e-3, 1e-3, batch=4, steps=2)]
-    trainer = Trainer(ride(), splits, stages, options=options, progress=False)
+def test_a_resumed_run_continues_bitwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make(tmp_path / "whole")
+    whole.run()
+    broken = make(tmp_path / "broken", checkpoint_seconds=0)
+    step = Trainer._step
+
+    def interrupted(trainer: Trainer[Line], *args: Any) -> None:
+        if trainer.state.total == 7:
+            raise KeyboardInterrupt
+        step(trainer, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            broken.run()
+    checkpoint = Checkpoint.read(tmp_path / "broken")
+    assert (checkpoint.state.stage, checkpoint.state.step, checkpoint.task) == (1, 2, {"color": "red"})
+    task = Line()
+    task.load(checkpoint.model)
+    resumed = Trainer.resume(tmp_path / "broken", checkpoint, task)
+    assert resumed.notes == {"data": "x"}
+    assert resumed.run() == whole.state.best
+    assert_close(list(task.model.parameters()), list(whole.task.model.parameters()))
+    assert "begin" not in task.calls
+
+
+def test_a_folder_with_a_run_is_refused(tmp_path: Path) -> None:
+    """Nothing in it is touched, unless it may be; then nothing of the old run is left."""
+    make(tmp_path).run()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"expected a folder without a run, got .*: resume it, or pass overwrite=True"):
+        make(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    trainer = Trainer(Line(), STAGES, folder=tmp_path, overwrite=True)
+    assert (tmp_path / LAST).read_bytes() == before[LAST]
+    trainer.prepare()
+    assert not (tmp_path / BEST).exists()
+    assert read_metrics(tmp_path / METRICS) == []
+    assert Checkpoint.read(tmp_path).state.total == 0
+
+
+def test_a_folder_holds_a_run_from_its_first_checkpoint_on(tmp_path: Path) -> None:
+    assert not holds_run(tmp_path / "nowhere")
+    (tmp_path / METRICS).touch()
+    assert not holds_run(tmp_path)
+    make(tmp_path).prepare()
+    assert holds_run(tmp_path)
+    (tmp_path / LAST).rename(tmp_path / BEST)
+    assert holds_run(tmp_path)
+
+
+def test_a_run_of_another_task_is_refused(tmp_path: Path) -> None:
+    make(tmp_path).prepare()
+    checkpoint = Checkpoint.read(tmp_path)
+    checkpoint.stages[0]["patch"] = 8
+    with pytest.raises(ValueError, match="expected a run of Line, got another"):
+        Trainer.resume(tmp_path, checkpoint, Line())
+
+
+def test_a_stage_stops_when_patience_runs_out() -> None:
+    stages = [Stage(optimizer="sgd", rate=1.2, final_rate=1.2, batch=8, steps=50), STAGES[0]]
+    trainer = make(stages=stages, patience=2)
     best = trainer.run()
-    assert trainer.at.total < 40
-    assert best == trainer.bits(trainer._held_out)
+    assert trainer.state.total < 40
+    assert best == trainer.task.evaluate()
 
 
-def test_divergence_is_an_error(splits: data.Splits) -> None:
-    stages = [Stage("sgd", 8, 1e9, 1e9, batch=4, steps=6)]
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
-        Trainer(ride(), splits, stages, options=Options(validate_every=2), progress=False).run()
+def test_divergence_is_an_error() -> None:
+    stages = [Stage(optimizer="sgd", rate=1e30, final_rate=1e30, batch=8, steps=6)]
+    with pytest.raises(DivergedError, match="lower the learning rate"):
+        make(stages=stages).run()
 
 
-def test_training_raises_the_likelihood(splits: data.Splits) -> None:
-    trainer = Trainer(
-        ride(), splits, adam(100, patch=12, batch=8), options=Options(validate_every=25, clip=1), progress=False
-    )
-    trainer.model.fit_whitening(trainer.tiles("train"))
-    before = trainer.bits(trainer.tiles("test"))
-    trainer.run()
-    assert trainer.bits(trainer.tiles("test")) > before + 0.03
+def test_a_schedule_has_a_stage() -> None:
+    with pytest.raises(ValueError, match="at least one stage, got none"):
+        make(stages=[])
 
 
-def test_layers_are_added_to_trained_ones(tmp_path: Path, splits: data.Splits) -> None:
-    stages = layer_by_layer(adam(2, patch=8, batch=4), 2)
-    trainer = Trainer(ride(), splits, stages, folder=tmp_path, options=Options(validate_every=1), progress=False)
-    trainer.run()
-    assert trainer.model.config()["num_layers"] == 2
-    assert load_model(tmp_path / LAST).config()["num_layers"] == 2
+def test_stages() -> None:
+    falling = Stage(optimizer="adam", rate=1e-2, final_rate=1e-4, batch=1)
+    assert [pytest.approx(falling.rate_at(step, 9)) for step in (0, 4, 8)] == [1e-2, 5.05e-3, 1e-4]
+    rising = Stage(optimizer="adam", rate=1.0, final_rate=1.0, batch=1, steps=9, warmup=3)
+    assert [rising.rate_at(step, 9) for step in (0, 1, 2, 3, 8)] == [0.25, 0.5, 0.75, 1, 1]
+    assert (falling.count(7), rising.count(7)) == (7, 9)
+    assert Stage(optimizer="sgd", rate=1, final_rate=1, batch=1, epochs=2.5).count(4) == 10
+    assert Stage(**rising.to_dict()) == rising
 
 
 @pytest.mark.parametrize(
-    "make_model", [lambda: MCGSMImage(**SMALL), lambda: ride(extended=True), lambda: ride(num_layers=2)]
+    "wrong",
+    [
+        {"optimizer": "lion"},
+        {"batch": 0},
+        {"rate": 0.0},
+        {"rate": float("nan")},
+        {"final_rate": float("inf")},
+        {"steps": 0},
+        {"epochs": 0.0},
+        {"warmup": -1},
+    ],
 )
-def test_other_models_are_trained_too(splits: data.Splits, make_model: Callable[[], Any]) -> None:
-    Trainer(make_model(), splits, adam(2, patch=8, batch=4), options=Options(autocast=True), progress=False).run()
+def test_stages_refuse(wrong: dict[str, Any]) -> None:
+    ((name, _),) = wrong.items()
+    with pytest.raises(ValueError, match=f"expected .*{name}"):
+        Stage(**{"optimizer": "sgd", "batch": 1, "rate": 1.0, "final_rate": 1.0, **wrong})
 
 
-def test_schedules() -> None:
-    stages = staged_sgd()
-    assert [stage.patch for stage in stages] == list(range(8, 23, 2))
-    assert [stage.rate for stage in stages] == [1, 0.5, 0.1, 0.05, 0.01, 0.005, 0.001, 0.0005]
-    assert {(stage.batch, stage.finetune, stage.epochs) for stage in stages} == {(50, 500, 1)}
-    falling = adam(9, rate=1e-2, final_rate=1e-4)[0]
-    assert [pytest.approx(falling.rate_at(step, 9)) for step in (0, 4, 8)] == [1e-2, 5.05e-3, 1e-4]
-    assert [adam(steps)[0].warmup for steps in (9, 20, 9000)] == [0, 2, 300]
-    rising = Stage("adam", 8, 1.0, 1.0, steps=9, warmup=3)
-    assert [rising.rate_at(step, 9) for step in (0, 1, 2, 3, 8)] == [0.25, 0.5, 0.75, 1, 1]
-    assert stages[0].count(7) == 7
-    assert Stage("sgd", 8, 1, 1, epochs=2.5).count(4) == 10
-    for wrong in ({"optimiser": "lion"}, {"patch": 0}, {"rate": 0.0}, {"steps": -1}, {"warmup": -1}):
-        with pytest.raises(ValueError, match="expected"):
-            Stage(**{"optimiser": "sgd", "patch": 8, "rate": 1, "final_rate": 1, **wrong})
-
-
-def test_an_epoch_shows_every_patch_and_its_mirror_image_once() -> None:
-    images = [torch.arange(16 * 24).float().view(1, 16, 24)]
-    batches = Batches(images, 8, 4, seed=(0, 1))
-    assert batches.per_epoch == 3
-    seen = torch.cat([batches[step] for step in range(3)])
-    expected = data.with_flips(data.tiles(images, 8))
-    assert sorted(map(str, seen.tolist())) == sorted(map(str, expected.tolist()))
-    later = batches[4]
-    assert torch.equal(Batches(images, 8, 4, seed=(0, 1))[4], later)
-    assert not torch.equal(batches[1], later)
-    with pytest.raises(ValueError, match="at least 17x17"):
-        Batches(images, 17, 4, seed=(0,))
+@pytest.mark.parametrize("wrong", [{"validate_every": 0}, {"seed": -1}, {"patience": -1}, {"clip": float("nan")}])
+def test_options_refuse(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} of at least"):
+        Options(**wrong)
 
 
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
@@ -184,6 +188,11 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         files.save(path, {"a": lambda: None})
     assert files.read(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="expected a checkpoint of format 2 or older"):
+        Checkpoint.read(tmp_path)
+    files.save(path, {"format": 2, "state": {}})
+    with pytest.raises(ValueError, match="expected a checkpoint of a training run"):
+        Checkpoint.read(tmp_path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
         files.read(path)
@@ -191,117 +200,123 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         files.read(tmp_path / "other.pt")
 
 
-def test_shares_of_a_batch_have_the_whole_batchs_gradient(splits: data.Splits) -> None:
-    model = ride().double()
-    batch = data.tiles(splits.train, 8)[:5].double()
-    model.fit_whitening(batch)
-    Loss(model)(batch).backward()
-    whole = [p.grad.clone() for p in model.parameters()]
-    model.zero_grad()
+def test_metrics_are_valid_json_or_nothing(tmp_path: Path) -> None:
+    metrics = files.Metrics(tmp_path / METRICS)
+    metrics.add(step=1, validation=0.5)
+    with pytest.raises(ValueError, match="JSON"):
+        metrics.add(step=2, validation=float("-inf"))
+    assert read_metrics(metrics.path) == [{"step": 1, "validation": 0.5}]
+
+
+@pytest.mark.parametrize("size", [5, 1])
+def test_shares_of_a_batch_have_the_whole_batchs_gradient(size: int) -> None:
+    task = Line()
+    batch = Draws(size, [0])[0]
+    Loss(task)(batch).backward()
+    whole = [p.grad.clone() for p in task.model.parameters()]
+    task.model.zero_grad()
     for rank in range(2):
         part, weight = Group(rank, 2).share(batch)
-        (Loss(model)(part, weight) / 2).backward()
-    assert_close([p.grad for p in model.parameters()], whole)
+        (Loss(task)(part, weight) / 2).backward()
+    assert_close([p.grad for p in task.model.parameters()], whole)
 
 
 PROCESS = """
-import sys, torch
-from spatial_lstm.image_models import data
-from spatial_lstm.image_models import RIDE
-from spatial_lstm.training import Loss, group_from_environment
+import sys, time
+import torch
+from spatial_lstm.image_models import RIDE, data
+from spatial_lstm.image_models.training import ImageTask, adam
+from spatial_lstm.training import Options, Stage, Trainer, group_from_environment
+from tests.toy import Line
 torch.manual_seed(0)
-model = RIDE(hidden_size=3, components=2, scales=2, features=2, dtype=torch.float64)
-batch = data.tiles(data.generated(train=2, held_out=1, side=32).train, 8)[:5].double()
-model.fit_whitening(batch)
 with group_from_environment(torch.device("cpu")) as group:
-    part, weight = group.share(batch)
-    loss = group.wrap(Loss(model))
-    loss(part, weight).backward()
-    if group.rank == 0:
-        torch.save([group.world, *(p.grad for p in model.parameters())], sys.argv[1])
+    line, stages = Line(), [Stage(optimizer="sgd", rate=0.1, final_rate=0.1, batch=5, steps=4)]
+    splits = data.generated(train=2, held_out=1, side=32)
+    ride = ImageTask(RIDE(hidden_size=3, components=2, scales=2, features=2), splits)
+    best = [Trainer(line, stages, group=group, options=Options(validate_every=2)).run()]
+    best += [Trainer(ride, adam(2, patch=8, batch=5, finetune=2), group=group).run()]
+    time.sleep(0.5 * group.rank)
+    done = time.time()
+left = time.time()
+parameters = [*line.model.parameters(), *ride.model.parameters()]
+torch.save([group.world, best, done, left, *parameters], f"{sys.argv[1]}.{group.rank}")
 """
 
 
-def test_two_processes_have_one_processs_gradient(tmp_path: Path) -> None:
+def test_two_processes_train_as_one_and_leave_together(tmp_path: Path) -> None:
     script = tmp_path / "process.py"
     script.write_text(PROCESS)
-    alone, both = tmp_path / "alone.pt", tmp_path / "both.pt"
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    jobs = [
-        subprocess.Popen([sys.executable, *how, str(script), str(out)], stderr=subprocess.PIPE)
-        for how, out in (([], alone), (launch, both))
-    ]
-    for job in jobs:
-        _, errors = job.communicate(timeout=60)
-        assert job.returncode == 0, errors.decode()
-    (one, *expected), (two, *found) = torch.load(alone), torch.load(both)
-    assert (one, two) == (1, 2)
-    assert_close(found, expected)
+    root = str(Path(__file__).parents[1])
+    for how, out in (([], "alone"), (launch, "both")):
+        program = [sys.executable, *how, str(script), str(tmp_path / out)]
+        done = subprocess.run(program, capture_output=True, text=True, cwd=root, env=environment(root), timeout=120)
+        assert done.returncode == 0, done.stderr
+    one, first, second = (torch.load(tmp_path / name) for name in ("alone.0", "both.0", "both.1"))
+    assert (one[0], first[0], second[0]) == (1, 2, 2)
+    assert first[1] == second[1] == pytest.approx(one[1], rel=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(first[4:], second[4:], strict=True))
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(first[4:], one[4:], strict=True))
+    assert first[3] >= second[2], "the first left while the second still worked"
 
 
-def command(*options: str) -> int:
-    parser = argparse.ArgumentParser()
-    train_ride.add_arguments(parser)
-    return train_ride.run(parser.parse_args(options))
+def environment(root: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
 
 
-SMALL_SIZE = ["--hidden", "3", "--components", "2", "--scales", "2", "--features", "2"]
-SMALL_RUN = [*SMALL_SIZE, "--steps", "3", "--batch", "4", "--validate-every", "2", "--patch", "12"]
+def test_a_process_computes_and_communicates_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of torchrun's second process on a machine of two GPUs: the device is set before the group is joined."""
+    calls: list[object] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: calls.append(device))
+    monkeypatch.setattr(distributed, "init_process_group", lambda backend: calls.append(backend))
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "barrier", lambda: calls.append("barrier"))
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: calls.append("left"))
+    device = local_device("cuda")
+    with group_from_environment(device) as group:
+        assert (group.rank, group.world) == (1, 2)
+    assert calls == [torch.device("cuda", 1), "nccl", "barrier", "left"]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="expected a GPU for each process on this machine, got 2 GPUs for process 2"):
+        local_device("cuda")
+    assert local_device("cpu") == torch.device("cpu")
 
 
-@pytest.fixture
-def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    def loader(seed: int, color: bool) -> data.Splits:
-        return data.generated(train=2, held_out=1, side=48, seed=seed)
+def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def show(shown: bool = True) -> str:
+        with Bar(3, label="work", shown=shown) as bar:
+            time.sleep(0.11)
+            bar.move_to(2)
+            bar.say("so far")
+            bar.move_to(3, 4)
+        return capsys.readouterr().err
 
-    monkeypatch.setitem(data.NAMES, "deadleaves", loader)
-    monkeypatch.setattr(pictures, "SWEEPS", 1)
-
-
-@pytest.mark.usefixtures("small_data")
-def test_the_command_trains_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "run"
-    assert command("--out", str(out), *SMALL_RUN) == 0
-    written = {path.name for path in out.iterdir()}
-    assert written == {LAST, BEST, METRICS, "result.json", "curve.png", "samples.png", "inpainting.png"}
-    bits = json.loads((out / "result.json").read_text())["bits_per_pixel"]
-    assert f"{bits['validation']:.4f} validation, {bits['test']:.4f} test" in capsys.readouterr().out
-    assert command("--out", str(out), *SMALL_RUN) == 2
-    assert "add --resume" in capsys.readouterr().err
-    assert command("--out", str(out), "--resume", "--no-pictures") == 0
-
-
-@pytest.mark.usefixtures("small_data")
-def test_an_interrupted_command_says_how_to_resume(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    step = Trainer._step
-
-    def interrupted(self: Trainer, *args: Any) -> None:
-        if self.at.total == 2:
-            raise KeyboardInterrupt
-        step(self, *args)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
-    assert command("--out", str(tmp_path), "--checkpoint-seconds", "0", *SMALL_RUN) == 130
-    assert f"train-ride --resume --out {tmp_path} continues" in capsys.readouterr().err
-    monkeypatch.setattr(Trainer, "_step", step)
-    assert command("--out", str(tmp_path), "--resume", "--no-pictures") == 0
+    assert show() == ""
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert show(shown=False) == ""
+    found = show()
+    assert "work" in found
+    assert "3/4" in found
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    for use in (show, make):
+        with pytest.raises(ModuleNotFoundError, match="expected tqdm to show progress: pip install") as caught:
+            use()
+        assert caught.value.name == "tqdm"
 
 
-def test_the_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("--out", str(tmp_path / "a"), "--data", str(tmp_path)) == 2
-    assert "got none" in capsys.readouterr().err
-    assert command("--out", str(tmp_path / "a"), "--resume") == 2
-    assert "expected a checkpoint" in capsys.readouterr().err
-
-
-def test_the_command_trains_in_colour(tmp_path: Path) -> None:
-    from PIL import Image
-
-    pixels = (data.dead_leaves(3, 64, 128, seed=0)[:, 0].clamp(0, 0.999) * 256).byte().permute(1, 2, 0)
-    (tmp_path / "pictures").mkdir()
-    Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / "a.png")
-    small = ["--data", str(tmp_path / "pictures"), "--color", "--no-pictures", "--out", str(tmp_path / "run")]
-    assert command(*SMALL_RUN, *small) == 0
-    assert isinstance(load_model(tmp_path / "run" / BEST), ColorRIDE)
+def test_training_needs_no_extra() -> None:
+    """A plain install brings neither tqdm nor matplotlib."""
+    program = """
+import sys
+for name in ("tqdm", "matplotlib", "PIL", "sklearn", "skimage"):
+    sys.modules[name] = None
+import spatial_lstm.training, spatial_lstm.image_models.training, spatial_lstm.image_models.data
+from tests.test_training import make
+make().run()
+"""
+    root = str(Path(__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=root, env=environment(root))

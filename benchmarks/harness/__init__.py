@@ -6,6 +6,7 @@ and :mod:`benchmarks.opponents`.
 
 from benchmarks.harness.command import Settings, settings_from
 from benchmarks.harness.machine import describe_machine, machine_name
+from benchmarks.harness.progress import watched
 from benchmarks.harness.results import Row, read_results, write_results
 from benchmarks.harness.statistics import Spread, geometric_mean, growth_exponent, ratio, spread
 from benchmarks.harness.tables import markdown_table, number, replace_section
@@ -32,5 +33,6 @@ __all__ = [
     "replace_section",
     "settings_from",
     "spread",
+    "watched",
     "write_results",
 ]

@@ -14,7 +14,8 @@ from spatial_lstm.equality import TOLERANCE
 
 Results = Sequence[Tensor]
 
-SHORTEST_SAMPLE = 5e-3  # seconds; shorter runs are repeated within one sample
+# Seconds; shorter runs are repeated within one sample.
+SHORTEST_SAMPLE = 5e-3
 
 
 class WrongResultError(Exception):

@@ -8,20 +8,19 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import spatial_lstm
-from spatial_lstm.cli import build, check, digits, ride_demo, trace, train_ride
+from spatial_lstm.cli import build, check, ride_demo, trace, train_ride
+from spatial_lstm.cli.errors import UsageError
 
 COMMANDS: dict[str, ModuleType] = {
     "ride": ride_demo,
     "train-ride": train_ride,
-    "digits": digits,
     "check": check,
     "trace": trace,
     "build": build,
 }
 DEFAULT = "ride"
-EXTRAS = dict.fromkeys(
-    ("matplotlib", "sklearn", "skimage", "PIL", "tqdm"), "demo"
-)  # what the commands import beyond the core
+# The extra that brings what commands import beyond the core.
+EXTRAS = dict.fromkeys(("matplotlib", "sklearn", "skimage", "PIL", "tqdm"), "demo")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m spatial_lstm", description=f"The LSTM for grids. Without a command: {DEFAULT}."
     )
     parser.add_argument("--version", action="version", version=f"spatial_lstm {spatial_lstm.__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for name, module in COMMANDS.items():
         what = (module.__doc__ or "").partition("\n")[0]
         command = commands.add_parser(name, help=what, description=module.__doc__)
@@ -43,12 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except UsageError as error:
+        print(f"{args.command}: {error}", file=sys.stderr)
+        return 2
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        print(
-            f"this command needs {error.name}, which is not installed: pip install 'spatial-lstm[{EXTRAS[error.name]}]'",
-            file=sys.stderr,
-        )
+        wanted = f"pip install 'spatial-lstm[{EXTRAS[error.name]}]'"
+        print(f"{args.command} needs {error.name}, which is not installed: {wanted}", file=sys.stderr)
         return 2
     return status

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.engine.kernels.cpp import library
 
 
@@ -15,10 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say where the library is; 1 if it cannot be compiled, 2 if it is not provided for here."""
+    """Say where the library is; 1 if it cannot be compiled.
+
+    Raises:
+        UsageError: If it is not provided for here.
+    """
     if sys.platform == "win32":
-        print("build: the C++ kernel is not provided on Windows, the plain one runs there", file=sys.stderr)
-        return 2
+        raise UsageError("the C++ kernel is not provided on Windows, the plain one runs there")
     start = time.perf_counter()
     try:
         path = library.build(force=args.force)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 import torch
 
-from spatial_lstm.engine.router import backends
+from spatial_lstm import backends
+from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.equality import TOLERANCE, Comparison, compare
 
 
@@ -22,15 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 if an error exceeds its bound, 2 if a device is not there."""
+    """Print the table; 1 if an error exceeds its bound.
+
+    Raises:
+        UsageError: If a device is not there.
+    """
     for name in args.device or ():
         try:
             torch.empty(0, device=name)
         except (RuntimeError, AssertionError) as error:
-            print(
-                f"check: expected a device of this machine, got {name!r}: {str(error).splitlines()[0]}", file=sys.stderr
-            )
-            return 2
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"expected a device of this machine, got {name!r}: {reason}") from error
     return 0 if print_table(args.device) else 1
 
 

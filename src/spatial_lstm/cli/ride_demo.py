@@ -3,80 +3,140 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spatial_lstm.cli.check import print_table
-from spatial_lstm.cli.train_ride import tell_interrupted
+from spatial_lstm.cli.errors import UsageError
+from spatial_lstm.cli.numbers import non_negative_int, positive_float
+from spatial_lstm.cli.runs import require_matplotlib, tell_diverged, tell_interrupted
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from spatial_lstm.image_models import ImageModel
     from spatial_lstm.image_models.data import Splits
+    from spatial_lstm.image_models.training import ImageTask
+    from spatial_lstm.training import Options, Trainer
 
-PICTURE, RUN, DATA = "ride.png", "ride", "deadleaves"
+PICTURE, DATA = "ride.png", "deadleaves"
+# Sizes at which two minutes on one core show a gain: of the mixture, its gates, and the hidden state.
 COMPONENTS, FEATURES, HIDDEN = 16, 16, 64
+# The MCGSM gains little after so many steps; RIDE gets as many as fit the time, within bounds.
 MCGSM_STEPS, LEAST_STEPS, MOST_STEPS, BATCH = 1500, 500, 6000, 16
-TRAINING_SHARE = 0.7  # of the time; the rest goes to the MCGSM, the scores and the picture
+# Of the time; the rest goes to the MCGSM, the scores and the picture.
+TRAINING_SHARE = 0.7
+# Sides, in pixels, of samples, of the image with the hole, and of the hole.
 SHOWN, WHOLE, HOLE = 128, 64, 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--seconds", type=float, default=120.0, help="to take, about (default: %(default)g)")
-    parser.add_argument("--seed", type=int, default=0, help="of data, weights and samples (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write into (default: %(default)s)")
+    parser.add_argument("--seconds", type=positive_float, default=120.0, help="to take, about (default: %(default)g)")
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, help="of data, weights and samples (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/ride-demo"), help="folder to write into (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of equality, then run :func:`demo`; 1 if a backend falls short, 2 if the options are not usable."""
-    if not args.seconds > 0 or args.seed < 0:
-        print(f"ride: expected seconds > 0 and seed >= 0, got {args.seconds:g} and {args.seed}", file=sys.stderr)
-        return 2
+    """Print the table of equality, then run :func:`demo`; 1 if a backend falls short or training diverged.
+
+    Raises:
+        UsageError: If the folder holds a run that is not a demonstration's.
+    """
+    refuse_other_runs(args.out)
     equal = print_table()
     print()
     return demo(args.out, args.seconds, args.seed) or (0 if equal else 1)
 
 
+def refuse_other_runs(folder: Path) -> None:
+    """Raise a :class:`UsageError` if a folder holds a run that no demonstration left there."""
+    from spatial_lstm.training import Checkpoint, holds_run
+
+    if not holds_run(folder):
+        return
+    try:
+        left_by_demo = Checkpoint.read(folder).notes.get("demo", False)
+    except ValueError:
+        left_by_demo = False
+    if not left_by_demo:
+        raise UsageError(
+            f"expected {folder} to be empty or to hold an earlier demonstration, got another run: give --out"
+        )
+
+
 def demo(out: Path, seconds: float = 120.0, seed: int = 0) -> int:
-    """Train, score, draw; return 0, or 130 if interrupted.
+    """Train, score, draw; return 0, 1 if training diverged, or 130 if interrupted.
 
     Args:
-        out: Folder for ``ride.png`` and the run's folder ``ride``, which ``train-ride --resume`` continues.
+        out: Folder of the run, which ``train-ride --resume`` continues, and of ``ride.png``; an earlier demonstration there is lost.
         seconds: To take in all, about; decides how many steps are made.
         seed: Of everything random.
     """
+    from spatial_lstm.training import DivergedError
+
+    require_matplotlib()
+    refuse_other_runs(out)
     try:
         _demo(out, seconds, seed)
+    except DivergedError as error:
+        return tell_diverged("ride", error)
     except KeyboardInterrupt:
-        return tell_interrupted(out / RUN)
+        return tell_interrupted(out)
     return 0
 
 
 def _demo(out: Path, seconds: float, seed: int) -> None:
-    import matplotlib  # noqa: F401  rather missed now than after training
-    import torch
-
-    from spatial_lstm.image_models import RIDE, MCGSMImage
     from spatial_lstm.image_models.data import NAMES
-    from spatial_lstm.training import Options, Trainer, adam, step_seconds
+    from spatial_lstm.training import Options
 
     splits = NAMES[DATA](seed, False)
     sides = "x".join(map(str, splits.train[0].shape[1:]))
     print(f"dead leaves, {len(splits.train)} images of {sides} to train on, {len(splits.test)} held out")
-    options = Options(seed=seed, clip=1.0, validation_tiles=16, checkpoint_seconds=20)
-    torch.manual_seed(seed)
-    baseline = Trainer(
-        MCGSMImage(components=COMPONENTS, features=FEATURES),
-        splits,
-        adam(MCGSM_STEPS, batch=BATCH),
-        options=options,
-        label="MCGSM",
+    options = Options(seed=seed, clip=1.0, checkpoint_seconds=20)
+    baseline = _train_mcgsm(splits, options)
+    trainer = _train_ride(splits, options, out, seconds)
+    held_out = trainer.task.tiles("test")
+    scores = {"MCGSM": baseline.bits(held_out), "RIDE": trainer.task.bits(held_out)}
+    gain = scores["RIDE"] - scores["MCGSM"]
+    print(f"\nlog-likelihood of {len(splits.test)} held-out images, bits per pixel, higher is better")
+    for name, bits in scores.items():
+        print(f"  {name:6s}{bits:7.3f}")
+    print(
+        f"  {'gain':6s}{gain:+7.3f}   {trainer.state.total} steps; {COMPONENTS} components and 5x5 neighborhoods in both"
     )
-    baseline.run()
-    torch.manual_seed(seed)
+    title = f"RIDE {scores['RIDE']:.3f}, MCGSM {scores['MCGSM']:.3f} bits per pixel"
+    _draw(out / PICTURE, trainer.task.model, splits, seed, title)
+    print(f"wrote {out / PICTURE} (data, samples, a hole before and after), weights and metrics beside it")
+
+
+def _train_mcgsm(splits: Splits, options: Options) -> ImageTask:
+    """The model without recurrence, trained."""
+    import torch
+
+    from spatial_lstm.image_models import MCGSMImage
+    from spatial_lstm.image_models.training import ImageOptions, ImageTask, adam
+    from spatial_lstm.training import Trainer
+
+    torch.manual_seed(options.seed)
+    model = MCGSMImage(components=COMPONENTS, features=FEATURES)
+    task = ImageTask(model, splits, ImageOptions(validation_tiles=16))
+    print(f"training an MCGSM, {MCGSM_STEPS} steps")
+    Trainer(task, adam(MCGSM_STEPS, batch=BATCH), options=options, label="MCGSM").run()
+    return task
+
+
+def _train_ride(splits: Splits, options: Options, folder: Path, seconds: float) -> Trainer[ImageTask]:
+    """RIDE, trained for as many steps as the time allows, with as many threads as are fastest."""
+    import torch
+
+    from spatial_lstm.image_models import RIDE
+    from spatial_lstm.image_models.training import ImageOptions, ImageTask, adam, step_seconds
+    from spatial_lstm.training import Trainer
+
+    torch.manual_seed(options.seed)
     model = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES)
     paces = {}
     for threads in {torch.get_num_threads(), 1}:  # on a busy machine one is faster than many
@@ -85,51 +145,33 @@ def _demo(out: Path, seconds: float, seed: int) -> None:
     threads, pace = min(paces.items(), key=lambda item: item[1])
     torch.set_num_threads(threads)
     steps = min(MOST_STEPS, max(LEAST_STEPS, int(seconds * TRAINING_SHARE / pace)))
-    notes = {"data": DATA, "seed": seed, "color": False, "limit": None}
-    trainer = Trainer(
-        model, splits, adam(steps, batch=BATCH), folder=out / RUN, options=options, notes=notes, label="RIDE "
-    )
+    print(f"training RIDE, {steps} steps of {1000 * pace:.0f} ms")
+    notes = {"data": DATA, "seed": options.seed, "color": False, "limit": None, "demo": True}
+    task = ImageTask(model, splits, ImageOptions(validation_tiles=16))
+    stages = adam(steps, batch=BATCH)
+    trainer = Trainer(task, stages, folder=folder, overwrite=True, options=options, notes=notes, label="RIDE ")
     trainer.run()
-    held_out = trainer.tiles("test")
-    scores = {"MCGSM": baseline.bits(held_out), "RIDE": trainer.bits(held_out)}
-    gain = scores["RIDE"] - scores["MCGSM"]
-    print(f"\nlog-likelihood of {len(splits.test)} held-out images, bits per pixel, higher is better")
-    for name, bits in scores.items():
-        print(f"  {name:6s}{bits:7.3f}")
-    print(f"  {'gain':6s}{gain:+7.3f}   {steps} steps; both with {COMPONENTS} components on 5x5 neighbourhoods")
-    picture = out / PICTURE
-    _draw(
-        picture, trainer.model, splits, seed, f"RIDE {scores['RIDE']:.3f}, MCGSM {scores['MCGSM']:.3f} bits per pixel"
-    )
-    print(f"wrote {picture} (data, samples, a hole before and after) and {out / RUN} (weights, metrics)")
+    return trainer
 
 
 def _draw(path: Path, model: ImageModel, splits: Splits, seed: int, title: str) -> None:
     """Two rows: held-out data and two samples; an image with a hole, the hole filled, and what was there."""
     import torch
-    from tqdm import tqdm
 
     from spatial_lstm.image_models import RIDE
-    from spatial_lstm.training import pictures
+    from spatial_lstm.image_models.training import pictures
+    from spatial_lstm.training import Bar
 
     if not isinstance(model, RIDE):
         raise TypeError(f"expected a RIDE, got {type(model).__name__}")
     generator = torch.Generator().manual_seed(seed)
     data = splits.test[0][:, :SHOWN, :SHOWN]
-    with tqdm(desc="samples", unit="step", leave=False) as bar:
-        samples = model.sample(
-            SHOWN, SHOWN, 2, generator=generator, progress=lambda done, total: _tell(bar, done, total)
-        )
+    with Bar(label="samples", leave=False) as bar:
+        samples = model.sample(SHOWN, SHOWN, 2, generator=generator, progress=bar.move_to)
     whole = splits.test[2][None, :, :WHOLE, :WHOLE]
     mask = pictures.centered_hole(WHOLE, WHOLE, HOLE)
-    with tqdm(desc="hole", unit="step", leave=False) as bar:
-        filled = model.inpaint(
-            whole,
-            mask,
-            generator=generator,
-            gibbs_sweeps=pictures.SWEEPS,
-            progress=lambda done, total: _tell(bar, done, total),
-        )
+    with Bar(label="hole", leave=False) as bar:
+        filled = model.inpaint(whole, mask, generator=generator, gibbs_sweeps=pictures.SWEEPS, progress=bar.move_to)
     shown = {
         "data, held out": data,
         "sample": samples[0],
@@ -139,9 +181,3 @@ def _draw(path: Path, model: ImageModel, splits: Splits, seed: int, title: str) 
         "what was there": whole[0],
     }
     pictures.panels(path, shown, columns=3, title=title)
-
-
-def _tell(bar: tqdm[Any], done: int, total: int) -> None:
-    """Move a bar."""
-    bar.total = total
-    bar.update(done - bar.n)

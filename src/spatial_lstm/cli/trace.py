@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spatial_lstm import reference
+from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.reference.worked_example import Example, lines
 
 DEFAULT = "0.1 0.4; 0.3 0.2"
@@ -33,12 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the trace; 2 if the options do not go together."""
-    try:
-        print("\n".join(trace(args)))
-    except ValueError as error:
-        print(f"trace: {error}", file=sys.stderr)
-        return 2
+    """Print the trace.
+
+    Raises:
+        UsageError: If the options do not go together.
+    """
+    with input_errors():
+        text = "\n".join(trace(args))
+    print(text)
     return 0
 
 

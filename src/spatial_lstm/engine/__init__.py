@@ -16,10 +16,8 @@ from spatial_lstm.engine.stack import Options, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
 from spatial_lstm.engine.validation import (
     check_dropout,
-    check_flag,
     check_forget_bias,
     check_options,
-    check_positive_int,
     check_site,
     check_site_state,
     check_weight,
@@ -34,10 +32,8 @@ __all__ = [
     "autocast_dtype",
     "backends",
     "check_dropout",
-    "check_flag",
     "check_forget_bias",
     "check_options",
-    "check_positive_int",
     "check_site",
     "check_site_state",
     "check_weight",

@@ -18,14 +18,6 @@ Faces = tuple[Tensor | None, ...]
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def check_positive_int(name: str, value: object) -> None:
-    """Refuse anything but a positive int."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
-    if value < 1:
-        raise ValueError(f"expected {name} to be positive, got {value}")
-
-
 def check_options(cell: str, peephole: bool, extended: bool, merge: str = "concat", backend: str = "auto") -> Cell:
     """Return the cell, having refused unknown and ill-matched options."""
     found = get_cell(cell)
@@ -221,12 +213,6 @@ def check_site_state(
         h, c = (_check_face(f"predecessors[{axis}][{k}]", t, shape, dtypes, x) for k, t in enumerate(pair))
         pairs.append((h, c))
     return pairs
-
-
-def check_flag(name: str, value: object) -> None:
-    """Refuse anything but a bool."""
-    if not isinstance(value, bool):
-        raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
 
 
 def check_dropout(dropout: object) -> None:

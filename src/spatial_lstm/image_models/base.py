@@ -94,7 +94,10 @@ class ImageModel(nn.Module):
         validation: Tensor | None = None,
         progress: FitProgress | None = None,
     ) -> float:
-        """Fit the conditional densities alone to images by L-BFGS, all else held; arguments and result as :meth:`MCGSM.fit`."""
+        """Fit the conditional densities alone to images by L-BFGS, all else held.
+
+        Arguments and result as :meth:`~spatial_lstm.image_models.MCGSM.fit`'s.
+        """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:

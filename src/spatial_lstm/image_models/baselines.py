@@ -1,4 +1,4 @@
-"""What RIDE is compared with: the same neighbourhoods and whitening without a recurrence."""
+"""What RIDE is compared with: the same neighborhoods and whitening without a recurrence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spatial_lstm.image_models.mcgsm import MCGSM
 
 
 class MCGSMImage(ImageDensity):
-    """Each pixel an :class:`MCGSM` given its whitened causal neighbourhood, after Theis, Hosseini & Bethge, 2012.
+    """Each pixel an :class:`MCGSM` given its whitened causal neighborhood, after Theis, Hosseini & Bethge, 2012.
 
     Args:
         channels: Channels of the images.
@@ -65,7 +65,7 @@ class MCGSMImage(ImageDensity):
 
 
 class LinearGaussian(ImageDensity):
-    """Each pixel Gaussian, its mean linear in the causal neighbourhood: what whitening alone gives.
+    """Each pixel Gaussian, its mean linear in the causal neighborhood: what whitening alone gives.
 
     The MCGSM of one component and one scale in closed form. Arguments as :class:`MCGSMImage`'s.
     """

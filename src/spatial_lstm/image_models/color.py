@@ -1,4 +1,4 @@
-"""Colour: luma first, then both chroma planes."""
+"""Color: luma first, then both chroma planes."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class ConditionalDensity(nn.Module, ABC):
         validation: tuple[Tensor, Tensor] | None = None,
         progress: FitProgress | None = None,
     ) -> float:
-        """Maximise the mean log-likelihood of outputs ``(K, M)`` given inputs ``(K, D)`` by L-BFGS, from the present parameters.
+        """Maximize the mean log-likelihood of outputs ``(K, M)`` given inputs ``(K, D)`` by L-BFGS, from the present parameters.
 
         Args:
             inputs: ``(K, D)``.

@@ -1,4 +1,4 @@
-"""Models in which each pixel depends on its causal neighbourhood: what they share."""
+"""Models in which each pixel depends on its causal neighborhood: what they share."""
 
 from __future__ import annotations
 
@@ -9,28 +9,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.validation import check_positive_int
+from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
 from spatial_lstm.image_models.conditional import ConditionalDensity
 from spatial_lstm.image_models.inpainting import inpaint
 from spatial_lstm.image_models.neighborhood import CausalNeighborhood
+from spatial_lstm.image_models.scale import warn_of_other_scale
 from spatial_lstm.image_models.scan import Scan
+from spatial_lstm.image_models.sites import Stepper
 from spatial_lstm.image_models.whitening import ConditionalWhitening
 
+# The marginal is kept in steps of a thousandth, since samples are clipped at the 0.1 and 99.8 percentiles.
 QUANTILES = 1001
+# Images at a time where all are gone through; bounds memory.
 BATCH = 16
 
 
-class Stepper:
-    """What a pixel's density is conditioned on, site by site; this one hands the whitened inputs on."""
-
-    def step(self, white: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the features ``(N, S, E)`` of S sites with whitened inputs ``(N, S, D)``; predecessors have been stepped before."""
-        return white
-
-
 class ImageDensity(ImageModel, ABC):
-    r"""p(image) as a product over pixels in raster order, each given its causal neighbourhood.
+    r"""p(image) as a product over pixels in raster order, each given its causal neighborhood.
 
     Inputs and outputs are whitened, a model makes features of the whitened inputs, and given those a conditional density is put on the
     whitened outputs: :math:`\log p(y | x) = \log p(y' | \mathrm{features}(x')) + \log |\det W|`.
@@ -44,7 +40,7 @@ class ImageDensity(ImageModel, ABC):
     Attributes:
         neighborhood: :class:`CausalNeighborhood`.
         whitening: :class:`ConditionalWhitening`.
-        mcgsm: The conditional density of whitened outputs, :class:`MCGSM` in most models.
+        mcgsm: The conditional density of whitened outputs, :class:`~spatial_lstm.image_models.MCGSM` in most models.
         quantiles: ``(C, 1001)``, the data's marginal in steps of a thousandth.
     """
 
@@ -216,6 +212,7 @@ class ImageDensity(ImageModel, ABC):
         progress: Progress | None = None,
     ) -> Tensor:
         """Fill holes; see :func:`spatial_lstm.image_models.inpainting.inpaint`."""
+        self._check(images, condition)
         return inpaint(
             self,
             images,
@@ -236,3 +233,4 @@ class ImageDensity(ImageModel, ABC):
                 raise ValueError(
                     f"expected {name} of the model's {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}"
                 )
+        warn_of_other_scale(images, self.quantiles)

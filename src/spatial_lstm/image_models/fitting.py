@@ -10,9 +10,14 @@ from spatial_lstm.image_models.conditional import ConditionalDensity
 
 Rows = tuple[Tensor, Tensor]
 
+# Rows at a time; bounds memory.
 CHUNK = 16384
+# Iterations between looks at the loss, each of which costs about as much as an iteration.
 ROUND = 10
+# Looks without improvement on the validation rows that end fitting.
 PATIENCE = 5
+# Nats per row that a round must gain: less is rounding in float32.
+LEAST_GAIN = 1e-7
 
 
 def fit_lbfgs(
@@ -22,7 +27,7 @@ def fit_lbfgs(
     max_iterations: int,
     progress: FitProgress | None,
 ) -> float:
-    """Minimise a density's mean negative log-likelihood; see :meth:`spatial_lstm.image_models.MCGSM.fit`.
+    """Minimize a density's mean negative log-likelihood; see :meth:`spatial_lstm.image_models.MCGSM.fit`.
 
     Data are taken 16384 rows at a time, so that memory does not grow with them. Every ten iterations the loss is looked at: fitting stops
     when it is no longer finite, gains less than 1e-7 nats, or has not improved on the validation rows five times in a row; the best
@@ -39,24 +44,24 @@ def fit_lbfgs(
         optimizer.zero_grad()
         return _loss(density, data, backward=True)
 
-    def judge() -> tuple[float, float]:
+    def evaluate() -> tuple[float, float]:
         train = float(_loss(density, data))
         return train, train if validation is None else float(_loss(density, validation))
 
-    train, best = judge()
+    train, best = evaluate()
     kept = _copy(parameters)
     stale = 0
     for iteration in range(ROUND, max_iterations + ROUND, ROUND):
         optimizer.param_groups[0]["max_iter"] = min(ROUND, max_iterations - iteration + ROUND)
         optimizer.step(closure)
-        before, (train, held_out) = train, judge()
+        before, (train, held_out) = train, evaluate()
         if progress:
             progress(min(iteration, max_iterations), train, None if validation is None else held_out)
         if held_out < best:
             best, kept, stale = held_out, _copy(parameters), 0
         else:
             stale += 1
-        if stale >= PATIENCE or not before - train > 1e-7:
+        if stale >= PATIENCE or not before - train > LEAST_GAIN:
             break
     optimizer.zero_grad()
     with torch.no_grad():

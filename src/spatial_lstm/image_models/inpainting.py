@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.validation import check_positive_int
+from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.image_models.base import Progress
 from spatial_lstm.image_models.scan import Scan
+from spatial_lstm.image_models.sites import SiteModel
 
-if TYPE_CHECKING:
-    from spatial_lstm.image_models.density import ImageDensity
-
+# Sides of the blocks that are proposed and of the windows that they are scored in, as in the released code of Theis & Bethge, 2015.
 BLOCK = 5
 WINDOW = 19
 
@@ -35,7 +34,7 @@ class Patch(NamedTuple):
 
 @torch.no_grad()
 def inpaint(
-    model: ImageDensity,
+    model: SiteModel,
     images: Tensor,
     mask: Tensor,
     condition: Tensor | None = None,
@@ -69,7 +68,7 @@ def inpaint(
         progress: Called with the steps done and their total.
 
     Raises:
-        ValueError: If the mask does not fit, or a hole reaches the rows and columns that have no causal neighbourhood.
+        ValueError: If the mask does not fit, or a hole reaches the rows and columns that have no causal neighborhood.
         TypeError: If the mask is not bool.
     """
     check_positive_int("candidates", candidates)
@@ -94,7 +93,7 @@ def inpaint(
 
 
 def _best_of(
-    model: ImageDensity,
+    model: SiteModel,
     images: Tensor,
     mask: Tensor,
     condition: Tensor | None,
@@ -111,16 +110,16 @@ def _best_of(
     return filled[at]
 
 
-def _window(model: ImageDensity) -> int:
+def _window(model: SiteModel) -> int:
     return max(WINDOW, BLOCK + 4 * model.border)
 
 
-def _spacing(model: ImageDensity) -> int:
+def _spacing(model: SiteModel) -> int:
     """In blocks, how far apart they must be for their windows not to meet another block."""
     return -(-(_window(model) + BLOCK - 1) // BLOCK)
 
 
-def _patches(model: ImageDensity, mask: Tensor, offset: list[int], phase: tuple[int, int]) -> Iterator[Patch]:
+def _patches(model: SiteModel, mask: Tensor, offset: list[int], phase: tuple[int, int]) -> Iterator[Patch]:
     """The patches of one phase that have a part of a hole in their block."""
     extents = mask.shape[2:]
     stride = BLOCK * _spacing(model)
@@ -133,7 +132,7 @@ def _patches(model: ImageDensity, mask: Tensor, offset: list[int], phase: tuple[
                 yield Patch(image, window, block)
 
 
-def _spans(model: ImageDensity, start: int, extent: int) -> tuple[slice, slice]:
+def _spans(model: SiteModel, start: int, extent: int) -> tuple[slice, slice]:
     """Along one axis, a block that starts at ``start`` and the window around it, both cut to lie in the image."""
     width = min(_window(model), extent)
     first = min(max(0, start - (width - BLOCK) // 2), extent - width)
@@ -141,7 +140,7 @@ def _spans(model: ImageDensity, start: int, extent: int) -> tuple[slice, slice]:
 
 
 def _propose(
-    model: ImageDensity,
+    model: SiteModel,
     images: Tensor,
     mask: Tensor,
     condition: Tensor | None,
@@ -176,7 +175,7 @@ def _extents(patch: Patch) -> list[int]:
     return [span.stop - span.start for span in patch.window]
 
 
-def check_mask(model: ImageDensity, images: Tensor, mask: Tensor) -> Tensor:
+def check_mask(model: SiteModel, images: Tensor, mask: Tensor) -> Tensor:
     """Return the mask of every image, ``(N, 1, H, W)``, having refused one that does not fit; errors as :func:`inpaint`'s."""
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         found = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__

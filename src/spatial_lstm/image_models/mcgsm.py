@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.engine.validation import check_positive_int
+from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.image_models.base import FitProgress
 from spatial_lstm.image_models.conditional import ConditionalDensity
 from spatial_lstm.image_models.fitting import fit_lbfgs
@@ -118,7 +118,7 @@ class MCGSM(ConditionalDensity):
         return spread
 
     def _logits(self, start: Tensor, distance: Tensor) -> Tensor:
-        """Start - exp(alpha) distance / 2, ``(..., S C)``, of start ``(C, S)`` and distance ``(..., C)``; components vary fastest.
+        """Return ``start - exp(alpha) distance / 2``, ``(..., S C)``, components varying fastest, of ``(C, S)`` and ``(..., C)``.
 
         One product with a sparse matrix: backward's sums over all sites then are products, too, and need no temporaries.
         """

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.engine.validation import check_positive_int
+from spatial_lstm.arguments import check_positive_int
 
 
 class CausalNeighborhood(nn.Module):
     """For every pixel, the pixels of a square window around it that precede it in raster order, after Theis & Bethge, 2015.
 
     With r = (size - 1) / 2: the r full rows of the window above the pixel and the r pixels to its left. Pixels without all of them, the
-    first r rows and the first and last r columns, have no neighbourhood: they are conditioned on and never predicted.
+    first r rows and the first and last r columns, have no neighborhood: they are conditioned on and never predicted.
 
     Args:
         size: Width of the window, odd.
@@ -42,7 +42,7 @@ class CausalNeighborhood(nn.Module):
         check_positive_int("size", size)
         check_positive_int("channels", channels)
         if size < 3 or size % 2 == 0:
-            raise ValueError(f"expected an odd neighbourhood size of at least 3, got {size}")
+            raise ValueError(f"expected an odd neighborhood size of at least 3, got {size}")
         if condition_channels < 0:
             raise ValueError(f"expected condition_channels of at least 0, got {condition_channels}")
         self.size = size
@@ -53,7 +53,7 @@ class CausalNeighborhood(nn.Module):
         self.dim = channels * self.count + condition_channels * size * size
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the neighbourhoods; see the class."""
+        """Return the neighborhoods; see the class."""
         self.check(images, condition)
         windows = images.unfold(2, self.radius + 1, 1).unfold(3, self.size, 1)  # (N, C, H - r, W - 2r, r + 1, size)
         inputs = windows.flatten(4)[..., : self.count].permute(0, 1, 4, 2, 3).flatten(1, 2)
@@ -69,12 +69,12 @@ class CausalNeighborhood(nn.Module):
         return windows.permute(0, 2, 3, 1, 4, 5).flatten(3)
 
     def targets(self, images: Tensor) -> Tensor:
-        """Return the pixels that have a neighbourhood, ``(N, C, H - r, W - 2r)``."""
+        """Return the pixels that have a neighborhood, ``(N, C, H - r, W - 2r)``."""
         r = self.radius
         return images[:, :, r:, r : images.shape[3] - r]
 
     def check(self, images: Tensor, condition: Tensor | None) -> None:
-        """Refuse images and conditions of a wrong kind or shape, and images in which no pixel has a neighbourhood."""
+        """Refuse images and conditions of a wrong kind or shape, and images in which no pixel has a neighborhood."""
         _check_images("images", images, self.channels)
         height, width = images.shape[2:]
         if height <= self.radius or width < self.size:

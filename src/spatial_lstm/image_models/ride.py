@@ -7,18 +7,19 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.engine.cells import get_cell
-from spatial_lstm.image_models.density import ImageDensity, Stepper
+from spatial_lstm import SpatialLSTM, reference
+from spatial_lstm.image_models.density import ImageDensity
 from spatial_lstm.image_models.mcgsm import MCGSM
-from spatial_lstm.modules import SpatialLSTM
+from spatial_lstm.image_models.sites import Stepper
 
-OPEN, CLOSED = 1.5, -1.0  # pre-activations of an added layer's gates
+# Pre-activations of an added layer's gates, found by trying: it lets the layer below through, and the deeper model gains from there.
+OPEN, CLOSED = 1.5, -1.0
 
 
 class RIDE(ImageDensity):
     """Recurrent image density estimator of Theis & Bethge, Generative Image Modeling Using Spatial LSTMs, 2015, arXiv:1506.03478.
 
-    A :class:`~spatial_lstm.SpatialLSTM` reads the whitened causal neighbourhood of every pixel; its hidden state, and nothing else,
+    A :class:`~spatial_lstm.SpatialLSTM` reads the whitened causal neighborhood of every pixel; its hidden state, and nothing else,
     conditions an :class:`MCGSM` over the whitened pixel. Of several layers each reads the hidden state of the one below at the same pixel.
     What it starts from: :meth:`reset_parameters`.
 
@@ -93,7 +94,7 @@ class RIDE(ImageDensity):
     def reset_parameters(self) -> None:
         r"""Draw the parameters anew: those of the LSTM and of the MCGSM by their own defaults, but for the first layer's ``weight_ih``.
 
-        That is drawn from :math:`U(-1, 1) \sqrt{3 / D}`, D the features of the neighbourhood, so that white inputs give pre-activations of
+        That is drawn from :math:`U(-1, 1) \sqrt{3 / D}`, D the features of the neighborhood, so that white inputs give pre-activations of
         variance 1. On dead leaves (32 hidden features, 16 components, 500 steps of Adam, two seeds) weights as wide as that reached 1.58
         and 1.57 bits per pixel, the layer's default 1.56 and 1.53, and U(-0.08, 0.08) with zero biases, as in the paper, 1.55 and 1.56.
         """
@@ -123,7 +124,7 @@ class RIDE(ImageDensity):
         grown = RIDE(**{**self._config, "num_layers": depth + 1}, device=like.device, dtype=like.dtype)
         grown.load_state_dict(self.state_dict(), strict=False)
         weight, bias = (grown.lstm.get_parameter(f"{name}_l{depth}") for name in ("weight_ih", "bias"))
-        gates = get_cell(self.lstm.cell_type).gate_names(2)
+        gates = list(reference.CELLS[self.lstm.cell_type].gates(2))
         for gate, rows, start in zip(gates, weight.chunk(len(gates)), bias.chunk(len(gates)), strict=True):
             if gate == "g":
                 rows.copy_(OPEN * torch.eye(len(rows)))
@@ -144,14 +145,8 @@ class RecurrentStepper(Stepper):
     def __init__(self, lstm: SpatialLSTM, batch: int, rows: int, columns: int) -> None:
         self._cells = [lstm.cell(layer, "ff") for layer in range(lstm.num_layers)]
         like = self._cells[0].weight_hh
-        shape = (
-            2,
-            lstm.num_layers,
-            batch,
-            rows + 1,
-            columns + 1,
-            lstm.hidden_size,
-        )  # the first row and column lie outside
+        # The first row and column lie outside.
+        shape = (2, lstm.num_layers, batch, rows + 1, columns + 1, lstm.hidden_size)
         self._states = torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     def step(self, white: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

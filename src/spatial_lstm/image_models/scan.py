@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from spatial_lstm.image_models.base import Progress
-
-if TYPE_CHECKING:
-    from spatial_lstm.image_models.density import ImageDensity
+from spatial_lstm.image_models.sites import SiteModel
 
 
 class Scan:
     """One pass over the scored pixels of images, in which some are drawn and the others are kept.
 
-    The pixel at row i and column j depends on rows above up to r columns further right, r the radius of the neighbourhood, and on what is
+    The pixel at row i and column j depends on rows above up to r columns further right, r the radius of the neighborhood, and on what is
     to its left. So all pixels with equal j + (r + 1) i are independent given those before, and are computed at once, for all images:
     W' + (r + 1) (H' - 1) steps.
 
@@ -28,7 +25,7 @@ class Scan:
         condition: ``(N, K, H, W)`` where the model takes one.
     """
 
-    def __init__(self, model: ImageDensity, images: Tensor, condition: Tensor | None = None) -> None:
+    def __init__(self, model: SiteModel, images: Tensor, condition: Tensor | None = None) -> None:
         neighborhood = model.neighborhood
         neighborhood.check(images, condition)
         r = neighborhood.radius
@@ -127,6 +124,6 @@ class Scan:
         return set((columns + (self._radius + 1) * rows).unique().tolist())
 
     def _inputs(self, flat: Tensor, at: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """The neighbourhoods of S sites, ``(N, S, D)``."""
+        """The neighborhoods of S sites, ``(N, S, D)``."""
         inputs = flat[:, :, at.unsqueeze(1) + self._offsets].transpose(1, 2).flatten(2)
         return inputs if self._condition is None else torch.cat([inputs, self._condition[:, rows, columns]], dim=2)

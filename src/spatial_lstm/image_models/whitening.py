@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.engine.validation import check_positive_int
+from spatial_lstm.arguments import check_positive_int
 
+# Of the largest eigenvalue: the least that another one counts as. Sums are taken in float64, whose rounding is far below.
 EPS = 1e-8
 
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spatial_lstm.arguments import check_flag, check_positive_int
 from spatial_lstm.engine import (
     Cell,
     Weights,
-    check_flag,
     check_forget_bias,
     check_options,
-    check_positive_int,
     check_site,
     check_site_state,
     get_cell,
@@ -27,10 +26,10 @@ Pair = tuple[Tensor | None, Tensor | None]
 
 
 class SpatialLSTMCell(nn.Module):
-    r"""One site of a :class:`SpatialLSTM`: from an input and the states of the site's predecessors to its own state.
+    r"""One site of a :class:`~spatial_lstm.SpatialLSTM`: from an input and the states of the site's predecessors to its own state.
 
     Used where sites cannot be computed in one sweep because the input at one depends on the output at another, such as sampling from an
-    autoregressive model. The equations and the options are those of :class:`SpatialLSTM`.
+    autoregressive model. The equations and the options are those of :class:`~spatial_lstm.SpatialLSTM`.
 
     Args:
         input_size: Features of the input, C.

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spatial_lstm.arguments import check_flag, check_positive_int
 from spatial_lstm.engine import (
     Options,
     Weights,
     check_dropout,
-    check_flag,
     check_forget_bias,
     check_options,
-    check_positive_int,
     get_cell,
     parse_directions,
     run_layers,

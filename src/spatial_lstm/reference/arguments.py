@@ -24,7 +24,7 @@ class Faces(NamedTuple):
 
 @dataclass(frozen=True)
 class Given:
-    """The checked arguments of :func:`forward`, all in the dtype of x; what was None stays None but for the near faces, zeros then."""
+    """The checked arguments of :func:`~spatial_lstm.reference.forward` in the dtype of x; None stays None, but for near faces: zeros."""
 
     x: Array
     weight_ih: Array
@@ -98,7 +98,7 @@ def check(
     state: FacesLike | None,
     sizes: ArrayLike | None,
 ) -> Given:
-    """The arguments of :func:`forward`, checked.
+    """The arguments of :func:`~spatial_lstm.reference.forward`, checked.
 
     Raises:
         ValueError: If anything does not fit.

@@ -49,10 +49,10 @@ def backward(
     grad_c: ArrayLike | None = None,
     grad_state: FacesLike | None = None,
 ) -> Gradients:
-    """The gradients of a cost, from its gradients with respect to what :func:`forward` returned; None stands for zeros.
+    """The gradients of a cost, from those with respect to what :func:`~spatial_lstm.reference.forward` returned; None stands for zeros.
 
     Args:
-        result: What :func:`forward` returned.
+        result: What :func:`~spatial_lstm.reference.forward` returned.
         grad_h: ``(N, h, *S)``; like ``grad_c``, never read beyond an image's own extent.
         grad_c: ``(N, h, *S)``.
         grad_state: Of the far faces, in the form of ``state``.

@@ -35,7 +35,7 @@ class Forward(NamedTuple):
     z: Array
     """``(N, B, h, *S)``: the gates before activation, peepholes included."""
     given: Given
-    """The arguments, for :func:`backward`."""
+    """The arguments, for :func:`~spatial_lstm.reference.backward`."""
 
 
 def forward(
@@ -58,7 +58,7 @@ def forward(
         weight_ih: ``(B h, C)``, B the number of the cell's gates: ``len(CELLS[cell].gates(n))``.
         weight_hh: ``(B h, n h)``, the columns of axis 0's predecessor first.
         bias: ``(B h,)`` or None.
-        cell: A name in :data:`CELLS`.
+        cell: A name in :data:`~spatial_lstm.reference.CELLS`.
         direction: One letter per axis, ``f`` or ``r``; None is all forward.
         weight_peephole: ``(2n + 1, h)``, rows i of axis 0 .. n-1, f_0 .. f_{n-1}, o; with ``"graves"`` alone.
         weight_ch: ``(B h, n h)``, with ``"spatial"`` alone.

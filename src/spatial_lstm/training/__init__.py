@@ -1,30 +1,39 @@
-"""Training image models: schedules, the loop, checkpoints, metrics and pictures."""
+"""Training: one loop with schedules, checkpoints, resuming and several processes, for whatever a :class:`Task` describes.
 
-from spatial_lstm.training.distributed import Group, Loss, group_from_environment, local_device
-from spatial_lstm.training.files import BEST, LAST, METRICS, read_metrics, read_notes
-from spatial_lstm.training.options import Options, Position
-from spatial_lstm.training.rebuild import load_model
-from spatial_lstm.training.schedule import Stage, adam, layer_by_layer, staged_sgd
-from spatial_lstm.training.trainer import Trainer, evenly, step_seconds
+Not imported by :mod:`spatial_lstm`; knows no model. Tasks stand with their models, such as
+:class:`spatial_lstm.image_models.training.ImageTask`.
+"""
+
+from __future__ import annotations
+
+from spatial_lstm.training.checkpoint import BEST, LAST, METRICS, Checkpoint, holds_run
+from spatial_lstm.training.distributed import Group, group_from_environment, local_device
+from spatial_lstm.training.files import read_metrics
+from spatial_lstm.training.loss import Loss
+from spatial_lstm.training.options import Options, TrainingState
+from spatial_lstm.training.progress import Bar
+from spatial_lstm.training.stage import Stage
+from spatial_lstm.training.task import Batch, Batches, Task
+from spatial_lstm.training.trainer import DivergedError, Trainer
 
 __all__ = [
     "BEST",
     "LAST",
     "METRICS",
+    "Bar",
+    "Batch",
+    "Batches",
+    "Checkpoint",
+    "DivergedError",
     "Group",
     "Loss",
     "Options",
-    "Position",
     "Stage",
+    "Task",
     "Trainer",
-    "adam",
-    "evenly",
+    "TrainingState",
     "group_from_environment",
-    "layer_by_layer",
-    "load_model",
+    "holds_run",
     "local_device",
     "read_metrics",
-    "read_notes",
-    "staged_sgd",
-    "step_seconds",
 ]

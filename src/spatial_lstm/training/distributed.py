@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spatial_lstm.image_models import ImageModel
+from spatial_lstm.training.task import B
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Group:
     rank: int = 0
     world: int = 1
 
-    def share(self, batch: Tensor) -> tuple[Tensor, float]:
-        """This process's patches, and what their mean loss is to be multiplied by, so that the processes' mean is the whole batch's."""
+    def share(self, batch: B) -> tuple[B, float]:
+        """This process's examples, and what their mean loss is to be multiplied by, so that the processes' mean is the whole batch's."""
         part = batch[self.rank :: self.world]
         return part, self.world * len(part) / len(batch)
 
@@ -48,33 +48,23 @@ class Group:
             for tensor in (*module.parameters(), *module.buffers()):
                 distributed.broadcast(tensor.detach(), 0)
 
-    def wrap(self, loss: Loss) -> nn.Module:
+    def wrap(self, loss: nn.Module) -> nn.Module:
         """The loss, whose backward averages gradients over processes."""
-        return loss if self.world == 1 else DistributedDataParallel(loss, forward_sync_buffers=False)
-
-
-class Loss(nn.Module):
-    """Mean negative log-likelihood of a scored pixel in nats, times ``weight``; what DistributedDataParallel can wrap."""
-
-    def __init__(self, model: ImageModel, autocast: bool = False) -> None:
-        super().__init__()
-        self.model = model
-        self.autocast = autocast
-
-    def forward(self, images: Tensor, weight: float = 1.0) -> Tensor:
-        """A scalar."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.autocast):
-            nats, pixels = self.model.log_prob(images)
-        return -weight * nats.sum() / (pixels * max(1, len(images)))
+        return loss if self.world == 1 else DistributedDataParallel(loss)
 
 
 @contextmanager
 def group_from_environment(device: torch.device) -> Iterator[Group]:
-    """Join the processes that ``torchrun`` started, if it did; leave them in the end."""
+    """Join the processes that ``torchrun`` started, if it did; leave them in the end, when all are there.
+
+    On GPUs every process computes and communicates on ``device``, its own (:func:`local_device`).
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Group()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Group(distributed.get_rank(), world)
@@ -84,12 +74,21 @@ def group_from_environment(device: torch.device) -> Iterator[Group]:
 
 
 def local_device(name: str) -> torch.device:
-    """``"cuda"`` under ``torchrun`` is this process's own."""
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return torch.device(name)
+    """Return a device by name; ``"cuda"`` under ``torchrun`` is this process's own GPU.
+
+    Raises:
+        ValueError: If there is no such GPU.
+    """
+    if name != "cuda":
+        return torch.device(name)
+    place, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= count:
+        raise ValueError(f"expected a GPU for each process on this machine, got {count} GPUs for process {place}")
+    return torch.device("cuda", place)
 
 
 def _collective_device() -> torch.device:
-    """Where the group's tensors must be."""
-    return torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+    """Where the group's tensors must be: on this process's own GPU, or on the CPU."""
+    if distributed.get_backend() == "nccl":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")

@@ -13,8 +13,6 @@ import torch
 
 from spatial_lstm.files import write_atomically
 
-LAST, BEST, METRICS = "last.pt", "best.pt", "metrics.jsonl"
-
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a dictionary of tensors and plain values."""
@@ -38,15 +36,10 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_notes(folder: Path) -> dict[str, Any]:
-    """The notes of the run in a folder; errors as :func:`read`."""
-    notes: dict[str, Any] = read(folder / LAST)["notes"]
-    return notes
-
-
 def random_state() -> dict[str, Any]:
     """The state of every global generator."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002  the global one, in case a model draws from it
+    # The global generator, in case a model draws from it.
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
     return {
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
@@ -87,7 +80,7 @@ class Metrics:
     def add(self, **values: Any) -> None:
         """Append a line."""
         with self.path.open("a") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps(values, allow_nan=False) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

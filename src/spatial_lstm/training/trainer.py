@@ -1,56 +1,57 @@
-"""The training loop: stages of steps, validation, early stopping, checkpoints from which a run continues bitwise."""
+"""The training loop: stages of steps, evaluation, early stopping, checkpoints from which a run continues bitwise."""
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from spatial_lstm.image_models import ImageModel
-from spatial_lstm.image_models.data import Splits, tiles
 from spatial_lstm.training import files
-from spatial_lstm.training.batches import Batches
-from spatial_lstm.training.distributed import Group, Loss
-from spatial_lstm.training.options import Options, Position
-from spatial_lstm.training.rebuild import describe, grow, rebuild
-from spatial_lstm.training.schedule import Stage
+from spatial_lstm.training.checkpoint import BEST, METRICS, Checkpoint, holds_run
+from spatial_lstm.training.distributed import Group
+from spatial_lstm.training.loss import Loss
+from spatial_lstm.training.options import Options, TrainingState
+from spatial_lstm.training.progress import Bar, bar_maker
+from spatial_lstm.training.stage import Stage
+from spatial_lstm.training.task import Batches, Task
 
-MOMENTUM = 0.9
+T = TypeVar("T", bound=Task[Any, Any])
 
 
-class Trainer:
-    """Trains an image model on a data set's training images; the weights best on its validation images are kept.
+class DivergedError(FloatingPointError):
+    """Loss or score are no longer finite."""
+
+
+class Trainer(Generic[T]):
+    """Trains a task's model; the weights with the best score on held-out data are kept.
 
     Args:
-        model: To train; its whitening is fitted in the beginning.
-        splits: The data.
+        task: What is trained.
         stages: The schedule.
         folder: Where ``last.pt``, ``best.pt`` and ``metrics.jsonl`` go; None to write nothing.
+        overwrite: Whether a run that the folder holds may be lost.
         options: How to train.
         group: This process among its peers.
         notes: Plain values kept in the checkpoints, for whoever resumes.
-        progress: Whether to show a bar.
+        progress: Whether to show a bar on a terminal.
         label: Before the bar.
 
     Raises:
-        ValueError: If images are too small for the schedule's patches, or the schedule is empty.
+        ValueError: If the data do not suit the schedule, the schedule is empty, or the folder holds a run.
     """
 
     def __init__(
         self,
-        model: ImageModel,
-        splits: Splits,
+        task: T,
         stages: Sequence[Stage],
         *,
         folder: Path | None = None,
+        overwrite: bool = False,
         options: Options | None = None,
         group: Group | None = None,
         notes: dict[str, Any] | None = None,
@@ -59,222 +60,209 @@ class Trainer:
     ) -> None:
         if not stages:
             raise ValueError("expected a schedule of at least one stage, got none")
-        self.model = model
-        self.splits = splits
+        if folder is not None and not overwrite and holds_run(folder):
+            raise ValueError(f"expected a folder without a run, got {folder}: resume it, or pass overwrite=True")
+        self.task = task
         self.stages = list(stages)
         self.options = options or Options()
         self.group = group or Group()
         self.notes = notes or {}
-        self.at = Position()
-        self.device = next(model.parameters()).device
+        self.state = TrainingState()
         self.folder = folder if self.group.rank == 0 else None
         self._steps = [stage.count(self._batches(k).per_epoch) for k, stage in enumerate(self.stages)]
-        self._held_out = evenly(self.tiles("validation"), self.options.validation_tiles).to(self.device)
         self._best: dict[str, Any] = {}
-        self._optimiser_state: dict[str, Any] | None = None
+        self._optimizer_state: dict[str, Any] | None = None
         self._metrics: files.Metrics | None = None
+        self._prepared = False
         self._saved = time.perf_counter()
-        self._bar = tqdm(
-            desc=label, total=sum(self._steps), unit="step", disable=not progress or self.group.rank > 0, delay=0.1
-        )
+        self._progress, self._label = progress and self.group.rank == 0, label
+        if self._progress:
+            bar_maker()  # rather missed now than after the data have been looked at
+        self._bar = Bar(shown=False)
 
     @classmethod
     def resume(
-        cls,
-        folder: Path,
-        splits: Splits,
-        *,
-        device: torch.device | str = "cpu",
-        group: Group | None = None,
-        progress: bool = True,
-    ) -> Trainer:
-        """Continue from ``last.pt``; on a machine that computes alike, bitwise as if never interrupted.
+        cls, folder: Path, checkpoint: Checkpoint, task: T, *, group: Group | None = None, progress: bool = True
+    ) -> Trainer[T]:
+        """Continue from a folder's checkpoint; on a machine that computes alike, bitwise as if never interrupted.
+
+        Args:
+            folder: Of the run.
+            checkpoint: What :meth:`Checkpoint.read` found there.
+            task: Made from it.
+            group: As for a new one.
+            progress: As for a new one.
 
         Raises:
-            ValueError: If there is no checkpoint, or it cannot be read.
+            ValueError: If the checkpoint is of another kind of task.
         """
-        content = files.read(folder / files.LAST)
+        try:
+            stages = [task.stage_type(**stage) for stage in checkpoint.stages]
+        except TypeError as error:
+            raise ValueError(f"expected a run of {type(task).__name__}, got another in {folder}: {error}") from error
         trainer = cls(
-            rebuild(content["model"]).to(device),
-            splits,
-            [Stage(**stage) for stage in content["stages"]],
+            task,
+            stages,
             folder=folder,
-            options=Options(**content["options"]),
+            overwrite=True,
+            options=checkpoint.options,
             group=group,
-            notes=content["notes"],
+            notes=checkpoint.notes,
             progress=progress,
         )
-        trainer.at = Position(**content["position"])
-        trainer._best = content["best"]
-        trainer._optimiser_state = content["optimiser"]
+        trainer.state = checkpoint.state
+        trainer._best = checkpoint.best
+        trainer._optimizer_state = checkpoint.optimizer
+        trainer._prepared = checkpoint.state.total > 0 or checkpoint.state.stage > 0
         if trainer.folder is not None:
-            trainer._metrics = files.Metrics(folder / files.METRICS, content["metrics"])
-        files.set_random_state(content["random"])
+            trainer._metrics = files.Metrics(folder / METRICS, checkpoint.metrics)
+        files.set_random_state(checkpoint.random)
         return trainer
 
-    def tiles(self, part: str) -> Tensor:
-        """All tiles of ``"train"``, ``"validation"`` or ``"test"``, as large as the options say or as the images allow."""
-        images = self.splits.part(part)
-        return tiles(images, min(self.options.tile, *(extent for image in images for extent in image.shape[1:])))
-
-    def bits(self, images: Tensor) -> float:
-        """The model's bits per pixel on images ``(N, C, H, W)``."""
-        return float(self.model.bits_per_pixel(images.to(self.device), batch_size=16))
-
-    def run(self) -> float:
-        """Train to the end of the schedule; return the best validation bits per pixel. The model is left with the weights that have it.
+    def prepare(self) -> None:
+        """Do what comes before the first step, if it has not been done; :meth:`run` does it too.
 
         Raises:
-            FloatingPointError: If the loss is no longer finite.
+            ValueError: If the data do not suit the model.
         """
-        with self._bar:
-            if self.at.total == 0 and self.at.stage == 0:
-                self._begin()
-            self._bar.update(self._done() - self._bar.n)
-            self._saved = time.perf_counter()
-            while self.at.stage < len(self.stages):
-                self._run_stage(self.stages[self.at.stage], self._steps[self.at.stage])
-        self._take_best()
-        return self.at.best
-
-    def _begin(self) -> None:
+        if self._prepared:
+            return
+        self._saved = time.perf_counter()
         torch.manual_seed(self.options.seed)
+        self.task.begin()
+        self.group.copy_from_first(self.task.model)
         if self.folder is not None:
-            self._metrics = files.Metrics(self.folder / files.METRICS)
-        self.model.fit_whitening(evenly(self.tiles("train"), 4 * self.options.validation_tiles).to(self.device))
-        self.group.copy_from_first(self.model)
+            (self.folder / BEST).unlink(missing_ok=True)
+            self._metrics = files.Metrics(self.folder / METRICS)
         self._save(None)
+        self._prepared = True
+
+    def run(self) -> float:
+        """Train to the end of the schedule; return the best score. The model is left with the weights that have it.
+
+        Raises:
+            DivergedError: If loss or score are no longer finite.
+        """
+        self.prepare()
+        with Bar(sum(self._steps), label=self._label, shown=self._progress) as self._bar:
+            self._bar.move_to(self._done())
+            self._saved = time.perf_counter()
+            while self.state.stage < len(self.stages):
+                self._run_stage(self.stages[self.state.stage], self._steps[self.state.stage])
+        self._take_best()
+        return self.state.best
 
     def _run_stage(self, stage: Stage, steps: int) -> None:
-        """From the present position to the stage's end."""
-        if self.at.step == 0 and (grown := grow(self.model, stage.layers)) is not self.model:
-            self.model, self.at.best, self._best = grown, -math.inf, {}
-        loss = self.group.wrap(Loss(self.model, self.options.autocast))
-        optimiser = make_optimiser(stage, self.model)
-        if self._optimiser_state is not None:
-            optimiser.load_state_dict(self._optimiser_state)
-        batches = self._batches(self.at.stage)
-        while self.at.step < steps and not self._out_of_patience():
-            self._step(loss, optimiser, batches[self.at.step], stage.rate_at(self.at.step, steps))
-            if self.at.step % self.options.validate_every == 0 or self.at.step == steps:
-                self._judge("steps")
-            if self.at.step < steps and time.perf_counter() - self._saved >= self.options.checkpoint_seconds:
-                self._save(optimiser.state_dict())
+        """From where the run stands to the stage's end."""
+        if self.state.step == 0 and self.task.before(stage):
+            self.state.best, self._best = -math.inf, {}
+        loss = self.group.wrap(Loss(self.task, self.options.autocast))
+        optimizer = stage.make_optimizer(self.task.model.parameters())
+        if self._optimizer_state is not None:
+            optimizer.load_state_dict(self._optimizer_state)
+        batches = self._batches(self.state.stage)
+        while self.state.step < steps and not self._out_of_patience():
+            self._step(loss, optimizer, batches[self.state.step], stage.rate_at(self.state.step, steps))
+            if self.state.step % self.options.validate_every == 0 or self.state.step == steps:
+                self._evaluate("steps")
+            if self.state.step < steps and time.perf_counter() - self._saved >= self.options.checkpoint_seconds:
+                self._save(optimizer.state_dict())
         if self._out_of_patience():
             self._take_best()
-        if stage.finetune:
-            self._finetune(stage.finetune)
-        self._optimiser_state = None
-        self.at.stage, self.at.step, self.at.stale = self.at.stage + 1, 0, 0
-        self._bar.update(self._done() - self._bar.n)
+        self._follow(stage)
+        self._optimizer_state = None
+        self.state.stage, self.state.step, self.state.stale = self.state.stage + 1, 0, 0
+        self._bar.move_to(self._done())
         self._save(None)
 
-    def _step(self, loss: nn.Module, optimiser: torch.optim.Optimizer, batch: Tensor, rate: float) -> None:
+    def _step(self, loss: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, rate: float) -> None:
         """One step on this process's part of a batch."""
-        for parameters in optimiser.param_groups:
+        for parameters in optimizer.param_groups:
             parameters["lr"] = rate
         part, weight = self.group.share(batch)
-        optimiser.zero_grad()
-        value: Tensor = loss(part.to(self.device), weight)
+        optimizer.zero_grad()
+        value: Tensor = loss(part.to(self.task.device), weight)
         value.backward()
         if self.options.clip:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
-        optimiser.step()
-        self.at.nats += float(value.detach())
-        self.at.losses += 1
-        self.at.step += 1
-        self.at.total += 1
-        self._bar.update()
+            nn.utils.clip_grad_norm_(self.task.model.parameters(), self.options.clip)
+        optimizer.step()
+        self.state.loss += float(value.detach())
+        self.state.losses += 1
+        self.state.step += 1
+        self.state.total += 1
+        self._bar.move_to(self._done())
 
-    def _finetune(self, iterations: int) -> None:
-        """L-BFGS on the conditional density, by the first process."""
-        if self.group.rank == 0:
-            self._bar.set_postfix_str("L-BFGS")
-            images = evenly(self.tiles("train"), max(1, self.options.finetune_pixels // self.options.tile**2))
-            self.model.fit_mcgsm(images.to(self.device), max_iterations=iterations, validation=self._held_out)
-        self.group.copy_from_first(self.model)
-        self._judge("finetune")
+    def _follow(self, stage: Stage) -> None:
+        """Do what the task wants done after a stage's steps, in the first process."""
+        for phase, work in self.task.after(stage).items():
+            if self.group.rank == 0:
+                self._bar.say(phase)
+                work()
+            self.group.copy_from_first(self.task.model)
+            self._evaluate(phase)
 
-    def _judge(self, phase: str) -> None:
-        """Score the validation tiles; note and show the result, and keep the weights if they are the best so far."""
-        train = -self.group.mean(self.at.nats / max(1, self.at.losses)) / math.log(2) if self.at.losses else None
-        self.at.nats, self.at.losses = 0.0, 0
-        held_out = self.group.agree(self.bits(self._held_out) if self.group.rank == 0 else 0.0)
-        if not (math.isfinite(held_out) and math.isfinite(train or 0.0)):
-            raise FloatingPointError(
-                f"training diverged by step {self.at.total}: lower the learning rate; the best weights so far are kept"
-            )
-        self.at.stale += 1
-        if held_out > self.at.best:
-            self.at.best, self.at.stale = held_out, 0
-            self._best = describe(self.model)
+    def _evaluate(self, phase: str) -> None:
+        """Score the model; note and show the result, and keep the weights if they are the best so far."""
+        loss = self.group.mean(self.state.loss / self.state.losses) if self.state.losses else None
+        self.state.loss, self.state.losses = 0.0, 0
+        score = self.group.agree(self.task.evaluate() if self.group.rank == 0 else 0.0)
+        if not (math.isfinite(score) and math.isfinite(loss or 0.0)):
+            kept = "; the best weights so far are kept" if self._best else ""
+            raise DivergedError(f"training diverged by step {self.state.total}: lower the learning rate{kept}")
+        self.state.stale += 1
+        if score > self.state.best:
+            self.state.best, self.state.stale = score, 0
+            self._best = self.task.describe()
             if self.folder is not None:
-                files.save(self.folder / files.BEST, {"model": self._best, "bits": held_out, "notes": self.notes})
-        if self._metrics is not None:
-            seconds = self.at.seconds + time.perf_counter() - self._saved
-            self._metrics.add(
-                step=self.at.total,
-                stage=self.at.stage,
-                phase=phase,
-                train=train,
-                validation=held_out,
-                best=self.at.best,
-                seconds=round(seconds, 3),
-            )
-        shown = "" if train is None else f"train {train:.3f}, "
-        self._bar.set_postfix_str(f"bits/pixel: {shown}validation {held_out:.3f}, best {self.at.best:.3f}")
+                files.save(self.folder / BEST, {"model": self._best, "score": score, "notes": self.notes})
+        self._tell(phase, loss, score)
 
-    def _save(self, optimiser: dict[str, Any] | None) -> None:
+    def _tell(self, phase: str, loss: float | None, score: float) -> None:
+        """Note and show a score."""
+        train = None if loss is None else self.task.score_of(loss)
+        if self._metrics is not None:
+            self._metrics.add(
+                step=self.state.total,
+                stage=self.state.stage,
+                phase=phase,
+                loss=loss,
+                train=train,
+                validation=score,
+                best=self.state.best,
+                seconds=round(self.state.seconds + time.perf_counter() - self._saved, 3),
+            )
+        shown = "" if loss is None else f"loss {loss:.3f}, " if train is None else f"train {train:.3f}, "
+        self._bar.say(f"{self.task.score}: {shown}validation {score:.3f}, best {self.state.best:.3f}")
+
+    def _save(self, optimizer: dict[str, Any] | None) -> None:
         now = time.perf_counter()
-        self.at.seconds, self._saved = self.at.seconds + now - self._saved, now
+        self.state.seconds, self._saved = self.state.seconds + now - self._saved, now
         if self.folder is None:
             return
-        content = {
-            "model": describe(self.model),
-            "best": self._best,
-            "optimiser": optimiser,
-            "position": asdict(self.at),
-            "stages": [stage.to_dict() for stage in self.stages],
-            "options": asdict(self.options),
-            "notes": self.notes,
-            "metrics": self._metrics.size if self._metrics else 0,
-            "random": files.random_state(),
-        }
-        files.save(self.folder / files.LAST, content)
+        Checkpoint(
+            model=self.task.describe(),
+            best=self._best,
+            optimizer=optimizer,
+            state=self.state,
+            stages=[stage.to_dict() for stage in self.stages],
+            options=self.options,
+            task=self.task.settings(),
+            notes=self.notes,
+            metrics=self._metrics.size if self._metrics else 0,
+            random=files.random_state(),
+        ).save(self.folder)
 
     def _take_best(self) -> None:
         if self._best:
-            self.model.load_state_dict(self._best["state"])
+            self.task.load(self._best)
 
     def _out_of_patience(self) -> bool:
-        return 0 < self.options.patience <= self.at.stale
+        return 0 < self.options.patience <= self.state.stale
 
-    def _batches(self, stage: int) -> Batches:
-        settings = self.stages[stage]
-        return Batches(self.splits.train, settings.patch, settings.batch, seed=(self.options.seed, stage))
+    def _batches(self, stage: int) -> Batches[Any]:
+        batches: Batches[Any] = self.task.batches(self.stages[stage], (self.options.seed, stage))
+        return batches
 
     def _done(self) -> int:
-        """Steps up to the present position, those that early stopping left out among them."""
-        return sum(self._steps[: self.at.stage]) + self.at.step
-
-
-def step_seconds(model: ImageModel, splits: Splits, stage: Stage, options: Options, steps: int = 20) -> float:
-    """Time a stage's steps on a copy of a model."""
-    brief = replace(options, validate_every=steps, validation_tiles=1)
-    trial = Trainer(copy.deepcopy(model), splits, [replace(stage, steps=steps)], options=brief, progress=False)
-    trial.run()
-    return trial.at.seconds / steps
-
-
-def make_optimiser(stage: Stage, model: nn.Module) -> torch.optim.Optimizer:
-    """The stage's optimiser over all parameters."""
-    if stage.optimiser == "sgd":
-        return torch.optim.SGD(model.parameters(), stage.rate, momentum=MOMENTUM)
-    return torch.optim.Adam(model.parameters(), stage.rate)
-
-
-def evenly(images: Tensor, count: int) -> Tensor:
-    """At most ``count`` images, spread evenly over all."""
-    if len(images) <= count:
-        return images
-    return images[torch.linspace(0, len(images) - 1, count).round().long()]
+        """Steps up to where the run stands, those that early stopping left out among them."""
+        return sum(self._steps[: self.state.stage]) + self.state.step

@@ -37,7 +37,7 @@ def derived(compute: Callable[[Any], T]) -> cached_property[T]:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Index tables of one batch of grids; see :func:`make_plan`.
+    """Index tables of one batch of grids; see :func:`~spatial_lstm.engine.geometry.build.make_plan`.
 
     With n axes, D directions, M existing sites per direction, R raster rows (padding included) and E near-face entries:
 
@@ -48,7 +48,7 @@ class Plan:
         pred: ``(M, n)``, state-table row of the predecessor along each axis; ``M + e`` for near-face entry e.
         succ: ``(M, n)``, packed row of the successor along each axis; ``-1 - e`` for far-face entry e, beyond which there is none.
         edge: ``(E,)``, the ``row * n + axis`` that reads near-face entry e.
-        near: ``(D, E)``, position of near-face entry e in the flattened faces (see :func:`face_positions`).
+        near: ``(D, E)``, position of near-face entry e in the flattened faces: :func:`~spatial_lstm.engine.geometry.build.face_positions`.
         far: ``(E,)``, packed rows of the far-face entries, all of axis 0 first, then axis 1 ..; ``far_counts`` says how many of each.
         far_slot: ``(D, E)``, position of each far-face entry in the flattened faces.
         raster_rows: R.

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+# The recipe's radii and noise. The data of Theis & Bethge, 2015, are not to be had, so these are ours.
 SMALLEST, LARGEST = 2.0, 64.0
 NOISE = 0.05
-CHUNK = 1024  # discs drawn at once; part of the recipe, as it fixes which random number goes where
+# Discs drawn at once; part of the recipe, as it fixes which random number goes where.
+CHUNK = 1024
 
 
 def dead_leaves(
@@ -26,7 +28,7 @@ def dead_leaves(
 ) -> Tensor:
     """Images of discs that hide one another, ``(count, 1, height, width)``, float32.
 
-    Discs lie front to back until every pixel is covered. Radii follow p(r) ~ r^-3 on ``radii``, centres are uniform on the canvas grown by
+    Discs lie front to back until every pixel is covered. Radii follow p(r) ~ r^-3 on ``radii``, centers are uniform on the canvas grown by
     the largest radius on every side, intensities are U(0, 1), and Gaussian noise is added to each pixel. With the default noise no model
     can exceed :func:`noise_bound` = 2.275 bits per pixel.
 
@@ -74,7 +76,7 @@ def _leaves(height: int, width: int, radii: tuple[float, float], random: np.rand
         row = random.uniform(-radii[1], height - 1 + radii[1], CHUNK)
         column = random.uniform(-radii[1], width - 1 + radii[1], CHUNK)
         intensity = random.random(CHUNK)
-        disc, pixel = _rasterise(row, column, radius, height, width)
+        disc, pixel = _rasterize(row, column, radius, height, width)
         free = ~covered[pixel]
         disc, pixel = disc[free], pixel[free]
         image[pixel[::-1]] = intensity[disc[::-1]]  # the last assignment stands: that of the foremost disc
@@ -88,10 +90,10 @@ def _draw_radii(uniform: NDArray[np.float64], radii: tuple[float, float]) -> NDA
     return (smallest - uniform * (smallest - largest)) ** -0.5
 
 
-def _rasterise(
+def _rasterize(
     row: NDArray[np.float64], column: NDArray[np.float64], radius: NDArray[np.float64], height: int, width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Every (disc, pixel) with the pixel's centre in the disc, disc by disc in order; pixels in raster order from 0."""
+    """Every (disc, pixel) with the pixel's center in the disc, disc by disc in order; pixels in raster order from 0."""
     disc, y = _spans(np.ceil(row - radius), np.floor(row + radius), height)
     half = np.sqrt(np.maximum(radius[disc] ** 2 - (y - row[disc]) ** 2, 0))
     span, x = _spans(np.ceil(column[disc] - half), np.floor(column[disc] + half), width)

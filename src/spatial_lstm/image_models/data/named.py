@@ -5,17 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spatial_lstm.image_models.data.dead_leaves import NOISE, dead_leaves
-from spatial_lstm.image_models.data.images import Splits, dequantise, split_columns
+from spatial_lstm.image_models.data.images import Splits, dequantize, split_columns
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 TEXTURES = ("brick", "grass", "gravel")
 SUFFIXES = (".png", ".jpg", ".jpeg")
+# The side of the tiles on which models are scored.
 SMALLEST_SIDE = 64
-WHOLE_FILES, WIDE = 10, 512  # a folder of fewer pictures is split within each picture
+# A folder of fewer pictures is split within each picture, of which a part as wide as a tile is an eighth if it is as wide as this.
+WHOLE_FILES, WIDE = 10, 512
 Loader = Callable[[int, bool], Splits]
 
 
@@ -28,7 +34,7 @@ def load(name: str | Path, *, seed: int = 0, color: bool = False) -> Splits:
         color: Three channels instead of one, where there are any.
 
     Raises:
-        ValueError: If there is no such data set or folder, or no usable picture in it, or it has no colour.
+        ValueError: If there is no such data set or folder, or no usable picture in it, or it has no color.
         ModuleNotFoundError: If the package that has the pictures, or reads them, is missing; says which.
     """
     if isinstance(name, str) and name in NAMES:
@@ -63,7 +69,7 @@ def from_folder(folder: Path, *, seed: int = 0, color: bool = False) -> Splits:
     if len(pictures) < WHOLE_FILES:
         return _by_area(folder.name, pictures, seed)
     random = np.random.default_rng(seed)
-    images = [dequantise(pixels, random) for pixels in pictures]
+    images = [dequantize(pixels, random) for pixels in pictures]
     order = random.permutation(len(images))
     part = len(images) // 10
     chosen = [[images[i] for i in group] for group in np.split(order, [part, 2 * part])]
@@ -73,13 +79,13 @@ def from_folder(folder: Path, *, seed: int = 0, color: bool = False) -> Splits:
 def _read(path: Path, color: bool) -> NDArray[np.uint8] | None:
     """One picture, or None, and a warning, if it cannot be used."""
     try:
-        from PIL import Image
+        import PIL.Image
     except ModuleNotFoundError as error:
         raise _missing("Pillow", "to read pictures") from error
     try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("RGB" if color else "L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with PIL.Image.open(path) as picture:
+            pixels = _eight_bits(picture, color)
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         warnings.warn(f"skipped {path}: {error}", stacklevel=4)
         return None
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
@@ -89,10 +95,18 @@ def _read(path: Path, color: bool) -> NDArray[np.uint8] | None:
     return pixels
 
 
+def _eight_bits(picture: Image, color: bool) -> NDArray[np.uint8]:
+    """The pixels of a picture; of those of 16 bits the upper eight, which Pillow's own conversion would clip instead."""
+    if picture.mode.startswith("I"):
+        upper = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        return upper[..., None].repeat(3, 2) if color else upper
+    return np.asarray(picture.convert("RGB" if color else "L"))
+
+
 def _by_area(name: str, pictures: Sequence[NDArray[np.uint8]], seed: int) -> Splits:
     """Divide each picture from left to right: what to train on, and twice an eighth or a quarter for validation and test."""
     random = np.random.default_rng(seed)
-    images = [dequantise(pixels, random) for pixels in pictures]
+    images = [dequantize(pixels, random) for pixels in pictures]
     parts = [split_columns(image, held_out=1 / 8 if image.shape[2] >= WIDE else 1 / 4) for image in images]
     return Splits(name, *([part[k] for part in parts] for k in range(3)))
 

@@ -9,21 +9,26 @@ from itertools import product
 
 import numpy as np
 
-from spatial_lstm import reference
-from spatial_lstm.reference.arguments import Given
-from spatial_lstm.reference.cells import Array, Equations
-from spatial_lstm.reference.forward_pass import predecessors
-from spatial_lstm.reference.lattice import Lattice, Point, at
-
+from ..arguments import Given
+from ..backward_pass import Gradients, backward
+from ..cells import CELLS, Array, Equations
+from ..forward_pass import Forward, forward, predecessors
+from ..lattice import Lattice, Point, at
 from .notation import factor, weighted
 
-TENTHS = (5, -3, 2, 8, 4, -2, 6, 3, -4, 7, 1)  # the weights, over and over, each array from another place on
-PEEPHOLES = (("i", "c_0"), ("i", "c_1"), ("f_0", "c_0"), ("f_1", "c_1"), ("o", "c"))  # the rows of weight_peephole
-SIDES = {"f": ("above", "left"), "r": ("below", "right")}  # where the predecessors along axis 0 and axis 1 stand
+# The weights, over and over, each array from another place on: round numbers, for a pocket calculator.
+TENTHS = (5, -3, 2, 8, 4, -2, 6, 3, -4, 7, 1)
+# The rows of weight_peephole.
+PEEPHOLES = (("i", "c_0"), ("i", "c_1"), ("f_0", "c_0"), ("f_1", "c_1"), ("o", "c"))
+# Where the predecessors along axis 0 and axis 1 stand.
+SIDES = {"f": ("above", "left"), "r": ("below", "right")}
 
-Unit = tuple[str, int]  # a symbol and its feature
-Table = dict[Unit, dict[Unit, float]]  # to each gate's unit, from each unit that enters it
-Values = dict[str, Array]  # of each symbol at one site, one number per feature
+# A symbol and its feature.
+Unit = tuple[str, int]
+# To each gate's unit, from each unit that enters it.
+Table = dict[Unit, dict[Unit, float]]
+# Of each symbol at one site, one number per feature.
+Values = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Example:
 
     cell: str
     target: float
-    result: reference.Forward
-    gradients: reference.Gradients
+    result: Forward
+    gradients: Gradients
 
     @classmethod
     def run(
@@ -56,8 +61,10 @@ class Example:
             raise ValueError(f"expected hidden from 1 to 4, got {hidden}")
         if max(image.shape) > 9:
             raise ValueError(f"expected an image of at most 9x9, got {image.shape[0]}x{image.shape[1]}")
-        rows, columns = len(reference.CELLS[cell].gates(2)) * hidden, 2 * hidden
-        result = reference.forward(
+        if cell not in CELLS:
+            raise ValueError(f"expected cell to be one of {sorted(CELLS)}, got {cell!r}")
+        rows, columns = len(CELLS[cell].gates(2)) * hidden, 2 * hidden
+        result = forward(
             image[None, None],
             round_weights((rows, 1), 3),
             round_weights((rows, columns), 5),
@@ -67,7 +74,7 @@ class Example:
             weight_peephole=round_weights((5, hidden), 7) if peephole else None,
             weight_ch=round_weights((rows, columns), 9) if extended else None,
         )
-        return cls(cell, target, result, reference.backward(result, result.h - target))
+        return cls(cell, target, result, backward(result, result.h - target))
 
     @cached_property
     def blocks(self) -> dict[str, str]:
@@ -131,7 +138,7 @@ class Example:
         """The same in numbers."""
         return weighted((w, "" if unit[0] == "1" else factor(values[unit[0]][unit[1]])) for w, unit in terms)
 
-    def table(self, weights: Given | reference.Gradients) -> Table:
+    def table(self, weights: Given | Gradients) -> Table:
         """All weights, or all their gradients, by the gate that they lead to and the symbol that they are multiplied with."""
         of_h, of_c = (list(product((f"{state}_0", f"{state}_1"), self.features)) for state in "hc")
         result: Table = {}

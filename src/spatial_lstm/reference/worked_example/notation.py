@@ -6,8 +6,10 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 
+# Of a line, in characters.
 WIDTH = 100
-GLUE = "\0"  # a space at which no line may break
+# A space at which no line may break.
+GLUE = "\0"
 
 
 def number(value: float) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from spatial_lstm.reference.lattice import Point, at
-
+from ..lattice import Point, at
 from .example import Example, Unit, Values
 from .notation import WIDTH, equation, factor, grid, number, paragraph, plus, substitute
 
-FEW = 9  # sites; sums over more are not written out
-COLUMNS = 8  # of a table, that it fits
+# Sites; sums over more are not written out.
+FEW = 9
+# Of a table, that it fits.
+COLUMNS = 8
 
 
 def lines(example: Example) -> Iterator[str]:
@@ -87,7 +88,8 @@ def _own(words: str, values: Values, j: int) -> str:
 def _worked(example: Example, unit: Unit, terms: Iterable[tuple[str, str]], values: Values) -> list[str]:
     """``c = s(i)*tanh(g) + .. = 0.5*0.2 + .. = 0.1``, from terms in words and numbers."""
     words, numbers = zip(*terms, strict=True)
-    return equation(example.name(unit), plus(words), plus(numbers), number(values[unit[0]][unit[1]]))
+    sides = (plus(words), plus(numbers), number(values[unit[0]][unit[1]]))
+    return equation(example.name(unit), *dict.fromkeys(sides))  # what is 0 in words is 0 in numbers
 
 
 def _what_is_handed_on(example: Example) -> Iterator[str]:

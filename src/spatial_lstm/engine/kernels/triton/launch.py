@@ -47,7 +47,7 @@ def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor,
 def backward(
     problem: Problem, choice: Choice, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As :meth:`spatial_lstm.engine.kernels.base.Kernel.backward`; the gradient of a near face that was not given is zero."""
+    """As :meth:`spatial_lstm.engine.kernels.base.Kernel.gradients`; the gradient of a near face that was not given is zero."""
     plan = problem.plan
     dz, total = torch.empty_like(gates), torch.empty_like(dh, dtype=c.dtype)
     dc0 = c.new_zeros((problem.directions, plan.edges, problem.hidden))

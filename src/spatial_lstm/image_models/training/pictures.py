@@ -1,4 +1,4 @@
-"""Pictures of a run: its learning curve, samples beside data, a hole before and after. Needs matplotlib."""
+"""Pictures of what a model imagines: samples beside data, a hole before and after. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -12,30 +12,12 @@ from torch import Tensor
 from spatial_lstm.files import write_atomically
 from spatial_lstm.image_models import ImageModel
 
-PANEL = 2.2  # inches
+# Inches a side.
+PANEL = 2.2
+# A blue, which no gray is taken for.
 HOLE = (0.2, 0.4, 0.8)
+# Half of what inpainting does by default: for a picture that is shown at once.
 SWEEPS = 5
-
-
-def learning_curve(path: Path, metrics: Sequence[Mapping[str, Any]]) -> None:
-    """Draw bits per pixel, of training patches and of validation tiles, over the steps."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for name in ("train", "validation"):
-        points = [(line["step"], line[name]) for line in metrics if line[name] is not None]
-        axes.plot([p[0] for p in points], [p[1] for p in points], marker=".", label=name)
-    tuned = [(line["step"], line["validation"]) for line in metrics if line["phase"] == "finetune"]
-    axes.plot([p[0] for p in tuned], [p[1] for p in tuned], "k^", label="after L-BFGS") if tuned else None
-    shown = sorted(line["validation"] for line in metrics)
-    if len(shown) > 4:  # the first steps would press all others into one line
-        bottom, top = shown[len(shown) // 10], shown[-1]
-        axes.set_ylim(bottom - 0.05 * (top - bottom), top + 0.15 * (top - bottom) + 1e-3)
-    axes.set(xlabel="step", ylabel="log-likelihood, bits per pixel")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
 def image_rows(path: Path, rows: Mapping[str, Sequence[Tensor]], title: str = "") -> None:
@@ -93,7 +75,7 @@ def centered_hole(height: int, width: int, side: int) -> Tensor:
 
 
 def with_hole(images: Tensor, mask: Tensor) -> Tensor:
-    """Images ``(N, C, H, W)`` in colour, ``(N, 3, H, W)``, of one colour that no gray is taken for where the mask is True."""
+    """Images ``(N, C, H, W)`` in color, ``(N, 3, H, W)``, of one color that no gray is taken for where the mask is True."""
     color = torch.tensor(HOLE, dtype=images.dtype, device=images.device)[:, None, None]
     return torch.where(mask.to(images.device), color, images.expand(-1, 3, -1, -1))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.modules import SpatialLSTM
+from spatial_lstm import SpatialLSTM
 
 
 class DigitClassifier(nn.Module):

@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from spatial_lstm import image_models
-from spatial_lstm.image_models import RIDE, ImageModel
+from spatial_lstm.image_models import RIDE, ColorRIDE, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE
 from spatial_lstm.training import files
 
 KINDS: dict[str, type[ImageModel]] = {
-    kind.__name__: kind
-    for kind in (
-        image_models.RIDE,
-        image_models.ColorRIDE,
-        image_models.MultiscaleRIDE,
-        image_models.MCGSMImage,
-        image_models.LinearGaussian,
-    )
+    kind.__name__: kind for kind in (RIDE, ColorRIDE, MultiscaleRIDE, MCGSMImage, LinearGaussian)
 }
 
 
@@ -35,8 +27,15 @@ def describe(model: ImageModel) -> dict[str, Any]:
 
 
 def rebuild(description: dict[str, Any]) -> ImageModel:
-    """The model that :func:`describe` described."""
-    model = KINDS[description["kind"]](**description["config"])
+    """The model that :func:`describe` described.
+
+    Raises:
+        ValueError: If it is no image model.
+    """
+    kind = description.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"expected a model of one of {', '.join(KINDS)}, got {kind}")
+    model = KINDS[kind](**description["config"])
     model.to(next(iter(description["state"].values())).dtype).load_state_dict(description["state"])
     return model
 
@@ -45,9 +44,12 @@ def load_model(path: Path) -> ImageModel:
     """The model of a ``best.pt`` or ``last.pt``, on the CPU.
 
     Raises:
-        ValueError: If there is no checkpoint, or it cannot be read.
+        ValueError: If there is no checkpoint, it cannot be read, or it is of no image model.
     """
-    return rebuild(files.read(path)["model"])
+    content = files.read(path)
+    if not isinstance(content.get("model"), dict):
+        raise ValueError(f"expected a checkpoint of an image model, got {path}, which holds {sorted(content)}")
+    return rebuild(content["model"])
 
 
 def grow(model: ImageModel, layers: int | None) -> ImageModel:

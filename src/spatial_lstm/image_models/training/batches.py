@@ -12,7 +12,7 @@ from torch import Tensor
 from spatial_lstm.image_models.data import tiles
 
 
-class Batches:
+class PatchBatches:
     """Shuffled batches of the non-overlapping tiles of images and their left-right mirror images, cut at a new offset in every epoch.
 
     Args:

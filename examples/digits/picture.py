@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from spatial_lstm.digits.training import Run
+from examples.digits.task import DigitsTask
 from spatial_lstm.files import write_atomically
 
+# Digits that fit side by side.
 COLUMNS = 10
 ARROWS = {"ff": "↘", "fr": "↙", "rf": "↗", "rr": "↖"}
 
 
-def draw(run: Run, path: Path) -> None:
+def draw(task: DigitsTask, path: Path) -> None:
     """Save a picture of held-out digits: input, answer with its probability, and the four directions' hidden-state maps.
 
     The first columns are the digits the network is wrong about or least sure of, the others one of each class as far as there is room.
@@ -23,12 +24,13 @@ def draw(run: Run, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    probabilities = run.probabilities()
-    picked = _pick(probabilities, run.digits.held_out_labels)
-    images, labels = run.digits.held_out_images[picked], run.digits.held_out_labels[picked]
-    names = run.network.first.directions
+    held_out = task.digits.test
+    probabilities = task.probabilities(held_out)
+    picked = _pick(probabilities, held_out.labels)
+    images, labels = held_out.images[picked], held_out.labels[picked]
+    names = task.model.first.directions
     with torch.inference_mode():
-        maps = [_first_component(m) for m in run.network.maps(images).chunk(len(names), dim=1)]
+        maps = [_first_component(m) for m in task.model.maps(images).chunk(len(names), dim=1)]
 
     figure = Figure(figsize=(1.25 * COLUMNS + 1.2, 7.6), layout="constrained")
     axes = figure.subplots(1 + len(names), COLUMNS)
@@ -47,9 +49,9 @@ def draw(run: Run, path: Path) -> None:
     axes[0, 0].set_ylabel("input", fontsize=11)
     for row, name in enumerate(names, start=1):
         axes[row, 0].set_ylabel(f"{ARROWS[name]}  {name}", fontsize=13)
-    wrong = int((probabilities.argmax(1) != run.digits.held_out_labels).sum())
+    wrong = int((probabilities.argmax(1) != held_out.labels).sum())
     figure.suptitle(
-        f"{len(probabilities)} held-out digits, {wrong} wrong: {run.history[-1][1]:.1%}.  Answers above, the least certain first; "
+        f"{len(probabilities)} held-out digits, {wrong} wrong: {1 - wrong / len(held_out):.1%}.  Answers above, the least certain first; "
         "below, the hidden states of the four directions",
         fontsize=11,
     )
@@ -66,7 +68,7 @@ def _pick(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def _first_component(maps: Tensor) -> Tensor:
-    """``(N, h, H, W)`` to ``(N, H, W)``: the centred states' coordinate along their first principal component."""
+    """``(N, h, H, W)`` to ``(N, H, W)``: the centered states' coordinate along their first principal component."""
     states = maps.movedim(1, -1).flatten(0, -2)
     states = states - states.mean(0)
     component = torch.linalg.eigh(states.T @ states).eigenvectors[:, -1]

@@ -1,0 +1,26 @@
+"""What is told in one line, and what keeps its traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UsageError(Exception):
+    """What was asked for cannot be done, for a reason that the user can mend; told in one line."""
+
+
+@contextmanager
+def input_errors() -> Iterator[None]:
+    """Around what reads and checks input: its errors become a :class:`UsageError`.
+
+    Around a computation it has no place: an error there is one of the program's, and whoever looks for it needs the traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise UsageError(str(error)) from error
+    except ModuleNotFoundError as error:
+        if error.name is not None:
+            raise
+        raise UsageError(str(error)) from error

@@ -1,0 +1,216 @@
+"""The command that trains RIDE: what it writes, what it refuses, how it is interrupted and goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spatial_lstm.cli import main, train_ride
+from spatial_lstm.image_models import ColorRIDE, data
+from spatial_lstm.image_models.training import load_model, pictures
+from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, DivergedError, Trainer, files
+
+SMALL_SIZE = ["--hidden", "3", "--components", "2", "--scales", "2", "--features", "2"]
+SMALL_RUN = [*SMALL_SIZE, "--steps", "3", "--batch", "4", "--validate-every", "2", "--patch", "12"]
+
+
+def command(*options: str | Path) -> int:
+    return main(["train-ride", *map(str, options)])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *options: str | Path) -> str:
+    """What the command says, having ended with 2, in one line or after its usage."""
+    capsys.readouterr()
+    try:
+        status = command(*options)
+    except SystemExit as error:
+        status = int(str(error.code))
+    said = capsys.readouterr().err
+    assert status == 2, said
+    return said.strip().splitlines()[-1]
+
+
+@pytest.fixture(autouse=True)
+def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def loader(seed: int, color: bool) -> data.Splits:
+        return data.generated(train=2, held_out=1, side=48, seed=seed)
+
+    monkeypatch.setitem(data.NAMES, "deadleaves", loader)
+    monkeypatch.setattr(pictures, "SWEEPS", 1)
+
+
+def test_trains_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert command("--out", out, *SMALL_RUN) == 0
+    written = {path.name for path in out.iterdir()}
+    assert written == {LAST, BEST, METRICS, "result.json", "curve.png", "samples.png", "inpainting.png"}
+    result = json.loads((out / "result.json").read_text())
+    bits = result["bits_per_pixel"]
+    assert f"{bits['validation']:.4f} validation, {bits['test']:.4f} test" in capsys.readouterr().out
+    assert (result["data"], result["steps"], result["options"]["hidden"]) == ("deadleaves", 3, 3)
+    assert command("--out", out, "--resume", "--no-pictures") == 0
+
+
+def test_a_run_is_lost_only_where_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--out", tmp_path, "--no-pictures", *SMALL_RUN) == 0
+    before = (tmp_path / BEST).read_bytes(), (tmp_path / METRICS).read_bytes()
+    said = refused(capsys, "--out", tmp_path, *SMALL_RUN)
+    assert "expected a folder without a run" in said
+    assert "add --resume to continue it or --overwrite to lose it, or choose another --out" in said
+    assert ((tmp_path / BEST).read_bytes(), (tmp_path / METRICS).read_bytes()) == before
+    assert command("--out", tmp_path, "--overwrite", "--no-pictures", "--seed", "1", *SMALL_RUN) == 0
+    assert (tmp_path / BEST).read_bytes() != before[0]
+    assert "not allowed with" in refused(capsys, "--out", tmp_path, "--overwrite", "--resume")
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, out: Path, *options: str | Path) -> None:
+    """Begin a run and interrupt it in its third step."""
+    step = Trainer._step
+
+    def interrupted(self: Trainer[Any], *args: Any) -> None:
+        if self.state.total == 2:
+            raise KeyboardInterrupt
+        step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        assert command("--out", out, "--checkpoint-seconds", "0", "--no-pictures", *SMALL_RUN, *options) == 130
+
+
+def test_an_interrupted_run_says_how_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(monkeypatch, tmp_path)
+    assert f"train-ride --resume --out {tmp_path} continues" in capsys.readouterr().err
+    assert command("--out", tmp_path, "--resume", "--no-pictures") == 0
+    assert Checkpoint.read(tmp_path).state.total == 3
+
+
+def test_a_resumed_run_keeps_its_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(monkeypatch, tmp_path)
+    said = refused(capsys, "--out", tmp_path, "--resume", "--hidden", "4")
+    assert f"expected the options that {tmp_path} was begun with, --hidden 3, got 4" in said
+    assert "--extended False, got True" in refused(capsys, "--out", tmp_path, "--resume", "--extended")
+    assert "--limit None, got 1" in refused(capsys, "--out", tmp_path, "--resume", "--limit", "1")
+    same = ["--data", "deadleaves", "--seed", "0", "--hidden", "3"]
+    assert command("--out", tmp_path, "--resume", "--no-pictures", *same) == 0
+
+
+def test_a_resumed_run_keeps_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder is known by its images, wherever it is; where a run has not noted them, by its name."""
+    out, first, moved = tmp_path / "run", tmp_path / "pictures", tmp_path / "moved"
+    write_pictures(first)
+    monkeypatch.chdir(tmp_path)
+    interrupt(monkeypatch, out, "--data", "pictures")
+    monkeypatch.chdir(tmp_path.parent)
+    said = refused(capsys, "--out", out, "--resume", "--data", "deadleaves")
+    assert "expected the data that the run was begun with, got other images in deadleaves" in said
+    first.rename(moved)
+    assert "expected a folder of pictures" in refused(capsys, "--out", out, "--resume")
+    assert command("--out", out, "--resume", "--no-pictures", "--data", moved) == 0
+    content = files.read(out / LAST)
+    del content["task"]["data"]
+    files.save(out / LAST, content)
+    moved.rename(first)
+    assert f"--data {moved}, got {first}" in refused(capsys, "--out", out, "--resume", "--data", first)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--limit", "0"], "argument --limit: expected a whole number of at least 1, got 0"),
+        (["--steps", "0"], "argument --steps: expected a whole number of at least 1, got 0"),
+        (["--hidden", "many"], "argument --hidden: expected a whole number of at least 1, got many"),
+        (["--rate", "0"], "argument --rate: expected a number above 0, got 0"),
+        (["--final-rate", "nan"], "argument --final-rate: expected a number, got nan"),
+        (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got -1"),
+        (["--checkpoint-seconds", "-1"], "argument --checkpoint-seconds: expected a number of at least 0, got -1"),
+        (["--neighborhood", "4"], "train-ride: expected an odd neighborhood size of at least 3, got 4"),
+        (["--color", "--multiscale"], "train-ride: expected --color or --multiscale, got both"),
+        (["--patch", "49"], "train-ride: expected an image of at least 49x49, got (48, 48)"),
+        (["--resume"], "train-ride: expected a checkpoint"),
+        (["--data", "dedleaves"], "train-ride: expected a folder of pictures or one of deadleaves"),
+        (["--color", "--data", "grass"], "train-ride: expected color=False for the textures"),
+        (["--device", "cuda"], "train-ride: expected a GPU"),
+    ],
+)
+def test_refuses_in_one_line(
+    options: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert said in refused(capsys, "--out", tmp_path / "a", *SMALL_SIZE, *options)
+    assert not (tmp_path / "a").exists()
+
+
+def test_constant_images_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits = data.generated(train=2, held_out=1, side=48)
+    flat = data.Splits("flat", [image * 0 for image in splits.train], splits.validation, splits.test)
+    monkeypatch.setitem(data.NAMES, "deadleaves", lambda seed, color: flat)
+    assert "that vary, got constants" in refused(capsys, "--out", tmp_path, *SMALL_RUN)
+
+
+def test_an_error_of_the_program_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a shape is wrong")
+
+    monkeypatch.setattr(Trainer, "_step", broken)
+    with pytest.raises(ValueError, match="a shape is wrong"):
+        command("--out", tmp_path, *SMALL_RUN)
+
+
+def test_divergence_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergedError("training diverged by step 1")
+
+    monkeypatch.setattr(Trainer, "_step", diverge)
+    assert command("--out", tmp_path, *SMALL_RUN) == 1
+    assert "train-ride: training diverged by step 1\n" in capsys.readouterr().err
+
+
+def test_matplotlib_is_missed_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "train-ride needs matplotlib, which is not installed" in refused(capsys, "--out", tmp_path / "a", *SMALL_RUN)
+    assert not (tmp_path / "a").exists()
+    assert command("--out", tmp_path / "a", "--no-pictures", *SMALL_RUN) == 0
+
+
+def test_output_that_is_no_terminal_has_no_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--out", tmp_path, "--no-pictures", *SMALL_RUN) == 0
+    assert capsys.readouterr().err == ""
+
+
+def write_pictures(folder: Path) -> None:
+    from PIL import Image
+
+    pixels = (data.dead_leaves(3, 64, 128, seed=0)[:, 0].clamp(0, 0.999) * 256).byte().permute(1, 2, 0)
+    folder.mkdir()
+    Image.fromarray(pixels.numpy()).save(folder / "a.png")
+
+
+def test_trains_in_color(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures")
+    small = ["--data", tmp_path / "pictures", "--color", "--no-pictures", "--out", tmp_path / "run"]
+    assert command(*SMALL_RUN, *small) == 0
+    assert isinstance(load_model(tmp_path / "run" / BEST), ColorRIDE)
+
+
+def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command("--help")
+    said = capsys.readouterr().out
+    assert all("--" + name.replace("_", "-") in said for name in train_ride.DEFAULTS)
+    assert "(default: 4000)" in said
