@@ -37,7 +37,7 @@ from benchmarks.harness import (
 from benchmarks.opponents import flops
 from spatial_lstm import SpatialLSTM, backends
 from spatial_lstm.engine.kernels import UnsuitedError
-from spatial_lstm.equality import TOLERANCE
+from spatial_lstm.equality import TOLERANCE, relative_error
 
 SIZES = (
     Size(64, (32, 32), 32, 32),
@@ -48,7 +48,6 @@ SIZES = (
     Size(64, (32, 32), 512, 512),
 )
 QUICK_SIZES = SIZES[:3]
-TF32_TOLERANCE = TOLERANCE[torch.float16]  # both keep ten bits of a factor
 
 
 def require_gpu() -> str:
@@ -116,17 +115,17 @@ def exact_results(field: Field, x: Tensor, grad: Tensor | None) -> list[Tensor]:
     return run_layer(twins[0], x, grad)
 
 
-def checked(name: str, run: Callable[[], list[Tensor]], exact: list[Tensor], tolerance: float) -> Runner:
-    """A runner whose results are right.
+def checked(name: str, run: Callable[[], list[Tensor]], exact: list[Tensor], precision: torch.dtype) -> Runner:
+    """A runner whose results are as exact as ``precision`` asks for.
 
     Raises:
         WrongResultError: If they are not.
     """
-    found = run()
-    error = max(float((a - b).abs().max() / b.abs().max().clamp(min=1)) for a, b in zip(found, exact, strict=True))
-    if not error <= tolerance:
-        raise WrongResultError(f"{name}: expected an error of at most {tolerance:g}, got {error:.3g}")
-    return Runner(name, run, error, memory_of(run))
+    errors = [relative_error(a, b, precision) for a, b in zip(run(), exact, strict=True)]
+    # so that NaN fails too
+    if not all(error <= TOLERANCE[precision] for error in errors):
+        raise WrongResultError(f"{name}: expected errors of at most {TOLERANCE[precision]:g}, got {errors}")
+    return Runner(name, run, max(errors), memory_of(run))
 
 
 def ours(size: Size, kind: str, training: bool) -> Iterator[Runner]:
@@ -136,14 +135,15 @@ def ours(size: Size, kind: str, training: bool) -> Iterator[Runner]:
     x, drawn = (t.bfloat16().half().to("cuda", dtype) for t in (field.x, field.grad))  # numbers that every type holds
     grad = drawn if training else None
     exact = exact_results(field, x.double(), None if grad is None else grad.double())
-    tolerance = TF32_TOLERANCE if tf32 and dtype == torch.float32 else TOLERANCE[dtype]
+    # TF32 keeps as many bits of a factor as float16
+    precision = torch.float16 if tf32 and dtype == torch.float32 else dtype
     names = [name for name, state in backends().items() if state == "available"]
     for name in names:
         if name in ("composite", "reference"):
             continue
         run = partial(run_layer, layer_on(name, dtype, field), x, grad)
         try:
-            runner = checked(name, run, exact, tolerance)
+            runner = checked(name, run, exact, precision)
         except UnsuitedError:
             continue
         yield runner

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.fields import Size
+from spatial_lstm.engine import get_cell
 from spatial_lstm.engine.problem import plan_for
 
 TYPES = {
@@ -18,6 +19,8 @@ TYPES = {
     "float16": (torch.float16, True),
     "bfloat16": (torch.bfloat16, True),
 }
+
+# Runs before those that are timed: Triton compiles in the first, and a graph's allocations settle in the next two.
 WARM_UP = 3
 
 Run = Callable[[], object]
@@ -86,10 +89,15 @@ def memory_of(run: Run) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
+def blocks(axes: int) -> int:
+    """Gate blocks of the cell that is measured, a layer's default."""
+    return get_cell("spatial").blocks(axes)
+
+
 def product(size: Size, kind: str, training: bool) -> Runner:
     """One product of as many FLOPs as the layer's forward, or three of them."""
     n, dtype = len(size.extents), TYPES[kind][0]
-    columns, rows = size.channels + n * size.hidden, (3 + n) * size.hidden
+    columns, rows = size.channels + n * size.hidden, blocks(n) * size.hidden
     a = torch.randn(size.sites, columns, device="cuda").to(dtype)
     b = torch.randn(columns, rows, device="cuda").to(dtype)
     out = a.new_empty(size.sites, rows)
@@ -107,10 +115,11 @@ def product(size: Size, kind: str, training: bool) -> Runner:
 def products(size: Size, kind: str, training: bool) -> Runner:
     """Each step's recurrent product, in training those of the backward too, without gathers and gates."""
     n, hidden, dtype = len(size.extents), size.hidden, TYPES[kind][0]
+    rows = blocks(n) * hidden
     plan = plan_for(torch.empty(size.batch, *size.extents, 1), None, "f" * n)
-    weight = torch.randn(n * hidden, (3 + n) * hidden, device="cuda").to(dtype)
+    weight = torch.randn(n * hidden, rows, device="cuda").to(dtype)
     states = torch.randn(size.sites, n * hidden, device="cuda").to(dtype)
-    z, back = states.new_empty(size.sites, (3 + n) * hidden), torch.empty_like(states)
+    z, back = states.new_empty(size.sites, rows), torch.empty_like(states)
     steps = list(zip(plan.offsets, plan.offsets[1:], strict=False))
 
     def run() -> None:
@@ -125,10 +134,10 @@ def products(size: Size, kind: str, training: bool) -> Runner:
 
 
 def lstm(size: Size, kind: str, training: bool) -> Runner:
-    """cuDNN's, with T steps and batch B such that ``8 T B h^2 = 2 n (3 + n) sites h^2``."""
+    """cuDNN's, with T steps and batch B such that ``8 T B h^2 = 2 n blocks sites h^2``."""
     n, dtype = len(size.extents), TYPES[kind][0]
     steps = sum(size.extents) - n + 1
-    batch = max(1, round(n * (3 + n) * size.sites / (4 * steps)))
+    batch = max(1, round(n * blocks(n) * size.sites / (4 * steps)))
     module = nn.LSTM(size.channels, size.hidden).cuda().to(dtype)
     x = torch.randn(steps, batch, size.channels, device="cuda").to(dtype).requires_grad_(training)
     grad = torch.randn(steps, batch, size.hidden, device="cuda").to(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import subprocess
@@ -14,10 +15,12 @@ import torch
 
 import spatial_lstm
 from spatial_lstm.cli import main
+from spatial_lstm.engine.cells import CELLS
+from spatial_lstm.engine.cells.diagonal import DiagonalCell
 from spatial_lstm.engine.kernels import KERNELS, UnsuitedError
 from spatial_lstm.engine.kernels.cpp import kernel as cpp
-from spatial_lstm.engine.kernels.cpp import library, memory
-from tests.cases import VARIANTS, assert_close, gradients, knows, make_input, make_layer
+from spatial_lstm.engine.kernels.cpp import library, memory, structures
+from tests.cases import VARIANTS, assert_close, faces, gradients, knows, make_input, make_layer, make_state
 
 needs_kernel = pytest.mark.skipif(
     KERNELS["cpp"].unavailable() is not None, reason=f"cpp: {KERNELS['cpp'].unavailable()}"
@@ -28,7 +31,7 @@ needs_kernel = pytest.mark.skipif(
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """Nothing compiled and nothing loaded yet; returns the folder of libraries."""
     monkeypatch.setenv("SPATIAL_LSTM_CACHE", str(tmp_path))
-    caches = (library.load, library._folder)
+    caches = (library.load, library._folder, library._key)
     for cached in caches:
         cached.cache_clear()
     yield tmp_path
@@ -56,9 +59,10 @@ def run_both(variant: str, hidden: int, inputs: int, dtype: torch.dtype, n: int 
 @pytest.mark.parametrize("inputs", [1, 7, 20])
 @pytest.mark.parametrize("hidden", [1, 3, 8, 16, 17, 33, 50, 64, 80])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_every_width(hidden: int, inputs: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("variant", ["spatial-extended", "diagonal"])
+def test_every_width(variant: str, hidden: int, inputs: int, dtype: torch.dtype) -> None:
     """Features fill one vector, part of one, several, and every width of a panel."""
-    run_both("spatial-extended", hidden, inputs, dtype)
+    run_both(variant, hidden, inputs, dtype)
 
 
 @needs_kernel
@@ -66,6 +70,29 @@ def test_every_width(hidden: int, inputs: int, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if knows("cpp", variant)])
 def test_wide_layers_of_every_cell(variant: str, n: int) -> None:
     run_both(variant, 21, 5, torch.float64, n)
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("hidden", [3, 16, 33])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("variant", ["diagonal", "stable"])
+def test_the_derivatives_are_autograds(variant: str, n: int, hidden: int, dtype: torch.dtype) -> None:
+    """Of a cell with as many gates for every n and of one with more: states and faces too, against float64 on the same numbers."""
+    extents = {1: (7,), 2: (4, 5), 3: (2, 3, 2), 4: (2, 1, 3, 2)}[n]
+    directions = ("f" * n, "r" * n)
+    layer = make_layer(
+        variant, 5, hidden, spatial_dims=n, directions=directions, dtype=dtype, backend="cpp", scale=0.5 / hidden**0.5
+    )
+    twin = make_layer(variant, 5, hidden, spatial_dims=n, directions=directions, backend="composite")
+    twin.load_state_dict(layer.state_dict())
+    inputs = [make_input(layer, 3, extents), *faces(make_state(layer, 3, extents))]
+    results = []
+    for model, given in ((layer, inputs), (twin, [t.detach().double().requires_grad_() for t in inputs])):
+        output, far = model(given[0], spatial_lstm.State(tuple(given[1 : n + 1]), tuple(given[n + 1 :])))
+        outputs = [output, *faces(far)]
+        results.append([*outputs, *gradients(outputs, [*given, *model.parameters()])])
+    assert_close(*results)
 
 
 @needs_kernel
@@ -139,6 +166,53 @@ def test_what_it_does_not_take() -> None:
     assert output.shape == (1, 3, 1, 1, 1, 1, 2)
 
 
+class MadeUpCell(DiagonalCell):
+    name = "made-up"
+    kernels = frozenset()
+
+
+class PromisedCell(DiagonalCell):
+    name = "promised"
+    kernels = frozenset({"cpp"})
+
+
+class FiveGates(DiagonalCell):
+    def gate_names(self, axes: int) -> tuple[str, ...]:
+        return (*super().gate_names(axes), "another")
+
+
+@needs_kernel
+def test_a_cell_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CELLS, "made-up", MadeUpCell())
+    layer, known = spatial_lstm.SpatialLSTM(2, 3, cell="made-up"), make_layer("diagonal", 2, 3, dtype=torch.float32)
+    layer.load_state_dict(known.state_dict())
+    x = torch.randn(2, 2, 4, 3)
+    assert_close([layer(x)[0]], [known(x)[0]])
+    layer.backend = "cpp"
+    with pytest.raises(UnsuitedError, match="does not know the cell 'made-up'"):
+        layer(x)
+
+
+@needs_kernel
+def test_a_cell_that_the_compiled_library_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python and C++ name a cell alike and count its gates alike, or nothing runs."""
+    monkeypatch.setitem(CELLS, "promised", PromisedCell())
+    with pytest.raises(RuntimeError, match="does not provide the cell 'promised' with 2 axes"):
+        spatial_lstm.SpatialLSTM(2, 3, cell="promised", backend="cpp")(torch.zeros(1, 2, 2, 2))
+    monkeypatch.setitem(CELLS, "diagonal", FiveGates())
+    with pytest.raises(RuntimeError, match="cell 'diagonal' with 2 axes has another number of gates than 5"):
+        spatial_lstm.SpatialLSTM(2, 3, cell="diagonal", backend="cpp")(torch.zeros(1, 2, 2, 2))
+
+
+@needs_kernel
+def test_memory_that_was_freed_is_not_read() -> None:
+    layer = make_layer("spatial", 2, 3, backend="cpp")
+    output, _ = layer(make_input(layer))
+    layer.weight_hh_l0.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=r"expected weight_hh of shape \(1, 15, 6\) to have memory"):
+        output.sum().backward()
+
+
 def test_switched_off() -> None:
     code = "import torch, spatial_lstm; print(spatial_lstm.backends()['cpp']); spatial_lstm.SpatialLSTM(1, 2)(torch.zeros(1, 1, 2, 2))"
     environment = os.environ | {"SPATIAL_LSTM_CPP": "0"}
@@ -170,6 +244,25 @@ def test_a_broken_library_does_not_load(fresh: Path) -> None:
     library._path(command).write_bytes(b"no library")
     with pytest.warns(UserWarning, match="does not load"):
         assert isinstance(library.load(), library.BuildError)
+
+
+@needs_kernel
+@pytest.mark.parametrize("other", [*structures.STRUCTURES, None])
+def test_a_library_of_other_structures_is_refused(
+    other: str | None, fresh: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that says another size of any structure, or none at all."""
+    source = tmp_path_factory.mktemp("source")
+    sizes = {name: ctypes.sizeof(structure) + 8 * (name == other) for name, structure in structures.STRUCTURES.items()}
+    lines = [f'extern "C" long long size_of_{name}() {{ return {size}; }}' for name, size in sizes.items()]
+    (source / "kernel.cpp").write_text("\n".join(lines if other else lines[1:]) + "\n")
+    monkeypatch.setattr(library, "SOURCE", source)
+    with pytest.warns(UserWarning, match="the plain one runs instead"):
+        found = library.load()
+    assert isinstance(found, library.BuildError)
+    name = structures.STRUCTURES[other or "layer"].__name__
+    size = sizes[other or "layer"] - 8 * bool(other)
+    assert f"{name} has {size} bytes here and {size + 8 if other else None} there" in str(found)
 
 
 @needs_kernel
@@ -210,6 +303,7 @@ def test_recomputed_gates_are_the_saved_ones(variant: str, dtype: torch.dtype) -
 
 
 def test_memory_of_large_tables_is_used_again() -> None:
+    memory.clear()
     shape = (1 << 16, 17)
     first, second = memory.new_empty(shape, torch.float32), memory.new_empty(shape, torch.float32)
     assert first.shape == second.shape == shape
@@ -259,3 +353,25 @@ def test_small_tables_are_torchs() -> None:
     tensor = memory.new_empty((3, 5), torch.bfloat16)
     assert (tensor.shape, tensor.dtype) == ((3, 5), torch.bfloat16)
     assert memory.new_empty((), torch.float64).numel() == 1
+
+
+def test_what_is_free_can_be_cleared() -> None:
+    memory.new_empty((memory.LEAST,), torch.float32)
+    assert memory._free
+    memory.clear()
+    assert not memory._free
+
+
+def test_more_memory_than_there_is() -> None:
+    """Torch's own kind of error, whoever finds it."""
+    with pytest.raises(torch.OutOfMemoryError, match="no 1125899906842624 bytes"):
+        memory.new_empty((1 << 48,), torch.float32)
+
+
+def test_uninitialized_tables_are_filled_where_torchs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in all tests, which run in torch's deterministic mode."""
+    for fill in (True, False):
+        monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", fill)
+        memory.new_empty((memory.LEAST,), torch.float32).zero_()  # given back at once, and taken again
+        table = memory.new_empty((memory.LEAST,), torch.float32)
+        assert bool(table.isnan().all()) == fill

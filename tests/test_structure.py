@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from types import ModuleType
 
@@ -78,11 +79,19 @@ def test_users_of_the_layer_see_what_everybody_sees(name: str, others: tuple[str
                 assert within(base, name, *others), (module, base)
 
 
-def test_commands_come_in_by_the_front_door() -> None:
+@pytest.mark.parametrize("name", ["modules", "functional", "state", "equality", "cli"])
+def test_all_come_in_by_the_front_door(name: str) -> None:
     """All but ``build``, which is about the one kernel that it compiles."""
-    for module, names in room("cli").items():
+    for module, names in room(name).items():
         behind = [base for base, _ in names if base.startswith("spatial_lstm.engine.")]
         assert behind == [] or module == "spatial_lstm.cli.build", module
+
+
+def test_an_import_of_the_package_imports_no_triton_and_no_extra() -> None:
+    extras = {"triton", "tqdm", "matplotlib", "onnx", "onnxscript", "sklearn", "skimage", "PIL"}
+    code = f"import sys, torch; before = set(sys.modules); import spatial_lstm; print((set(sys.modules) - before) & {extras})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 def test_a_dangling_reference_is_found() -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import re
 import subprocess
 import sys
-import tempfile
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 
-from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, TritonKernel, check
+from spatial_lstm.engine.cells import get_cell
+from spatial_lstm.engine.cells.graves import GravesCell
+from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, TritonKernel
 from spatial_lstm.engine.kernels.triton.choice import (
     BACKWARD,
     FORWARD,
@@ -27,6 +28,7 @@ from spatial_lstm.engine.kernels.triton.choice import (
 )
 from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Tensors
+from tests.ahead_of_time import compile_for
 from tests.cases import VARIANTS
 
 ROOT = Path(__file__).parents[1]
@@ -34,14 +36,26 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 
 ARCHITECTURES = (80, 90, 100)
 SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}  # bytes a block can have
+
+# The assembler comes with Triton. That of 3.7 spills nothing of what is compiled here; those of 3.4, 3.6 and 3.8 up to 24 bytes of one.
+SPILLED = {"3.7": 0}
+SPILLED_ELSEWHERE = 24
+
 TENSOR_CORES = r"\b(HMMA|HGMMA|UTC\w*MMA)\b"
 
 
-def make(hidden: int, dtype: torch.dtype = torch.float32, extents: tuple[int, ...] = (4, 3), batch: int = 2) -> Problem:
+def make(
+    hidden: int,
+    dtype: torch.dtype = torch.float32,
+    extents: tuple[int, ...] = (4, 3),
+    batch: int = 2,
+    cell: str = "spatial",
+) -> Problem:
     n = len(extents)
     x = torch.zeros(batch, *extents, 2, dtype=dtype)
-    weights = (x.new_zeros(1, (3 + n) * hidden, columns) for columns in (2, n * hidden))
-    return make_problem(Tensors(x, *weights), None, "f" * n, "spatial")
+    rows = get_cell(cell).blocks(n) * hidden
+    weights = (x.new_zeros(1, rows, columns) for columns in (2, n * hidden))
+    return make_problem(Tensors(x, *weights), None, "f" * n, cell)
 
 
 @needs_triton
@@ -59,59 +73,6 @@ def test_interpreted(chosen: str) -> None:
     assert done.returncode == 0, done.stdout[-4000:]
 
 
-class Compiled(NamedTuple):
-    """What a kernel takes of a multiprocessor, and its machine code."""
-
-    shared: int
-    registers: int
-    stack: int
-    code: str
-
-
-def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant: str, **constants: Any) -> Compiled:
-    """Compile one of the launched kernels as torch's allocations and the launcher would have it."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    from spatial_lstm.engine.kernels.triton.device import launched
-
-    options = VARIANTS[variant]
-    constants |= {"CELL": options["cell"], "BM": tile.rows, "BH": tile.features, "BK": tile.inner}
-    absent = {"back", "back_ch"} if constants.get("PRODUCT", True) else set()
-    absent |= {name for name, option in (("weight_ch", "extended"), ("peephole", "peephole")) if option not in options}
-    function = getattr(launched, kernel)
-    signature, fixed, aligned = {}, {}, {}
-    for place, name in enumerate(function.arg_names):
-        if name in constants or name in absent:
-            signature[name], fixed[(place,)] = "constexpr", constants.get(name)
-        elif name in launched.RUNTIME:
-            signature[name] = "i32"
-        else:
-            wide = {"pred": "*i64", "succ": "*i64", "bounds": "*i64"}
-            signature[name] = wide.get(name, "*fp32" if name in ("c", "dc", "total", "dc0") else f"*{dtype}")
-            aligned[(place,)] = [["tt.divisibility", 16]]
-    done: Any = triton.compile(
-        ASTSource(function, signature, fixed, aligned),
-        target=GPUTarget("cuda", architecture, 32),
-        options={"num_warps": tile.warps, "num_stages": tile.stages},
-    )
-    return inspect(Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump", done)
-
-
-def inspect(tool: Path, done: Any) -> Compiled:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(done.asm["cubin"])
-        file.flush()
-        usage, code = (
-            subprocess.run([tool, option, file.name], capture_output=True, text=True, check=True).stdout
-            for option in ("--dump-resource-usage", "-sass")
-        )
-    found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
-    assert found is not None, usage
-    return Compiled(done.metadata.shared, int(found[1]), int(found[2]), code)
-
-
 def tile_of(kernel: str, dtype: str, precision: str, hidden: int) -> Tile:
     kind = "half" if dtype != "fp32" else "exact" if precision == "ieee" else "tf32"
     if kernel.endswith("images"):
@@ -122,14 +83,31 @@ def tile_of(kernel: str, dtype: str, precision: str, hidden: int) -> Tile:
 # Every kernel for every architecture; types, cells and sizes in turn, so that each meets each kernel on some architecture.
 JOBS = [
     (kernel, architecture, *settings)
-    for kernel, rows in {
-        "forward_step": [("fp32", "ieee", "spatial", 128), ("bf16", "tf32", "stable", 256), ("fp32", "tf32", "graves-peephole", 128)],
-        "backward_step": [("fp32", "ieee", "stable", 128), ("bf16", "tf32", "spatial-extended", 256), ("fp32", "tf32", "spatial", 128)],
-        "forward_images": [("fp32", "ieee", "graves-peephole", 32), ("fp16", "tf32", "spatial", 64), ("fp32", "tf32", "spatial", 64)],
-        "backward_images": [("fp32", "ieee", "spatial", 32), ("fp16", "tf32", "graves-peephole", 64), ("fp32", "tf32", "stable", 64)],
-    }.items()
+    for kernel, rows in [
+        ("forward_step", [("fp32", "ieee", "spatial", 128), ("bf16", "tf32", "stable", 256), ("fp32", "tf32", "graves-peephole", 128)]),
+        ("backward_step", [("fp32", "ieee", "stable", 128), ("bf16", "tf32", "spatial-extended", 256), ("fp32", "tf32", "spatial", 128)]),
+        ("forward_images", [("fp32", "ieee", "graves-peephole", 32), ("fp16", "tf32", "spatial", 64), ("fp32", "tf32", "spatial", 64)]),
+        ("backward_images", [("fp32", "ieee", "spatial", 32), ("fp16", "tf32", "graves-peephole", 64), ("fp32", "tf32", "stable", 64)]),
+        ("forward_step", [("bf16", "tf32", "diagonal", 256), ("fp32", "ieee", "diagonal", 128), ("fp32", "tf32", "diagonal", 128)]),
+        ("backward_step", [("fp32", "ieee", "diagonal", 128), ("fp32", "tf32", "diagonal", 128), ("bf16", "tf32", "diagonal", 256)]),
+        ("forward_images", [("fp32", "ieee", "diagonal", 32), ("fp16", "tf32", "diagonal", 64), ("fp32", "tf32", "diagonal", 64)]),
+        ("backward_images", [("fp32", "tf32", "diagonal", 64), ("fp32", "ieee", "diagonal", 32), ("fp16", "tf32", "diagonal", 64)]),
+    ]
     for architecture, settings in zip(ARCHITECTURES, rows, strict=True)
 ]  # fmt: skip
+
+
+def may_spill() -> int:
+    """Bytes that a thread may have in memory for want of registers."""
+    import triton
+
+    return SPILLED.get(".".join(triton.__version__.split(".")[:2]), SPILLED_ELSEWHERE)
+
+
+def constants_of(kernel: str, axes: int, hidden: int, precision: str) -> dict[str, Any]:
+    constants = {"N": axes, "H": hidden, "PRECISION": precision}
+    constants |= {"SAVE": True} if kernel.startswith("forward") else {"FACES": True}
+    return constants | ({"PRODUCT": True} if kernel.endswith("step") else {"GROUP": 1})
 
 
 @needs_triton
@@ -137,32 +115,51 @@ JOBS = [
 def test_compiles_ahead_of_time(
     kernel: str, architecture: int, dtype: str, precision: str, variant: str, hidden: int
 ) -> None:
-    constants: dict[str, Any] = {"N": 2, "H": hidden, "PRECISION": precision}
-    constants |= {"SAVE": True} if kernel.startswith("forward") else {"FACES": True}
-    constants |= {"PRODUCT": True} if kernel.endswith("step") else {"GROUP": 1}
-    done = compile_for(architecture, kernel, dtype, tile_of(kernel, dtype, precision, hidden), variant, **constants)
+    tile, constants = tile_of(kernel, dtype, precision, hidden), constants_of(kernel, 2, hidden, precision)
+    done = compile_for(architecture, kernel, dtype, tile, variant, **constants)
     assert done.shared <= SHARED[architecture]
     assert done.registers <= 255
-    assert done.stack == 0
-    assert not re.search(r"\b(STL|LDL)\b", done.code)
+    assert done.stack <= may_spill()
+    assert done.stack or not re.search(r"\b(STL|LDL)\b", done.code)
     assert bool(re.search(TENSOR_CORES, done.code)) == (precision == "tf32")
 
 
 @needs_triton
+@pytest.mark.parametrize("kernel", ["forward_step", "backward_step"])
+@pytest.mark.parametrize(("variant", "rows"), [("spatial-extended", 16), ("diagonal", 64)])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_volumes_compile(architecture: int) -> None:
-    tile = choose(make(128, torch.float16, extents=(4, 4, 4), batch=99), "step").forward
-    constants = {"N": 3, "H": 128, "PRECISION": "tf32", "SAVE": True, "PRODUCT": True}
-    assert compile_for(architecture, "forward_step", "fp16", tile, "spatial-extended", **constants).stack == 0
+def test_volumes_compile(architecture: int, variant: str, rows: int, kernel: str) -> None:
+    """A cell of six gates takes lower tiles than one of four."""
+    cell = VARIANTS[variant]["cell"]
+    choice = choose(make(128, torch.float16, extents=(4, 4, 4), batch=999, cell=cell), "step")
+    tile = choice.forward if kernel.startswith("forward") else choice.backward
+    assert tile.rows == rows
+    done = compile_for(architecture, kernel, "fp16", tile, variant, **constants_of(kernel, 3, 128, "tf32"))
+    assert done.shared <= SHARED[architecture]
+    assert done.stack <= may_spill()
 
 
 @needs_triton
+@pytest.mark.parametrize("variant", ["stable", "diagonal"])
 @pytest.mark.parametrize("kernel", ["forward_step", "backward_step"])
-def test_gates_alone_compile(kernel: str) -> None:
-    constants: dict[str, Any] = {"N": 3, "H": 512, "PRECISION": "ieee", "PRODUCT": False}
-    constants |= {"SAVE": True} if kernel.startswith("forward") else {"FACES": True}
-    done = compile_for(90, kernel, "bf16", POINTWISE, "stable", **constants)
-    assert done.stack == 0
+def test_gates_alone_compile(kernel: str, variant: str) -> None:
+    constants = constants_of(kernel, 3, 512, "ieee") | {"PRODUCT": False}
+    assert compile_for(90, kernel, "bf16", POINTWISE, variant, **constants).stack <= may_spill()
+
+
+@needs_triton
+@pytest.mark.parametrize("kernel", ["forward_step", "backward_step", "forward_images", "backward_images"])
+def test_an_unknown_cell_does_not_compile(kernel: str) -> None:
+    """It is not taken for another one."""
+    constants = constants_of(kernel, 2, 32, "ieee") | {"CELL": "unheard-of"}
+    from triton.compiler import CompilationError
+
+    with pytest.raises(CompilationError) as failure:
+        compile_for(90, kernel, "fp32", images_tile(32, "exact"), "graves", **constants)
+    innermost: BaseException = failure.value
+    while innermost.__cause__ is not None:
+        innermost = innermost.__cause__
+    assert "expected a cell with a" in str(innermost)
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -215,6 +212,21 @@ def test_says_what_does_not_suit_it() -> None:
     assert "not in torch.float64" in str(TritonKernel().unsuited(make(8, torch.float64)))
 
 
+class UnheardOf(GravesCell):
+    """A cell of which the kernels do not know."""
+
+    name = "unheard-of"
+    kernels = frozenset({"cpp"})
+
+
+@pytest.mark.parametrize("kernel", TRITON_KERNELS, ids=lambda kernel: kernel.name)
+def test_refuses_a_cell_that_it_does_not_know(kernel: TritonKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    problem = make(8)
+    assert kernel.unsuited(problem) is None
+    assert kernel.unsuited(dataclasses.replace(problem, cell=UnheardOf())) == "it does not know the cell 'unheard-of'"
+
+
 def test_persistent_kernel_refuses_what_it_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert TritonImagesKernel().unsuited(make(MOST_HIDDEN)) is None
@@ -224,27 +236,3 @@ def test_persistent_kernel_refuses_what_it_cannot_hold(monkeypatch: pytest.Monke
 def test_triton_is_imported_only_to_run() -> None:
     program = "import sys, spatial_lstm.engine.kernels.triton; sys.exit('triton' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("outcome", "reason"),
-    [(0.5, "differ from the plain one by 0.5"), (RuntimeError("no such card"), "no such card"), (1e-4, None)],
-)
-def test_auto_relies_only_on_kernels_that_reproduce_the_plain_one(
-    outcome: float | Exception, reason: str | None, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
-) -> None:
-    def error(problem: Problem, variant: str) -> float:
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
-
-    monkeypatch.setattr(check, "_error", error)
-    monkeypatch.setattr(torch.cuda, "device", nullcontext)
-    found = check.self_check.__wrapped__("step", "spatial", 2, False, False, torch.float32, torch.device("cpu"))
-    if reason is None:
-        assert found is None
-        assert not recwarn.list
-    else:
-        assert found is not None
-        assert reason in found
-        assert "the plain kernel runs instead" in str(recwarn.pop(UserWarning).message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from spatial_lstm.engine.autocast import autocast_dtype
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
+from spatial_lstm.engine.flops import register_flops
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.router import backends
@@ -39,6 +40,7 @@ __all__ = [
     "check_weight",
     "get_cell",
     "parse_directions",
+    "register_flops",
     "run_layers",
     "state_dtype",
     "weight_shapes",

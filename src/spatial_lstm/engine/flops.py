@@ -8,12 +8,12 @@ the gradient of each weight that is wanted; and gates that were not saved cost o
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import register_flop_formula
 
 MATRICES = ("weight_ih", "weight_hh", "weight_ch")
 
@@ -40,7 +40,13 @@ def _products(tensors: Sequence[Tensor], names: str, sizes: Tensor | None) -> di
     return {name: 2 * sites * given[name].numel() for name in MATRICES if name in given}
 
 
-def register() -> None:
-    """Tell the counter; once a process."""
-    register_flop_formula(torch.ops.spatial_lstm.forward, get_raw=True)(forward_flops)
-    register_flop_formula(torch.ops.spatial_lstm.backward, get_raw=True)(backward_flops)
+def register_flops() -> None:
+    """Tell torch's counter, once that is there: importing it here would bring Triton along.
+
+    Called when the operators are made and whenever a layer is: a counter reads the formulas as it is made itself.
+    """
+    counter = sys.modules.get("torch.utils.flop_counter")
+    if counter is None or torch.ops.spatial_lstm.forward in counter.flop_registry:
+        return
+    counter.register_flop_formula(torch.ops.spatial_lstm.forward, get_raw=True)(forward_flops)
+    counter.register_flop_formula(torch.ops.spatial_lstm.backward, get_raw=True)(backward_flops)

@@ -18,6 +18,7 @@ from spatial_lstm.engine import (
     check_options,
     get_cell,
     parse_directions,
+    register_flops,
     run_layers,
     weight_shapes,
 )
@@ -159,6 +160,7 @@ class SpatialLSTM(nn.Module):
         self.merge = merge
         self.recompute = recompute
         self.backend = backend
+        register_flops()
         self._register(device, dtype)
         self.reset_parameters()
 

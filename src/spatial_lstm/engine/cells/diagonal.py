@@ -19,6 +19,7 @@ class DiagonalCell(Cell):
 
     name = "diagonal"
     is_lstm = True
+    kernels = frozenset({"cpp", "triton"})
 
     def gate_names(self, axes: int) -> tuple[str, ...]:
         return ("i", "f", "g", "o")

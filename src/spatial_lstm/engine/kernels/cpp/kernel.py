@@ -4,60 +4,37 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
 
 from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
-from spatial_lstm.engine.kernels.cpp import memory
+from spatial_lstm.engine.kernels.cpp import memory, structures
 from spatial_lstm.engine.kernels.cpp.library import BuildError, load
 from spatial_lstm.engine.problem import Problem
-from spatial_lstm.engine.tensors import Gradients, Weights
+from spatial_lstm.engine.tensors import Gradients
 
 TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
-CELLS = {"spatial": 0, "graves": 1, "stable": 2}
 MOST_AXES = 4
-WEIGHTS = Weights._fields  # in the order of source/gradient.hpp
-WAIT_COST, START_COST = (
-    20_000,
-    300_000,
-)  # multiplications that take as long as threads' meeting once, and as starting them
-FAILURES = {
-    1: (MemoryError, "the C++ kernel found no memory"),
-    2: (RuntimeError, "the C++ kernel was built from another source"),
+# What it costs that threads wait for one another once, in multiplications, of which a core with AVX-512 does some 60 a nanosecond in
+# float32. A second thread was measured to pay from 40,000 multiplications a step on (two cores of an EPYC), of which it saves half. The
+# bare barrier takes 0.2 microseconds, 12,000 multiplications (measured on two cores of a Xeon).
+WAIT_COST = 20_000
+# What it costs to start threads, 5 microseconds: a judgement between the 0.8 that it takes while they are awake (measured on the same Xeon)
+# and the tens that it takes once they sleep.
+START_COST = 300_000
+WEIGHTS = ("weight_ih", "weight_hh", "bias", "weight_peephole", "weight_ch")
+# What a status other than zero means.
+FAILURES: dict[int, tuple[type[Exception], str]] = {
+    1: (torch.OutOfMemoryError, "the C++ kernel found no memory"),
+    2: (RuntimeError, "the compiled library does not provide the cell {cell!r} with {axes} axes"),
+    3: (
+        RuntimeError,
+        "the compiled library's cell {cell!r} with {axes} axes has another number of gates than {blocks}",
+    ),
 }
-
-
-class _Layer(ctypes.Structure):
-    """Mirrors ``source/layer.hpp``."""
-
-    _fields_ = [
-        (name, ctypes.c_int64)
-        for name in (
-            *(
-                "directions",
-                "images",
-                "raster_rows",
-                "sites",
-                "edges",
-                "face_rows",
-                "steps",
-                "axes",
-                "hidden",
-                "inputs",
-                "cell",
-            ),
-            *("threads", "wait_cost", "start_cost"),
-        )
-    ] + [
-        (name, ctypes.c_void_p)
-        for name in (
-            *("bounds", "site", "pred", "succ", "far_slot"),
-            *("x", "weight_ih", "weight_hh", "weight_ch", "bias", "peephole", "h0", "c0"),
-        )
-    ]
 
 
 class CppKernel(Kernel):
@@ -97,36 +74,39 @@ class CppKernel(Kernel):
             _c_table(problem, keep),
             memory.new_empty((d, plan.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
         )
-        _call("forward", problem, results)
+        _call("forward", problem, structures.Results(**_pointers(results._asdict())))
         return results
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
-        plan, tensors = problem.plan, problem.tensors
-        faces = not {"h0", "c0"}.isdisjoint(wanted)
-        near = [
-            tensors.x.new_empty((problem.directions, plan.edges, problem.hidden), dtype=dtype) if faces else None
-            for dtype in (problem.dtype, problem.carried)
-        ]
-        empty = tensors.x.new_empty if plan.padding is None else tensors.x.new_zeros
-        dx = empty((plan.raster_rows, problem.directions, tensors.x.shape[1])) if "x" in wanted else None
+        plan, x = problem.plan, problem.tensors.x
+        empty = x.new_empty if plan.padding is None else x.new_zeros
+        dx = empty((plan.raster_rows, problem.directions, x.shape[1])) if "x" in wanted else None
+        near: dict[str, Tensor] = {}
+        if not {"h0", "c0"}.isdisjoint(wanted):
+            shape = (problem.directions, plan.edges, problem.hidden)
+            near = {"near_h": x.new_empty(shape), "near_c": x.new_empty(shape, dtype=problem.carried)}
         weights = {
             name: torch.empty_like(weight)
-            for name, weight in tensors.present.items()
+            for name, weight in problem.tensors.present.items()
             if name in wanted and name in WEIGHTS
         }
-        tables = (saved.output, None, None, saved.c, saved.gates)
-        _call("backward", problem, tables, (*incoming, *near, dx), [weights.get(name) for name in WEIGHTS])
-        h0, c0 = (
-            packing.near_faces_backward(plan, face) if name in wanted and face is not None else None
-            for name, face in zip(("h0", "c0"), near, strict=True)
+        _call(
+            "backward",
+            problem,
+            structures.Results(**_pointers(saved._asdict())),
+            structures.BackwardData(**_pointers({**incoming._asdict(), **near, "x": dx})),
+            structures.Gradients(**_pointers(weights)),
         )
         return Gradients(
-            None if dx is None else dx.sum(1) if problem.directions > 1 else dx.squeeze(1), h0=h0, c0=c0, **weights
+            x=None if dx is None else dx.sum(1) if problem.directions > 1 else dx.squeeze(1),
+            h0=packing.near_faces_backward(plan, near["near_h"]) if "h0" in wanted else None,
+            c0=packing.near_faces_backward(plan, near["near_c"]) if "c0" in wanted else None,
+            **weights,
         )
 
 
 def _c_table(problem: Problem, keep: str) -> Tensor:
-    """Where c is kept, the near faces filled in."""
+    """Where c is saved, the near faces filled in."""
     carried, plan = problem.carried, problem.plan
     if keep == NOTHING:
         return problem.tensors.x.new_empty(0, dtype=carried)
@@ -135,27 +115,52 @@ def _c_table(problem: Problem, keep: str) -> Tensor:
     return table
 
 
-def _call(name: str, problem: Problem, *groups: Sequence[Tensor | None]) -> None:
-    """Call a function of the library with the layer and structures of pointers."""
-    plan, tensors = problem.plan, problem.tensors
-    peephole = None if tensors.weight_peephole is None else tensors.weight_peephole.to(problem.carried)
-    numbers = (
-        *(plan.directions, plan.images, plan.raster_rows, plan.sites, plan.edges, plan.face_rows, plan.steps),
-        *(problem.axes, problem.hidden, tensors.x.shape[1], CELLS[problem.cell.name]),
-        *(torch.get_num_threads(), WAIT_COST, START_COST),
+def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
+    """Call a function of the library with the layer and what else it is passed."""
+    plan, given = problem.plan, problem.tensors
+    tensors = given._asdict() | {
+        "bounds": plan.image_bounds,
+        "site": plan.site,
+        "pred": plan.pred,
+        "succ": plan.succ,
+        "far_slot": plan.far_slot,
+    }
+    if given.weight_peephole is not None:
+        tensors["weight_peephole"] = given.weight_peephole.to(problem.carried)
+    layer = structures.Layer(
+        cell=problem.cell.name.encode(),
+        directions=plan.directions,
+        images=plan.images,
+        raster_rows=plan.raster_rows,
+        sites=plan.sites,
+        edges=plan.edges,
+        face_rows=plan.face_rows,
+        steps=plan.steps,
+        axes=problem.axes,
+        blocks=problem.blocks,
+        hidden=problem.hidden,
+        inputs=given.x.shape[1],
+        threads=torch.get_num_threads(),
+        wait_cost=WAIT_COST,
+        start_cost=START_COST,
+        **_pointers(tensors),
     )
-    pointers = (
-        *(plan.image_bounds, plan.site, plan.pred, plan.succ, plan.far_slot),
-        *(tensors.x, tensors.weight_ih, tensors.weight_hh, tensors.weight_ch, tensors.bias, peephole),
-        *(tensors.h0, tensors.c0),
-    )
-    layer = _Layer(*numbers, *map(_pointer, pointers))
-    structures = [(ctypes.c_void_p * len(group))(*map(_pointer, group)) for group in groups]
-    status = getattr(load(), f"{name}_{TYPES[problem.dtype]}")(ctypes.byref(layer), *structures)
+    status = getattr(load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
     if status:
         kind, message = FAILURES[status]
-        raise kind(message)
+        raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))
 
 
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
+def _pointers(tensors: Mapping[str, Tensor | None]) -> dict[str, int | None]:
+    """Where each tensor's elements lie; None for none."""
+    return {name: _pointer(name, tensor) for name, tensor in tensors.items()}
+
+
+def _pointer(name: str, tensor: Tensor | None) -> int | None:
+    if tensor is None:
+        return None
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel() > 0:
+        shape = tuple(tensor.shape)
+        raise RuntimeError(f"expected {name} of shape {shape} to have memory, got one whose storage was freed")
+    return address

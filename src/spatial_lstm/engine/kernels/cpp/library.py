@@ -30,13 +30,15 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from spatial_lstm.engine.kernels.cpp.structures import STRUCTURES
+
 SOURCE = Path(__file__).parent / "source"
 TIMEOUT = 600.0  # seconds
 _log = logging.getLogger("spatial_lstm")
 
 
 class BuildError(Exception):
-    """There is no compiler, or it did not succeed."""
+    """There is no compiler, it did not succeed, or its library is not what is expected here."""
 
 
 @functools.cache
@@ -45,12 +47,25 @@ def load() -> ctypes.CDLL | BuildError:
     if os.environ.get("SPATIAL_LSTM_CPP") == "0":
         return BuildError("switched off by SPATIAL_LSTM_CPP=0")
     try:
-        return ctypes.CDLL(str(build()))
+        return _checked(ctypes.CDLL(str(build())))
     except (BuildError, OSError) as error:
         reason = error if isinstance(error, BuildError) else BuildError(f"the compiled library does not load: {error}")
         if compilers():
             warnings.warn(f"the C++ kernel cannot be used, the plain one runs instead: {reason}", stacklevel=2)
         return reason
+
+
+def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Return the library if all that crosses into it is laid out as here, as far as sizes tell."""
+    for name, structure in STRUCTURES.items():
+        size = getattr(library, f"size_of_{name}", None)
+        found = None if size is None else size()
+        if found != ctypes.sizeof(structure):
+            raise BuildError(
+                f"the compiled library {library._name} passes other structures: {structure.__name__} has "
+                f"{ctypes.sizeof(structure)} bytes here and {found} there"
+            )
+    return library
 
 
 def build(*, force: bool = False) -> Path:

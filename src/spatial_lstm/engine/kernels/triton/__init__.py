@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
 import torch
@@ -14,9 +13,12 @@ from torch import Tensor
 from spatial_lstm.engine.kernels.tables import TableKernel
 from spatial_lstm.engine.kernels.triton.check import self_check
 from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, Choice, choose
+from spatial_lstm.engine.kernels.triton.trial import subject_of
 from spatial_lstm.engine.problem import Problem
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+# From here on tensor cores take TF32 and bfloat16, and for nothing older do the tests compile.
 _CAPABILITY = (8, 0)
 
 
@@ -34,6 +36,8 @@ class TritonKernel(TableKernel):
 
     def unsuited(self, problem: Problem) -> str | None:
         x = problem.tensors.x
+        if "triton" not in problem.cell.kernels:
+            return f"it does not know the cell {problem.cell.name!r}"
         if x.dtype not in _DTYPES:
             return f"it computes in {', '.join(str(d).removeprefix('torch.') for d in _DTYPES)}, not in {x.dtype}"
         if not interpreted():
@@ -51,15 +55,7 @@ class TritonKernel(TableKernel):
     def untrusted(self, problem: Problem) -> str | None:
         if interpreted():
             return None
-        return self_check(
-            self.choice(problem).variant,
-            problem.cell.name,
-            problem.axes,
-            problem.tensors.weight_peephole is not None,
-            problem.tensors.weight_ch is not None,
-            problem.dtype,
-            problem.tensors.x.device,
-        )
+        return self_check(subject_of(problem, self.choice(problem)))
 
     def choice(self, problem: Problem) -> Choice:
         """What will run ``problem``; its text says so in words."""
@@ -72,7 +68,7 @@ class TritonKernel(TableKernel):
     def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.engine.kernels.triton import launch
 
-        with _on(problem.tensors.x.device):
+        with launch.on(problem.tensors.x.device):
             return launch.forward(problem, self.choice(problem), save_gates)
 
     def backward_tables(
@@ -80,7 +76,7 @@ class TritonKernel(TableKernel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.engine.kernels.triton import launch
 
-        with _on(problem.tensors.x.device):
+        with launch.on(problem.tensors.x.device):
             return launch.backward(problem, self.choice(problem), h, c, gates, dh, dc)
 
 
@@ -125,8 +121,3 @@ def _unavailable() -> str | None:
 def interpreted() -> bool:
     """Whether Triton's interpreter was asked for: kernels then run on any device, slowly, to be checked."""
     return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def _on(device: torch.device) -> AbstractContextManager[object]:
-    """Triton launches on the current device."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

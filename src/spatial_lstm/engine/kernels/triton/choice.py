@@ -8,7 +8,8 @@ import torch
 
 from spatial_lstm.engine.problem import Problem
 
-MULTIPROCESSORS = 132  # of an H100; used where there is no GPU to ask
+# Of an H100; used where there is no GPU to ask.
+MULTIPROCESSORS = 132
 
 
 class Tile(NamedTuple):
@@ -28,22 +29,39 @@ class Limits(NamedTuple):
     step: int
 
 
-# With exact float32 products there are no tensor cores, so a library's own kernels win earlier.
+# Estimated, not measured (benchmarks/gpu-predictions.md). A persistent kernel's step costs about 1 us a tile where a launch costs 3.5 us,
+# until its arithmetic on one multiprocessor takes longer; a library's product pays for two launches more once the arithmetic outweighs
+# them. Exact float32 products have no tensor cores, so that both come earlier.
 LIMITS = {"exact": Limits(32, 128), "tf32": Limits(64, 256), "half": Limits(64, 256)}
 
-# The largest tiles that compile without spills for sm_80, sm_90 and sm_100 for images, as tests/test_triton.py checks for some cells: the
-# assembler spills at most 24 bytes of a few others, mostly with peepholes. More axes have more gates, and so lower tiles.
+# The largest tiles that compile for images for sm_80, sm_90 and sm_100 without spills worth the name: of 414 kernels, every cell in every
+# type, the assembler of Triton 3.7 spills 8 .. 24 bytes of 11. tests/test_triton.py compiles some of the others.
 FORWARD = {"exact": Tile(64, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
 BACKWARD = {"exact": Tile(32, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
+
+# Found alike: the rows of these tiles for a cell of more gates than images have, of which it spills 100 .. 150 bytes at 64 rows.
+MOST_BLOCKS = 5
+MANY_BLOCKS_ROWS = 16
+
+# Without a product: 8 entries a thread, and 64 features, whole lines of the cache in every type.
 POINTWISE = Tile(16, 64, 16, 4, 1)
-VOLUME_ROWS = 16
-IMAGES = {  # by features, all of them in one tile
+
+# By the features, all of them in one tile, and found as above; the weights are read from the cache, so that no stages are kept.
+IMAGES = {
     "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 16, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
     "tf32": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 32, 8, 1)},
     "half": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 64, 8, 1)},
 }
-MOST_HIDDEN = 64  # that a persistent kernel can have
-IMAGES_TILES = 2  # tiles a program may have to do one after the other in a step before many programs are better
+
+# What a persistent kernel can hold: the widest of its tiles.
+MOST_HIDDEN = max(IMAGES["exact"])
+
+# Tiles that a program may have to do one after the other in a step, at about 1 us each, before the 3.5 us of a launch, after which many
+# programs do them at once, are better: estimated as above.
+IMAGES_TILES = 2
+
+# The least side of a tile: what a product on tensor cores takes.
+LEAST = 16
 
 
 class Choice(NamedTuple):
@@ -120,23 +138,24 @@ def _group(problem: Problem, rows: int, multiprocessors: int) -> int:
 
 
 def _spread(problem: Problem, tile: Tile, multiprocessors: int) -> Tile:
-    """Halve a tile, to no less than 16 each way, until there are tiles for all multiprocessors."""
+    """Halve a tile, to no less than :data:`LEAST` each way, until there are tiles for all multiprocessors."""
     longest = max(problem.plan.block_sizes)
     rows, features = min(tile.rows, _power(longest)), min(tile.features, _power(problem.hidden))
-    if problem.axes > 2:
-        rows = VOLUME_ROWS
+    if problem.blocks > MOST_BLOCKS:
+        rows = MANY_BLOCKS_ROWS
 
     def idle() -> bool:
         return -(-longest // rows) * -(-problem.hidden // features) * problem.directions < multiprocessors
 
-    while idle() and rows > 16:
+    while idle() and rows > LEAST:
         rows //= 2
-    while idle() and features > 16:
+    while idle() and features > LEAST:
         features //= 2
+    # 8 warps where they leave a thread 4 entries of every gate
     warps = tile.warps if rows * features >= 1024 else 4
     return Tile(rows, features, min(tile.inner, _power(problem.hidden)), warps, tile.stages)
 
 
 def _power(size: int) -> int:
-    """The least power of two of at least ``size`` and 16, what a product on tensor cores takes."""
-    return max(16, 1 << (size - 1).bit_length())
+    """The least power of two of at least ``size`` and :data:`LEAST`."""
+    return max(LEAST, 1 << (size - 1).bit_length())

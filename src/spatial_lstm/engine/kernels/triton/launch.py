@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,20 +14,19 @@ from spatial_lstm.engine.kernels.triton.device import launched
 from spatial_lstm.engine.problem import Problem
 
 
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make ``device`` the current one, on which Triton launches."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As :meth:`spatial_lstm.engine.kernels.base.Kernel.forward`."""
-    plan, n = problem.plan, problem.axes
+    plan = problem.plan
     h = problem.new_table(problem.dtype, problem.tensors.h0)
     c = problem.new_table(problem.carried, problem.tensors.c0)
     z = project_input(problem)  # (D, M, B h), overwritten by the activated gates where they are saved
     weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
-    options = {
-        "CELL": problem.cell.name,
-        "N": n,
-        "H": problem.hidden,
-        "SAVE": save_gates,
-        **_tiling(choice, choice.forward),
-    }
+    options = {**_equations(problem), "SAVE": save_gates, **_tiling(choice, choice.forward)}
     if choice.variant == "images":
         launched.forward_images[_images_grid(problem, choice)](
             z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
@@ -54,8 +54,7 @@ def backward(
     weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
     tables = (gates, h, c, dh, dc, total, dc0)
     faces = problem.tensors.c0 is not None
-    options = {"CELL": problem.cell.name, "N": problem.axes, "H": problem.hidden, "FACES": faces}
-    options |= _tiling(choice, choice.backward)
+    options = {**_equations(problem), "FACES": faces, **_tiling(choice, choice.backward)}
     if choice.variant == "images":
         launched.backward_images[_images_grid(problem, choice)](
             dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights, plan.sites, plan.table_rows,
@@ -114,6 +113,10 @@ def _to_faces(problem: Problem, dz: Tensor, weight: Tensor) -> Tensor:
     sent = (dz.index_select(1, edge // n) @ weight).unflatten(-1, (n, problem.hidden))
     reached: Tensor = sent.gather(2, (edge % n).view(1, -1, 1, 1).expand(shape)).squeeze(2)
     return reached
+
+
+def _equations(problem: Problem) -> dict[str, Any]:
+    return {"CELL": problem.cell.name, "N": problem.axes, "B": problem.blocks, "H": problem.hidden}
 
 
 def _tiling(choice: Choice, tile: Tile) -> dict[str, Any]:

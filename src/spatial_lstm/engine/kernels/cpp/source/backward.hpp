@@ -1,5 +1,5 @@
 // The wavefronts in reverse: what the successors send is gathered, then the gates' derivatives dz, then one product for the predecessors.
-// dz is kept for a window of steps alone, whose share of the weights' gradients is then taken; so are the gates where they were not saved.
+// dz is held for a window of steps alone, whose share of the weights' gradients is then taken; so are the gates where they were not saved.
 #pragma once
 
 #include <algorithm>
@@ -8,16 +8,16 @@
 #include "buffer.hpp"
 #include "cells.hpp"
 #include "forward.hpp"
-#include "gradient.hpp"
-#include "kept.hpp"
+#include "input_gradient.hpp"
 #include "layer.hpp"
-#include "returns.hpp"
+#include "saved.hpp"
 #include "team.hpp"
 #include "units.hpp"
+#include "weight_gradient.hpp"
 
 // What reaches the states from outside, and what leaves through the near faces and to the input; each may be null.
 template <class S>
-struct Flows {
+struct BackwardData {
     const S *output, *far_h;        // (R, D, h), (D, F, h)
     const Compute<S>* far_c;        // (D, F, h)
     S* near_h;                      // (D, E, h)
@@ -29,25 +29,29 @@ template <class S, class Cell, int N>
 class Backward {
     using T = Compute<S>;
     using F = Factor<S>;
-    static constexpr int B = N + 3, L = LANES<T>;
-    static constexpr int64_t BLOCK = 120, WINDOW = 1024, AHEAD = 4;  // sites
+    static constexpr int B = Cell::template blocks<N>, L = LANES<T>;
+    // Sites whose dz and sums stay in cache between the gates and the products; every number of rows at once divides it. Sites whose dz is held
+    // for the weights' gradients: a megabyte of it at h = 50. Sites that are fetched before they are due. All three were judged; at half and
+    // twice BLOCK and WINDOW, and with AHEAD of 0, 1 and 16, training took as long, within the noise of 5 % (geometric mean over the
+    // sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
+    static constexpr int64_t BLOCK = 120, WINDOW = 1024, AHEAD = 4;
     static constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(S));  // numbers in a line of the cache
 
    public:
-    Backward(const Layer& layer, const Units& units, const Results<S>& of, const Flows<S>& flows, Gradient<S>& gradient)
+    Backward(const Layer& layer, const Units& units, const Results<S>& of, const BackwardData<S>& data, WeightGradient<S>& weight_gradient)
         : layer_(layer),
           units_(units),
           hidden_(layer.hidden),
           depth_(B * hidden_),
           stride_(round_up(depth_, PAIR<F>)),
           window_(std::max(WINDOW, units.widest())),
-          kept_(layer, of),
+          saved_(layer, of),
           gates_(of.gates),
-          flows_(flows),
-          gradient_(gradient),
-          returns_(layer, flows.x),
-          again_(of.gates ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
-          again_gates_(of.gates ? 0 : layer.threads * window_ * depth_),
+          data_(data),
+          weight_gradient_(weight_gradient),
+          input_gradient_(layer, data.x),
+          forward_(of.gates ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
+          recomputed_gates_(of.gates ? 0 : layer.threads * window_ * depth_),
           dz_(layer.threads * window_ * stride_),
           sent_(layer.threads * 4 * units.widest() * N * hidden_),
           lists_(layer.threads * window_) {
@@ -55,16 +59,16 @@ class Backward {
     }
 
     void run() {
-        returns_.prepare(units_);
-        if (again_) again_->prepare();
-        units_.run(again_ ? 3 : 2, [this](const Team& team, const Unit& unit) {
-            gradient_.begin(unit, team);
+        input_gradient_.prepare(units_);
+        if (forward_) forward_->prepare();
+        units_.run(forward_ ? 3 : 2, [this](const Team& team, const Unit& unit) {
+            weight_gradient_.begin(unit, team);
             for (int64_t end = unit.steps, begin; end > 0; end = begin) {
                 begin = window_begin(unit, end);
                 window(team, unit, begin, end);
             }
         });
-        gradient_.finish();
+        weight_gradient_.finish();
     }
 
    private:
@@ -88,10 +92,10 @@ class Backward {
         int64_t count = 0;
         for (int64_t step = begin; step < end; ++step)
             for (Span sites = units_.sites(unit, step); sites.begin < sites.end; ++sites.begin) list[count++] = sites.begin;
-        if (again_) {
-            S* to = again_gates_.get() + team.number * window_ * depth_;
+        if (forward_) {
+            S* to = recomputed_gates_.get() + team.number * window_ * depth_;
             for (int64_t first = team.first(count), last = team.last(count); first < last; first += Forward<S, Cell, N>::BLOCK)
-                again_->gates_again(unit.direction, list + first, std::min(Forward<S, Cell, N>::BLOCK, last - first), to + first * depth_,
+                forward_->recompute_gates(unit.direction, list + first, std::min(Forward<S, Cell, N>::BLOCK, last - first), to + first * depth_,
                                     team.number * team.members + team.member);
             team.wait();
         }
@@ -104,7 +108,7 @@ class Backward {
             for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) block(at, first, std::min(last, first + BLOCK));
             team.wait();
         }
-        gradient_.add(unit, team, list, count, dz_.get() + team.number * window_ * stride_);
+        weight_gradient_.add(unit, team, list, count, dz_.get() + team.number * window_ * stride_);
     }
 
     // dz of a site in its window.
@@ -118,32 +122,32 @@ class Backward {
 
     void block(const At& at, int64_t first, int64_t last) const {
         for (int64_t row = first; row < last; ++row) {
-            const S* gates = again_ ? again_gates_.get() + (at.team * window_ + row + at.shift) * depth_ : gates_ + (at.d * layer_.sites + row) * depth_;
+            const S* gates = forward_ ? recomputed_gates_.get() + (at.team * window_ + row + at.shift) * depth_ : gates_ + (at.d * layer_.sites + row) * depth_;
             const int64_t ahead = std::min(row + AHEAD, last - 1);
-            expect(at, ahead, gates + (ahead - row) * depth_);
+            prefetch(at, ahead, gates + (ahead - row) * depth_);
             site(at, row, gates, dz(at, row));
         }
         const int64_t local = first - at.sites.begin;
-        returns_.send(at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
-        for (int64_t row = first; row < last && flows_.near_h; ++row) to_faces(at, row);
+        input_gradient_.send(at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
+        for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);
     }
 
     // Fetch what the pass has not touched for long: a site's gates, its h and what reaches it from outside.
-    void expect(const At& at, int64_t row, const S* gates) const {
-        const int64_t place = kept_.place(at.d, row);
-        const S* h = kept_.h(at.d, row);
+    void prefetch(const At& at, int64_t row, const S* gates) const {
+        const int64_t place = saved_.place(at.d, row);
+        const S* h = saved_.h(at.d, row);
         for (int64_t k = 0; k < depth_; k += LINE) __builtin_prefetch(gates + k);
         for (int64_t k = 0; k < hidden_; k += LINE) {
             __builtin_prefetch(h + k);
-            if (flows_.output) __builtin_prefetch(flows_.output + place + k);
+            if (data_.output) __builtin_prefetch(data_.output + place + k);
         }
     }
 
-    // dz of one site, and what flows to its predecessors' c without passing the gates' pre-activations.
+    // dz of one site, and what data to its predecessors' c without passing the gates' pre-activations.
     void site(const At& at, int64_t row, const S* activated, F* to) const {
-        const int64_t place = kept_.place(at.d, row);
-        const S* own_h = kept_.h(at.d, row);
-        const T* own_c = kept_.c(at.d, row);
+        const int64_t place = saved_.place(at.d, row);
+        const S* own_h = saved_.h(at.d, row);
+        const T* own_c = saved_.c(at.d, row);
         const T *after_h[N], *after_c[N], *before[N];
         const S* far_h[N];
         const T* far_c[N];
@@ -153,14 +157,14 @@ class Backward {
             after_h[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 0) + k * hidden_;
             after_c[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 1) + k * hidden_;
             const int64_t slot = leaves ? (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges - 1 - after]) * hidden_ : 0;
-            far_h[k] = leaves && flows_.far_h ? flows_.far_h + slot : nullptr;
-            far_c[k] = leaves && flows_.far_c ? flows_.far_c + slot : nullptr;
-            before[k] = kept_.previous_c(at.d, row, k);
+            far_h[k] = leaves && data_.far_h ? data_.far_h + slot : nullptr;
+            far_c[k] = leaves && data_.far_c ? data_.far_c + slot : nullptr;
+            before[k] = saved_.previous_c(at.d, row, k);
         }
         for (int64_t feature = 0; feature < hidden_; feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
             Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
-            if (flows_.output) dh = load(flows_.output + place + feature, lanes);
+            if (data_.output) dh = load(data_.output + place + feature, lanes);
             for (int k = 0; k < N; ++k) {
                 if (far_h[k]) dh += load(far_h[k] + feature, lanes);
                 if (far_c[k]) dc += load(far_c[k] + feature, lanes);
@@ -173,7 +177,7 @@ class Backward {
             for (int b = 0; b < B; ++b) gates[b] = load(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
-                    peephole[i] = load(static_cast<const T*>(layer_.peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
+                    peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
             Cell::template backward<T, N>(gates, c_prev, peephole, load(own_c + feature, lanes), load(own_h + feature, lanes), dh, dc, dz, dc_prev);
             for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
             for (int k = 0; k < N; ++k) store(sent(at, at.step, row - at.sites.begin, 1) + k * hidden_ + feature, dc_prev[k], lanes);
@@ -188,8 +192,8 @@ class Backward {
             for (int64_t feature = 0; feature < hidden_; feature += L) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
                 const int64_t place = (at.d * layer_.edges + entry) * hidden_ + feature, local = row - at.sites.begin;
-                store(flows_.near_h + place, load(sent(at, at.step, local, 0) + k * hidden_ + feature, lanes), lanes);
-                store(flows_.near_c + place, load(sent(at, at.step, local, 1) + k * hidden_ + feature, lanes), lanes);
+                store(data_.near_h + place, load(sent(at, at.step, local, 0) + k * hidden_ + feature, lanes), lanes);
+                store(data_.near_c + place, load(sent(at, at.step, local, 1) + k * hidden_ + feature, lanes), lanes);
             }
         }
     }
@@ -197,13 +201,13 @@ class Backward {
     const Layer& layer_;
     const Units& units_;
     const int64_t hidden_, depth_, stride_, window_;
-    const Kept<S> kept_;
+    const Saved<S> saved_;
     const S* const gates_;
-    const Flows<S> flows_;
-    Gradient<S>& gradient_;
-    const Returns<S> returns_;
-    const std::unique_ptr<const Forward<S, Cell, N>> again_;
-    const Buffer<S> again_gates_;
+    const BackwardData<S> data_;
+    WeightGradient<S>& weight_gradient_;
+    const InputGradient<S> input_gradient_;
+    const std::unique_ptr<const Forward<S, Cell, N>> forward_;
+    const Buffer<S> recomputed_gates_;
     const Buffer<F> dz_;
     const Buffer<T> sent_;
     const Buffer<int64_t> lists_;

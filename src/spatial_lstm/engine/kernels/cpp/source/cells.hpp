@@ -1,5 +1,6 @@
-// The cells' pointwise equations and their derivatives, one vector of features at a time. With N axes:
-// blocks z and gates [N + 3], predecessors' cell states c_prev [N], peepholes p [2 N + 1]: i of every axis, f of every axis, o.
+// The cells' pointwise equations and their derivatives, one vector of features at a time. With N axes: z and gates [blocks<N>],
+// predecessors' cell states c_prev [N], peepholes p [2 N + 1]: i of every axis, f of every axis, o. A new cell is a struct here and an entry
+// in the list at the end.
 #pragma once
 
 #include "vector.hpp"
@@ -16,7 +17,10 @@ inline Vector<T> tanh_backward(Vector<T> grad, Vector<T> y) {
 
 // c = i g + sum_k f_k c_k, h = tanh(o c)
 struct Spatial {
+    static constexpr const char* name = "spatial";
     static constexpr bool peephole = false;
+    template <int N>
+    static constexpr int blocks = N + 3;  // i, f_0 .., g, o
 
     template <class T, int N>
     static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
@@ -46,7 +50,10 @@ struct Spatial {
 // The same c, h = o tanh(c), with peepholes where asked
 template <bool WithPeephole>
 struct Graves {
+    static constexpr const char* name = "graves";
     static constexpr bool peephole = WithPeephole;
+    template <int N>
+    static constexpr int blocks = N + 3;  // i, f_0 .., g, o
 
     template <class T, int N>
     static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c, Vector<T>& h) {
@@ -82,7 +89,10 @@ struct Graves {
 
 // c = i g + f sum_k w_k c_k with w the softmax of (l_0, .., l_{N-2}, 0), h = o tanh(c); the first N - 1 weights stand in the blocks of l
 struct Stable {
+    static constexpr const char* name = "stable";
     static constexpr bool peephole = false;
+    template <int N>
+    static constexpr int blocks = N + 3;  // i, f, l_0 .. l_{N-2}, g, o
 
     template <class T, int N>
     static Vector<T> mix(const Vector<T>* w, const Vector<T>* c_prev) {
@@ -129,3 +139,39 @@ struct Stable {
         dc_prev[N - 1] = dc * gates[1] * last;
     }
 };
+
+// c = i g + f c_{N-1}, h = o tanh(c): of the predecessors' c the last alone
+struct Diagonal {
+    static constexpr const char* name = "diagonal";
+    static constexpr bool peephole = false;
+    template <int N>
+    static constexpr int blocks = 4;  // i, f, g, o
+
+    template <class T, int N>
+    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+        z[0] = sigmoid<T>(z[0]);
+        z[1] = sigmoid<T>(z[1]);
+        z[2] = hyperbolic_tangent<T>(z[2]);
+        z[3] = sigmoid<T>(z[3]);
+        c = z[0] * z[2] + z[1] * c_prev[N - 1];
+        h = z[3] * hyperbolic_tangent<T>(c);
+    }
+
+    template <class T, int N>
+    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
+                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+        const auto t = hyperbolic_tangent<T>(c);
+        dz[3] = sigmoid_backward<T>(dh * t, gates[3]);
+        dc += tanh_backward<T>(dh * gates[3], t);
+        dz[0] = sigmoid_backward<T>(dc * gates[2], gates[0]);
+        dz[1] = sigmoid_backward<T>(dc * c_prev[N - 1], gates[1]);
+        dz[2] = tanh_backward<T>(dc * gates[0], gates[2]);
+        for (int k = 0; k < N - 1; ++k) dc_prev[k] = Vector<T>{};
+        dc_prev[N - 1] = dc * gates[1];
+    }
+};
+
+template <class... Cells>
+struct CellList {};
+
+using AllCells = CellList<Spatial, Graves<false>, Graves<true>, Stable, Diagonal>;

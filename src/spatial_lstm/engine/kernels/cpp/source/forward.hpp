@@ -1,5 +1,5 @@
 // The wavefronts forward: per site one product on [x, h_0, .., h_{n-1}] with the sums in registers, then the gates, fused. States of the
-// step before are read from a ring of two steps; what is kept goes where it is wanted at once: h into the output's rows, c and gates into
+// step before are read from a ring of two steps; what is saved goes where it is wanted at once: h into the output's rows, c and gates into
 // tables of sites.
 #pragma once
 
@@ -7,10 +7,10 @@
 
 #include "buffer.hpp"
 #include "cells.hpp"
-#include "kept.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
 #include "product.hpp"
+#include "saved.hpp"
 #include "team.hpp"
 #include "units.hpp"
 
@@ -18,21 +18,23 @@ template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
     using F = Factor<S>;
-    static constexpr int B = N + 3, L = LANES<T>, AT_ONCE = rows_at_once(B);
+    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, AT_ONCE = rows_at_once(B);
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
-    static constexpr int64_t BLOCK = 240;  // sites whose input stays in cache while the panels of weights pass by
+    // Sites whose input stays in cache while the panels of weights pass by; every number of rows at once divides it. At half and twice as many
+    // training took as long, within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
+    static constexpr int64_t BLOCK = 240;
 
-    Forward(const Layer& layer, const Units& units, const Results<S>& to, bool again = false)
+    Forward(const Layer& layer, const Units& units, const Results<S>& to, bool recompute = false)
         : layer_(layer),
           units_(units),
           hidden_(layer.hidden),
           panels_((hidden_ + L - 1) / L),
           depth_(round_up(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
-          ring_(again ? 0 : units.widest() * hidden_),
+          ring_(recompute ? 0 : units.widest() * hidden_),
           to_(to),
-          kept_(layer, to),
+          saved_(layer, to),
           biases_(layer.directions * panels_ * B * L),
           weights_(layer.directions * panels_ * depth_ * B * L),
           ring_h_(layer.threads * 2 * ring_),
@@ -40,9 +42,9 @@ class Forward {
           converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0) {}
 
     void run() {
-        expect_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
-        expect_writes(to_.c, layer_.directions * layer_.table_rows() * hidden_, sizeof(T));
-        expect_writes(to_.gates, layer_.directions * layer_.sites * B * hidden_, sizeof(S));
+        prepare_for_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
+        prepare_for_writes(to_.c, layer_.directions * layer_.table_rows() * hidden_, sizeof(T));
+        prepare_for_writes(to_.gates, layer_.directions * layer_.sites * B * hidden_, sizeof(S));
         prepare();
         units_.run(1, [this](const Team& team, const Unit& unit) {
             for (int64_t step = 0; step < unit.steps; ++step) {
@@ -64,13 +66,13 @@ class Forward {
     }
 
     // Write the gates of sites of direction d, at most BLOCK, whose output and c are known.
-    void gates_again(int64_t d, const int64_t* sites, int64_t count, S* to, int64_t thread) const {
+    void recompute_gates(int64_t d, const int64_t* sites, int64_t count, S* to, int64_t thread) const {
         block<true>(At{d, 0, 0, 0, 0, thread, sites}, 0, count, to);
     }
 
    private:
-    // Where a block stands: its step begins with site `begin`, the one before with `before`. Where gates are computed again, `list` names
-    // the sites, in any order.
+    // Where a block stands: its step begins with site `begin`, the one before with `before`. Where gates are recomputed, `list` names the
+    // sites, in any order.
     struct At {
         int64_t d, step, begin, before, team, thread;
         const int64_t* list = nullptr;
@@ -105,11 +107,11 @@ class Forward {
     }
 
     // Sites first .. last of a step, or of a list.
-    template <bool GatesAlone>
-    void block(const At& at, int64_t first, int64_t last, S* again) const {
+    template <bool Recompute>
+    void block(const At& at, int64_t first, int64_t last, S* recomputed) const {
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
-            for (int64_t i = first; i < last; ++i) convert<GatesAlone>(at, site<GatesAlone>(at, i), converted + (i - first) * depth_);
+            for (int64_t i = first; i < last; ++i) convert<Recompute>(at, site<Recompute>(at, i), converted + (i - first) * depth_);
         for (int64_t p = 0; p < panels_; ++p)
             for (int64_t i = first; i < last; i += AT_ONCE) {
                 const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - i));
@@ -120,58 +122,58 @@ class Forward {
                         rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
                         rows.at[0][r] = converted + (i + r - first) * depth_;
                     } else {
-                        gather<GatesAlone>(at, site<GatesAlone>(at, i + r), r, rows);
+                        gather<Recompute>(at, site<Recompute>(at, i + r), r, rows);
                     }
                 }
-                gates<GatesAlone>(at, p, i, count, rows, again ? again + (i - first) * B * hidden_ : nullptr);
+                gates<Recompute>(at, p, i, count, rows, recomputed ? recomputed + (i - first) * B * hidden_ : nullptr);
             }
-        if constexpr (!GatesAlone)
+        if constexpr (!Recompute)
             for (int64_t i = first; i < last; ++i) to_faces(at, i);
     }
 
-    template <bool GatesAlone>
+    template <bool Recompute>
     static int64_t site(const At& at, int64_t i) {
-        if constexpr (GatesAlone) return at.list[i];
+        if constexpr (Recompute) return at.list[i];
         else return i;
     }
 
     // The states of a site's predecessor: of the step before, from its ring, unless that is long past.
-    template <bool GatesAlone>
+    template <bool Recompute>
     const S* previous_h(const At& at, int64_t site, int k) const {
-        if constexpr (GatesAlone) return kept_.previous_h(at.d, site, k);
+        if constexpr (Recompute) return saved_.previous_h(at.d, site, k);
         const int64_t p = layer_.pred[site * N + k];
-        return p < layer_.sites ? ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_ : kept_.near_h(at.d, p - layer_.sites);
+        return p < layer_.sites ? ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_h(at.d, p - layer_.sites);
     }
 
-    template <bool GatesAlone>
+    template <bool Recompute>
     const T* previous_c(const At& at, int64_t site, int k) const {
-        if (GatesAlone || to_.c) return kept_.previous_c(at.d, site, k);
+        if (Recompute || to_.c) return saved_.previous_c(at.d, site, k);
         const int64_t p = layer_.pred[site * N + k];
-        return p < layer_.sites ? ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_ : kept_.near_c(at.d, p - layer_.sites);
+        return p < layer_.sites ? ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_c(at.d, p - layer_.sites);
     }
 
-    T* own_c(const At& at, int64_t row) const { return to_.c ? kept_.c(at.d, row) : ring(ring_c_, at, at.step) + (row - at.begin) * hidden_; }
+    T* own_c(const At& at, int64_t row) const { return to_.c ? saved_.c(at.d, row) : ring(ring_c_, at, at.step) + (row - at.begin) * hidden_; }
 
     // The states of a step, one row a site.
     template <class Number>
     Number* ring(const Buffer<Number>& both, const At& at, int64_t step) const { return both.get() + (at.team * 2 + (step & 1)) * ring_; }
 
     // Where the input of a site lies.
-    template <bool GatesAlone>
+    template <bool Recompute>
     void gather(const At& at, int64_t site, int r, Rows<F>& rows) const {
         int s = 0;
         const auto segment = [&](const T* from, int64_t length) {
             rows.lengths[s] = static_cast<int>(length);
             rows.at[s++][r] = from;
         };
-        segment(kept_.input(at.d, site), layer_.inputs);
-        for (int k = 0; k < N; ++k) segment(previous_h<GatesAlone>(at, site, k), hidden_);
-        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<GatesAlone>(at, site, k), hidden_);
+        segment(saved_.input(at.d, site), layer_.inputs);
+        for (int k = 0; k < N; ++k) segment(previous_h<Recompute>(at, site, k), hidden_);
+        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<Recompute>(at, site, k), hidden_);
         rows.segments = s;
     }
 
     // The input of a site, as factors one after the other.
-    template <bool GatesAlone>
+    template <bool Recompute>
     void convert(const At& at, int64_t site, F* to) const {
         F* const end = to + depth_;
         const auto segment = [&](const auto* from, int64_t length) {
@@ -181,15 +183,15 @@ class Forward {
             }
             to += length;
         };
-        segment(kept_.input(at.d, site), layer_.inputs);
-        for (int k = 0; k < N; ++k) segment(previous_h<GatesAlone>(at, site, k), hidden_);
-        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<GatesAlone>(at, site, k), hidden_);
+        segment(saved_.input(at.d, site), layer_.inputs);
+        for (int k = 0; k < N; ++k) segment(previous_h<Recompute>(at, site, k), hidden_);
+        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<Recompute>(at, site, k), hidden_);
         std::fill(to, end, F{});
     }
 
     // L features of a few sites: product, gates, c and h.
-    template <bool GatesAlone>
-    void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* again) const {
+    template <bool Recompute>
+    void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* recomputed) const {
         const T* start = bias(at.d, p);
         Vector<T> z[AT_ONCE * B];
         for (int r = 0; r < count; ++r)
@@ -201,15 +203,15 @@ class Forward {
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
-                peephole[i] = load(static_cast<const T*>(layer_.peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
+                peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
         for (int r = 0; r < count; ++r) {
-            const int64_t row = site<GatesAlone>(at, first + r);
+            const int64_t row = site<Recompute>(at, first + r);
             Vector<T> c_prev[N], c, h;
-            for (int k = 0; k < N; ++k) c_prev[k] = load(previous_c<GatesAlone>(at, row, k) + feature, lanes);
+            for (int k = 0; k < N; ++k) c_prev[k] = load(previous_c<Recompute>(at, row, k) + feature, lanes);
             activate(z + r * B, c_prev, peephole, c, h);
-            S* gates = again;
-            if constexpr (!GatesAlone) {
-                keep(at, row, feature, lanes, h, c);
+            S* gates = recomputed;
+            if constexpr (!Recompute) {
+                store_states(at, row, feature, lanes, h, c);
                 gates = to_.gates ? to_.gates + (at.d * layer_.sites + first) * B * hidden_ : nullptr;
             }
             if (gates)
@@ -217,16 +219,16 @@ class Forward {
         }
     }
 
-    // Never inlined, so that gates computed again are the same to the last bit: where products are contracted is up to the compiler.
+    // Never inlined, so that recomputed gates are the same to the last bit: where products are contracted is up to the compiler.
     __attribute__((noinline)) static void activate(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* peephole, Vector<T>& c, Vector<T>& h) {
         Cell::template forward<T, N>(z, c_prev, peephole, c, h);
     }
 
     // Some features of a site's states.
-    void keep(const At& at, int64_t row, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
+    void store_states(const At& at, int64_t row, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
         store(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_ + feature, h, lanes);
         store(own_c(at, row) + feature, c, lanes);
-        store(kept_.h(at.d, row) + feature, h, lanes);
+        store(saved_.h(at.d, row) + feature, h, lanes);
     }
 
     // What leaves through the far faces.
@@ -244,7 +246,7 @@ class Forward {
     const Units& units_;
     const int64_t hidden_, panels_, depth_, ring_;
     const Results<S> to_;
-    const Kept<S> kept_;
+    const Saved<S> saved_;
     const Buffer<T> biases_;
     const Buffer<F> weights_;
     const Buffer<S> ring_h_;

@@ -1,64 +1,75 @@
-// The functions that Python calls: 0 when done, 1 without memory, 2 for a layer that is not provided for.
+// The functions that Python calls: those that compute return a status, those named after a structure its size in bytes.
+#include <cstring>
 #include <new>
+#include <type_traits>
 
 #include "backward.hpp"
 #include "forward.hpp"
 
 namespace {
 
-template <template <class, class, int> class Direction, class S, class Cell, class... Arguments>
-bool for_axes(const Layer& layer, Arguments&... arguments) {
-    switch (layer.axes) {
-        case 1: Direction<S, Cell, 1>(layer, arguments...).run(); return true;
-        case 2: Direction<S, Cell, 2>(layer, arguments...).run(); return true;
-        case 3: Direction<S, Cell, 3>(layer, arguments...).run(); return true;
-        case 4: Direction<S, Cell, 4>(layer, arguments...).run(); return true;
-        default: return false;
+enum Status : int { DONE = 0, NO_MEMORY = 1, NO_SUCH_CELL = 2, OTHER_BLOCKS = 3 };
+
+// Call work(cell) with the number of axes of the layer as a type, once it is sure that its cell has as many blocks as the tables were made for.
+template <class Cell, int N, class Work>
+Status with_axes(const Layer& layer, const Work& work) {
+    if (layer.axes != N) {
+        if constexpr (N < MOST_AXES) return with_axes<Cell, N + 1>(layer, work);
+        return NO_SUCH_CELL;
     }
+    if (layer.blocks != Cell::template blocks<N>) return OTHER_BLOCKS;
+    work(Cell{}, std::integral_constant<int, N>{});
+    return DONE;
 }
 
-template <template <class, class, int> class Direction, class S, class... Arguments>
-bool for_cell(const Layer& layer, Arguments&... arguments) {
-    if (layer.cell == SPATIAL) return for_axes<Direction, S, Spatial>(layer, arguments...);
-    if (layer.cell == GRAVES && layer.peephole) return for_axes<Direction, S, Graves<true>>(layer, arguments...);
-    if (layer.cell == GRAVES) return for_axes<Direction, S, Graves<false>>(layer, arguments...);
-    return layer.cell == STABLE && for_axes<Direction, S, Stable>(layer, arguments...);
+template <class Cell>
+bool is_of(const Layer& layer) {
+    return std::strcmp(layer.cell, Cell::name) == 0 && Cell::peephole == (layer.weight_peephole != nullptr);
 }
 
-template <class Work>
-int guarded(const Work& work) noexcept {
+// Call work(cell, axes) with the layer's cell and number of axes as types.
+template <class... Cells, class Work>
+Status with_cell(CellList<Cells...>, const Layer& layer, const Work& work) noexcept {
+    Status status = NO_SUCH_CELL;
     try {
-        return work() ? 0 : 2;
+        (void)((is_of<Cells>(layer) && (status = with_axes<Cells, 1>(layer, work), true)) || ...);
     } catch (const std::bad_alloc&) {
-        return 1;
+        status = NO_MEMORY;
     }
+    return status;
 }
 
 template <class S>
 int forward(const Layer& layer, const Results<S>& to) {
-    return guarded([&] {
+    return with_cell(AllCells{}, layer, [&](auto cell, auto axes) {
         const Units units(layer);
-        return for_cell<Forward, S>(layer, units, to);
+        Forward<S, decltype(cell), decltype(axes)::value>(layer, units, to).run();
     });
 }
 
 template <class S>
-int backward(const Layer& layer, const Results<S>& of, const Flows<S>& flows, const Gradients<S>& to) {
-    return guarded([&] {
+int backward(const Layer& layer, const Results<S>& of, const BackwardData<S>& data, const Gradients<S>& to) {
+    return with_cell(AllCells{}, layer, [&](auto cell, auto axes) {
         const Units units(layer);
-        const auto gradient = make_gradient<S>(layer, units, of, to);
-        return for_cell<Backward, S>(layer, units, of, flows, *gradient);
+        const auto weight_gradient = make_weight_gradient<S>(layer, units, of, to);
+        Backward<S, decltype(cell), decltype(axes)::value>(layer, units, of, data, *weight_gradient).run();
     });
 }
 
 }  // namespace
 
-#define PROVIDE(type, S)                                                                                                   \
-    extern "C" int forward_##type(const Layer* layer, const Results<S>* to) { return forward<S>(*layer, *to); }            \
-    extern "C" int backward_##type(const Layer* layer, const Results<S>* of, const Flows<S>* flows, const Gradients<S>* to) { \
-        return backward<S>(*layer, *of, *flows, *to);                                                                      \
+#define PROVIDE(type, S)                                                                                                                \
+    extern "C" int forward_##type(const Layer* layer, const Results<S>* to) { return forward<S>(*layer, *to); }                         \
+    extern "C" int backward_##type(const Layer* layer, const Results<S>* of, const BackwardData<S>* data, const Gradients<S>* to) {     \
+        return backward<S>(*layer, *of, *data, *to);                                                                                    \
     }
 
 PROVIDE(float32, float)
 PROVIDE(float64, double)
 PROVIDE(bfloat16, BFloat16)
+
+// Structures of pointers are of one size for all types.
+extern "C" int64_t size_of_layer() { return sizeof(Layer); }
+extern "C" int64_t size_of_results() { return sizeof(Results<float>); }
+extern "C" int64_t size_of_backward_data() { return sizeof(BackwardData<float>); }
+extern "C" int64_t size_of_gradients() { return sizeof(Gradients<float>); }

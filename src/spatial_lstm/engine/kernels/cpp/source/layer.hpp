@@ -1,12 +1,13 @@
-// What a call is given. Must agree with kernel.py. Arrays are contiguous: D directions, N images, M sites, R raster rows (padding
-// included), E entries of the near faces and as many of the far ones, F rows of flattened faces, n axes, B = n + 3 gate blocks, h features,
+// What a call is given; structures.py mirrors it. Arrays are contiguous: D directions, N images, M sites, R raster rows (padding
+// included), E entries of the near faces and as many of the far ones, F rows of flattened faces, n axes, B blocks of gates, h features,
 // C input features. S is the type of x, T that of c.
 #pragma once
 
 #include <cstdint>
 
 struct Layer {
-    int64_t directions, images, raster_rows, sites, edges, face_rows, steps, axes, hidden, inputs, cell, threads;
+    const char* cell;               // its name
+    int64_t directions, images, raster_rows, sites, edges, face_rows, steps, axes, blocks, hidden, inputs, threads;
     int64_t wait_cost, start_cost;  // of one barrier and of starting threads, in multiplications
     const int64_t* bounds;          // (steps * N + 1): image i has the sites bounds[s N + i] .. bounds[s N + i + 1] of step s
     const int64_t* site;            // (D, M): raster row
@@ -18,12 +19,11 @@ struct Layer {
     const void* weight_hh;          // (D, B h, n h)
     const void* weight_ch;          // (D, B h, n h) or null
     const void* bias;               // (D, B h) or null
-    const void* peephole;           // (D, 2 n + 1, h) in T, or null
+    const void* weight_peephole;    // (D, 2 n + 1, h) in T, or null
     const void* h0;                 // (D, E, h) in S, or null for zeros
     const void* c0;                 // (D, E, h) in T, or null for zeros
 
     int64_t table_rows() const { return sites + edges; }  // of a state table: sites, then entries of the near faces
 };
 
-constexpr int64_t SPATIAL = 0, GRAVES = 1, STABLE = 2;
 constexpr int MOST_AXES = 4;

@@ -9,7 +9,7 @@
 #endif
 
 // Ask for large pages where a large table that was just allocated will be written: the first touch of small ones costs more than the writing.
-inline void expect_writes(void* table, int64_t count, std::size_t each) {
+inline void prepare_for_writes(void* table, int64_t count, std::size_t each) {
     const std::size_t bytes = static_cast<std::size_t>(count) * each;
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr std::uintptr_t PAGE = std::uintptr_t{2} << 20;

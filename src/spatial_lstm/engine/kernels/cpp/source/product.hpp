@@ -6,6 +6,7 @@
 
 #include "vector.hpp"
 
+// Sums of 6 rows hide how long an addition takes, more only lengthen the code: a judgement. Segments: x, and h and c of four axes.
 constexpr int MOST_ROWS = 6, MOST_SEGMENTS = 9;
 
 // How many rows fit the registers beside `width` vectors of weights and one of input.

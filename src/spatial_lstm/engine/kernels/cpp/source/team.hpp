@@ -36,6 +36,7 @@ struct Team {
     int64_t last(int64_t count) const { return count * (member + 1) / members; }
 
    private:
+    // Pauses before giving way: 0.1 ms (measured on a Xeon), hundreds of times a barrier, so whoever is still missed is off its core. A judgement.
     static constexpr int PATIENCE = 10000;
     static void relax() {
 #if defined(__x86_64__) || defined(__i386__)

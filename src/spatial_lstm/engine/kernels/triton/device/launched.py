@@ -13,16 +13,10 @@ from spatial_lstm.engine.kernels.triton.device.tiles import backward_tile, fetch
 RUNTIME = ["sites", "table_rows", "first", "last", "after", "after_rows", "images", "steps"]
 
 
-@triton.jit
-def _of(table, direction, size):
-    """``table`` moved on to a direction; None stays None."""
-    return None if table is None else table + direction * size
-
-
 @triton.jit(do_not_specialize=RUNTIME)
 def forward_step(
     z, h, c, pred, weight, weight_ch, peephole, sites, table_rows, first, last,
-    CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
+    CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Rows ``first`` to ``last`` of every direction."""
@@ -30,14 +24,18 @@ def forward_step(
     rows = (first + tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
     cols = tl.program_id(1) * BH + tl.arange(0, BH)
     present = rows < last
-    B: tl.constexpr = N + 3
     z += direction * sites * (B * H)
-    gates, before = fetch(z, pred, rows, present, cols, N, H)
+    h += direction * table_rows * H
+    c += direction * table_rows * H
+    weight += direction * (B * N * H * H)
+    if weight_ch is not None:
+        weight_ch += direction * (B * N * H * H)
+    if peephole is not None:
+        peephole += direction * ((2 * N + 1) * H)
+    gates, before = fetch(z, pred, rows, present, cols, N, B, H)
     forward_tile(
-        gates, before, z, h + direction * table_rows * H, c + direction * table_rows * H,
-        _of(weight, direction, B * N * H * H), _of(weight_ch, direction, B * N * H * H),
-        _of(peephole, direction, (2 * N + 1) * H),
-        rows, present, cols, CELL, N, H, SAVE, PRODUCT, PRECISION, BK,
+        gates, before, z, h, c, weight, weight_ch, peephole, rows, present, cols,
+        CELL, N, B, H, SAVE, PRODUCT, PRECISION, BK,
     )  # fmt: skip
 
 
@@ -45,30 +43,41 @@ def forward_step(
 def backward_step(
     dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, weight_ch, peephole,
     sites, table_rows, first, last, after, after_rows,
-    CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRODUCT: tl.constexpr,
+    CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Rows ``first`` to ``last`` of every direction; the step after begins at row ``after`` and has ``after_rows`` rows."""
     direction = tl.program_id(2).to(tl.int64)
     rows = (first + tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
     cols = tl.program_id(1) * BH + tl.arange(0, BH)
-    B: tl.constexpr = N + 3
+    dz += direction * sites * (B * H)
+    gates += direction * sites * (B * H)
+    h += direction * table_rows * H
+    c += direction * table_rows * H
+    dh += direction * sites * H
+    if dc is not None:
+        dc += direction * sites * H
+    total += direction * sites * H
+    dc0 += direction * (table_rows - sites) * H
+    if back is not None:
+        back += direction * after_rows * (N * H)
+    if back_ch is not None:
+        back_ch += direction * after_rows * (N * H)
+    weight += direction * (B * N * H * H)
+    if weight_ch is not None:
+        weight_ch += direction * (B * N * H * H)
+    if peephole is not None:
+        peephole += direction * ((2 * N + 1) * H)
     backward_tile(
-        dz + direction * sites * (B * H), gates + direction * sites * (B * H),
-        h + direction * table_rows * H, c + direction * table_rows * H,
-        dh + direction * sites * H, _of(dc, direction, sites * H), total + direction * sites * H,
-        dc0 + direction * (table_rows - sites) * H, _of(back, direction, after_rows * (N * H)),
-        _of(back_ch, direction, after_rows * (N * H)), pred, succ,
-        _of(weight, direction, B * N * H * H), _of(weight_ch, direction, B * N * H * H),
-        _of(peephole, direction, (2 * N + 1) * H),
-        rows, rows < last, cols, sites, after, CELL, N, H, FACES, PRODUCT, PRECISION, BK,
+        dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, weight_ch, peephole,
+        rows, rows < last, cols, sites, after, CELL, N, B, H, FACES, PRODUCT, PRECISION, BK,
     )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=RUNTIME)
 def forward_images(
     z, h, c, pred, bounds, weight, weight_ch, peephole, sites, table_rows, images, steps,
-    CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRECISION: tl.constexpr,
+    CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRECISION: tl.constexpr,
     GROUP: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """All steps of GROUP images of one direction; ``bounds[s * images + i]`` is the first row of image i in step s.
@@ -76,13 +85,14 @@ def forward_images(
     Each tile's z and predecessors are fetched while the tile before it is computed.
     """
     direction = tl.program_id(2).to(tl.int64)
-    B: tl.constexpr = N + 3
     z += direction * sites * (B * H)
     h += direction * table_rows * H
     c += direction * table_rows * H
     weight += direction * (B * N * H * H)
-    weight_ch = _of(weight_ch, direction, B * N * H * H)
-    peephole = _of(peephole, direction, (2 * N + 1) * H)
+    if weight_ch is not None:
+        weight_ch += direction * (B * N * H * H)
+    if peephole is not None:
+        peephole += direction * ((2 * N + 1) * H)
     cols = tl.arange(0, BH)
     lower = bounds + tl.program_id(0) * GROUP
     upper = bounds + tl.minimum(tl.program_id(0) * GROUP + GROUP, images)
@@ -90,7 +100,7 @@ def forward_images(
     row, last = tl.load(lower), tl.load(upper)
     rows = row + tl.arange(0, BM)
     present = rows < last
-    gates, before = fetch(z, pred, rows, present, cols, N, H)
+    gates, before = fetch(z, pred, rows, present, cols, N, B, H)
     while step < steps:
         row += BM
         if row >= last:
@@ -99,10 +109,10 @@ def forward_images(
             last = tl.load(upper + step * images, mask=step < steps, other=0)
         next_rows = row + tl.arange(0, BM)
         next_present = next_rows < last
-        next_gates, next_before = fetch(z, pred, next_rows, next_present, cols, N, H)
+        next_gates, next_before = fetch(z, pred, next_rows, next_present, cols, N, B, H)
         forward_tile(
             gates, before, z, h, c, weight, weight_ch, peephole, rows, present, cols,
-            CELL, N, H, SAVE, True, PRECISION, BK,
+            CELL, N, B, H, SAVE, True, PRECISION, BK,
         )  # fmt: skip
         tl.debug_barrier()
         rows, present, gates, before = next_rows, next_present, next_gates, next_before
@@ -112,23 +122,25 @@ def forward_images(
 def backward_images(
     dz, gates, h, c, dh, dc, total, dc0, pred, succ, bounds, weight, weight_ch, peephole,
     sites, table_rows, images, steps,
-    CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRECISION: tl.constexpr,
+    CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRECISION: tl.constexpr,
     GROUP: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """All steps of GROUP images of one direction, last to first."""
     direction = tl.program_id(2).to(tl.int64)
-    B: tl.constexpr = N + 3
     dz += direction * sites * (B * H)
     gates += direction * sites * (B * H)
     h += direction * table_rows * H
     c += direction * table_rows * H
     dh += direction * sites * H
-    dc = _of(dc, direction, sites * H)
+    if dc is not None:
+        dc += direction * sites * H
     total += direction * sites * H
     dc0 += direction * (table_rows - sites) * H
     weight += direction * (B * N * H * H)
-    weight_ch = _of(weight_ch, direction, B * N * H * H)
-    peephole = _of(peephole, direction, (2 * N + 1) * H)
+    if weight_ch is not None:
+        weight_ch += direction * (B * N * H * H)
+    if peephole is not None:
+        peephole += direction * ((2 * N + 1) * H)
     cols = tl.arange(0, BH)
     lower = bounds + tl.program_id(0) * GROUP
     upper = bounds + tl.minimum(tl.program_id(0) * GROUP + GROUP, images)
@@ -140,7 +152,7 @@ def backward_images(
             rows = row + tl.arange(0, BM)
             backward_tile(
                 dz, gates, h, c, dh, dc, total, dc0, None, None, pred, succ, weight, weight_ch, peephole,
-                rows, rows < last, cols, sites, 0, CELL, N, H, FACES, True, PRECISION, BK,
+                rows, rows < last, cols, sites, 0, CELL, N, B, H, FACES, True, PRECISION, BK,
             )  # fmt: skip
             row += BM
         tl.debug_barrier()

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """One tile, some rows of a step times some features, of one direction: all that a step does there, forward and backward.
 
-Pointers are those of the direction: state tables ``(M + E, H)``, gates and dz ``(M, B H)``, weights ``(B H, N H)``, peepholes
-``(2 N + 1, H)``; absent ones are None. With PRODUCT the tile multiplies by the recurrent weights itself.
+N axes, B gate blocks, H features. Pointers are those of the direction: state tables ``(M + E, H)``, gates and dz ``(M, B H)``, weights
+``(B H, N H)``, peepholes ``(2 N + 1, H)``; absent ones are None. With PRODUCT the tile multiplies by the recurrent weights itself.
 """
 
 import triton
@@ -12,12 +12,12 @@ from spatial_lstm.engine.kernels.triton.device.cells import backward_cell, forwa
 
 
 @triton.jit
-def fetch(z, pred, rows, present, cols, N: tl.constexpr, H: tl.constexpr):
+def fetch(z, pred, rows, present, cols, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr):
     """What a forward tile reads that no other step writes: z of every gate, and the predecessor on every axis."""
     mask = present[:, None] & (cols < H)[None, :]
-    block = z + rows[:, None] * ((N + 3) * H) + cols[None, :]
+    block = z + rows[:, None] * (B * H) + cols[None, :]
     gates = ()
-    for b in tl.static_range(N + 3):
+    for b in tl.static_range(B):
         gates = gates + (tl.load(block + b * H, mask=mask, other=0.0).to(tl.float32),)
     before = ()
     for k in tl.static_range(N):
@@ -28,7 +28,7 @@ def fetch(z, pred, rows, present, cols, N: tl.constexpr, H: tl.constexpr):
 @triton.jit
 def forward_tile(
     acc, before, z, h, c, weight, weight_ch, peephole, rows, present, cols,
-    CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
+    CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Fill h and c at ``rows`` where ``present``, and with SAVE overwrite z there by the activated gates.
@@ -41,23 +41,32 @@ def forward_tile(
     for k in tl.static_range(N):
         p = before[k]
         if PRODUCT:
-            acc = _add_gates(acc, h + p * H, present, weight + k * H, cols, N, H, PRECISION, BK)
+            acc = _add_gates(acc, h + p * H, present, weight + k * H, cols, N, B, H, PRECISION, BK)
             if weight_ch is not None:
-                acc = _add_gates(acc, c + p * H, present, weight_ch + k * H, cols, N, H, PRECISION, BK)
+                acc = _add_gates(acc, c + p * H, present, weight_ch + k * H, cols, N, B, H, PRECISION, BK)
         c_prev = c_prev + (tl.load(c + p[:, None] * H + cols[None, :], mask=mask, other=0.0),)
-    gates, c_new, h_new = forward_cell(acc, c_prev, _peepholes(peephole, cols, N, H), CELL, N, PEEPHOLE)
+    gates, c_new, h_new = forward_cell(acc, c_prev, _peepholes(peephole, cols, N, H), CELL, N, B, PEEPHOLE)
     state = rows[:, None] * H + cols[None, :]
     tl.store(c + state, c_new, mask=mask)
     tl.store(h + state, h_new.to(h.dtype.element_ty), mask=mask)
     if SAVE:
-        block = z + rows[:, None] * ((N + 3) * H) + cols[None, :]
-        for b in tl.static_range(N + 3):
+        block = z + rows[:, None] * (B * H) + cols[None, :]
+        for b in tl.static_range(B):
             tl.store(block + b * H, gates[b].to(z.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 def _add_gates(
-    acc, state, present, weight, cols, N: tl.constexpr, H: tl.constexpr, PRECISION: tl.constexpr, BK: tl.constexpr
+    acc,
+    state,
+    present,
+    weight,
+    cols,
+    N: tl.constexpr,
+    B: tl.constexpr,
+    H: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BK: tl.constexpr,
 ):
     """Add to every gate's tile the product of the states at ``state`` with its block of the weight."""
     for start in tl.range(0, H, BK):
@@ -65,7 +74,7 @@ def _add_gates(
         x = tl.load(state[:, None] + inner[None, :], mask=present[:, None] & (inner < H)[None, :], other=0.0)
         x = x.to(weight.dtype.element_ty)
         added = ()
-        for b in tl.static_range(N + 3):
+        for b in tl.static_range(B):
             y = tl.load(
                 weight + (b * H + cols)[None, :] * (N * H) + inner[:, None],
                 mask=(inner < H)[:, None] & (cols < H)[None, :],
@@ -80,14 +89,13 @@ def _add_gates(
 def backward_tile(
     dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, weight_ch, peephole,
     rows, present, cols, sites, after,
-    CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRODUCT: tl.constexpr,
+    CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Fill dz and ``total``, the whole gradient of c, at ``rows``, and with FACES dc0 of the near-face entries that they read.
 
     Without PRODUCT, ``back`` and ``back_ch`` ``(rows N, H)`` hold what the step that begins at row ``after`` sends back.
     """
-    B: tl.constexpr = N + 3
     PEEPHOLE: tl.constexpr = peephole is not None
     mask = present[:, None] & (cols < H)[None, :]
     state = rows[:, None] * H + cols[None, :]
@@ -103,31 +111,29 @@ def backward_tile(
         p = tl.load(pred + rows * N + k, mask=present, other=0)[:, None]
         c_prev = c_prev + (tl.load(c + p * H + cols[None, :], mask=mask, other=0.0),)
     own_c = tl.load(c + state, mask=mask, other=0.0)
-    own_h = own_c
-    if CELL == "spatial":
-        own_h = tl.load(h + state, mask=mask, other=0.0).to(tl.float32)
+    own_h = tl.load(h + state, mask=mask, other=0.0).to(tl.float32)
     for k in tl.static_range(N):
         q = tl.load(succ + rows * N + k, mask=present, other=-1)
         there = q >= 0
         q = tl.maximum(q, 0)
         seen = there[:, None] & (cols < H)[None, :]
         at = q[:, None] * (B * H) + cols[None, :]
-        dz_i, dz_f = 0.0, 0.0
+        dz_seen = ()
         if PEEPHOLE:
             dz_i = tl.load(dz + at, mask=seen, other=0.0).to(tl.float32)
-            dz_f = tl.load(dz + at + (1 + k) * H, mask=seen, other=0.0).to(tl.float32)
+            dz_seen = (dz_i, tl.load(dz + at + (1 + k) * H, mask=seen, other=0.0).to(tl.float32))
         whole = tl.load(total + q[:, None] * H + cols[None, :], mask=seen, other=0.0)
-        grad_c += handed_back(whole, dz_i, dz_f, gates + at, seen, peep, k, CELL, N, H, PEEPHOLE)
+        grad_c += handed_back(whole, dz_seen, gates + at, seen, peep, k, CELL, N, H, PEEPHOLE)
         if PRODUCT:
-            grad_h = _add_back(grad_h, dz + q * (B * H), there, weight + k * H, cols, N, H, PRECISION, BK)
+            grad_h = _add_back(grad_h, dz + q * (B * H), there, weight + k * H, cols, N, B, H, PRECISION, BK)
             if weight_ch is not None:
-                grad_c = _add_back(grad_c, dz + q * (B * H), there, weight_ch + k * H, cols, N, H, PRECISION, BK)
+                grad_c = _add_back(grad_c, dz + q * (B * H), there, weight_ch + k * H, cols, N, B, H, PRECISION, BK)
         else:
             sent = ((q - after) * N + k)[:, None] * H + cols[None, :]
             grad_h += tl.load(back + sent, mask=seen, other=0.0).to(tl.float32)
             if weight_ch is not None:
                 grad_c += tl.load(back_ch + sent, mask=seen, other=0.0).to(tl.float32)
-    grads, grad_c = backward_cell(grad_h, grad_c, active, c_prev, own_c, own_h, peep, CELL, N, PEEPHOLE)
+    grads, grad_c = backward_cell(grad_h, grad_c, active, c_prev, own_c, own_h, peep, CELL, N, B, PEEPHOLE)
     tl.store(total + state, grad_c, mask=mask)
     for b in tl.static_range(B):
         tl.store(dz + block + b * H, grads[b].to(dz.dtype.element_ty), mask=mask)
@@ -135,18 +141,30 @@ def backward_tile(
         for k in tl.static_range(N):
             p = tl.load(pred + rows * N + k, mask=present, other=0)[:, None]
             entry = mask & (p >= sites)
-            handed = handed_back(grad_c, grads[0], grads[1 + k], gates + block, entry, peep, k, CELL, N, H, PEEPHOLE)
+            dz_seen = ()
+            if PEEPHOLE:
+                dz_seen = (grads[0], grads[1 + k])
+            handed = handed_back(grad_c, dz_seen, gates + block, entry, peep, k, CELL, N, H, PEEPHOLE)
             tl.store(dc0 + (p - sites) * H + cols[None, :], handed, mask=entry)
 
 
 @triton.jit
 def _add_back(
-    acc, dz, there, weight, cols, N: tl.constexpr, H: tl.constexpr, PRECISION: tl.constexpr, BK: tl.constexpr
+    acc,
+    dz,
+    there,
+    weight,
+    cols,
+    N: tl.constexpr,
+    B: tl.constexpr,
+    H: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BK: tl.constexpr,
 ):
     """Add the product of the successors' dz with the weights' columns of one axis."""
-    for start in tl.range(0, (N + 3) * H, BK):
+    for start in tl.range(0, B * H, BK):
         inner = start + tl.arange(0, BK)
-        inside = inner < (N + 3) * H
+        inside = inner < B * H
         x = tl.load(dz[:, None] + inner[None, :], mask=there[:, None] & inside[None, :], other=0.0)
         y = tl.load(
             weight + inner[:, None] * (N * H) + cols[None, :], mask=inside[:, None] & (cols < H)[None, :], other=0.0

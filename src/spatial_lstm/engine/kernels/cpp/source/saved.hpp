@@ -7,7 +7,7 @@
 #include "layer.hpp"
 #include "vector.hpp"
 
-// `c` and `gates` are null where no backward follows, `gates` alone where it is to compute them again.
+// `c` and `gates` are null where no backward follows, `gates` alone where it is to recompute them.
 template <class S>
 struct Results {
     S* output;          // (R, D, h)
@@ -18,11 +18,11 @@ struct Results {
 };
 
 template <class S>
-class Kept {
+class Saved {
     using T = Compute<S>;
 
    public:
-    Kept(const Layer& layer, const Results<S>& of) : layer_(layer), of_(of), zeros_(layer.hidden) { std::fill_n(zeros_.get(), layer.hidden, T{0}); }
+    Saved(const Layer& layer, const Results<S>& of) : layer_(layer), of_(of), zeros_(layer.hidden) { std::fill_n(zeros_.get(), layer.hidden, T{0}); }
 
     int64_t raster(int64_t d, int64_t site) const { return layer_.site[d * layer_.sites + site]; }
     const S* input(int64_t d, int64_t site) const { return static_cast<const S*>(layer_.x) + raster(d, site) * layer_.inputs; }

@@ -6,23 +6,23 @@
 #include <memory>
 
 #include "buffer.hpp"
-#include "kept.hpp"
 #include "layer.hpp"
 #include "product.hpp"
+#include "saved.hpp"
 #include "team.hpp"
 #include "units.hpp"
 
 // Where the gradients go, in the shapes of the weights; each may be null.
 template <class S>
 struct Gradients {
-    S *weight_ih, *weight_hh, *bias, *peephole, *weight_ch;
+    S *weight_ih, *weight_hh, *bias, *weight_peephole, *weight_ch;
 };
 
 template <class S>
-class Gradient {
+class WeightGradient {
    public:
     using F = Factor<S>;
-    virtual ~Gradient() = default;
+    virtual ~WeightGradient() = default;
     // Before the first sites of a unit: this member's share of the totals.
     virtual void begin(const Unit& unit, const Team& team) = 0;
     // This member's share of the sums over the sites listed, whose dz, a row of factors each, starts at `dz`.
@@ -33,43 +33,47 @@ class Gradient {
 
 // W vectors of gates are summed at once, for as many inputs R as then fit the registers. A team's members share out the inputs, not the sites.
 template <class S, int W>
-class PanelGradient final : public Gradient<S> {
+class PanelWeightGradient final : public WeightGradient<S> {
     using T = Compute<S>;
     using F = Factor<S>;
     static constexpr int L = LANES<T>, R = rows_at_once(W);
-    static constexpr int64_t BLOCK = 128, FEW = 16;  // sites; gates whose results, which lie the other way round, stay in cache
+    // Sites whose sum is taken in registers: rounding errors grow with this number, and with that of blocks. At 64 and 256 training took as long,
+    // within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
+    static constexpr int64_t BLOCK = 128;
+    // Gates whose results, which lie the other way round, stay in cache: those of one of its lines. 4 and 64 took as long, within the same noise.
+    static constexpr int64_t FEW = 16;
 
    public:
-    PanelGradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to)
+    PanelWeightGradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to)
         : layer_(layer),
           units_(units),
           rows_(layer.axes * layer.hidden),
-          gates_((layer.axes + 3) * layer.hidden),
+          gates_(layer.blocks * layer.hidden),
           depth_((to.weight_ih ? layer.inputs : 0) + (to.weight_hh ? rows_ : 0) + (to.weight_ch ? rows_ : 0) + (to.bias ? 1 : 0)),
           tiles_((depth_ + R - 1) / R),
           stride_(round_up(gates_, PAIR<F>)),
           width_(round_up(gates_, W * L)),
-          diagonal_(to.peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
-          kept_(layer, of),
+          peephole_size_(to.weight_peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
+          saved_(layer, of),
           to_(to),
           totals_(units.count() * tiles_ * R * width_),
           gathered_(layer.threads * BLOCK * tiles_ * R),
           panels_(layer.threads * BLOCK * width_),
-          diagonals_(units.count() * diagonal_) {}
+          peephole_totals_(units.count() * peephole_size_) {}
 
     void begin(const Unit& unit, const Team& team) override {
         std::fill(total(unit.index, team.first(tiles_) * R), total(unit.index, team.last(tiles_) * R), T{0});
-        std::fill(diagonal(unit.index) + team.first(diagonal_), diagonal(unit.index) + team.last(diagonal_), T{0});
+        std::fill(peephole_total(unit.index) + team.first(peephole_size_), peephole_total(unit.index) + team.last(peephole_size_), T{0});
     }
 
     void add(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) override {
-        if (!depth_ && !to_.peephole) return;
+        if (!depth_ && !to_.weight_peephole) return;
         for (; count > 0; count -= BLOCK, sites += BLOCK, dz += BLOCK * stride_) {
             const int64_t some = std::min(BLOCK, count), rows = round_up(some, PAIR<F>) / PAIR<F>;
             for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(unit.direction, team.number, row, rows, sites, some, dz);
             team.wait();
             for (int64_t tile = team.first(tiles_); tile < team.last(tiles_); ++tile) add_tile(unit.index, tile, rows, team.number);
-            if (to_.peephole) peephole(unit, team, sites, some, dz);
+            if (to_.weight_peephole) peephole(unit, team, sites, some, dz);
             team.wait();
         }
     }
@@ -79,11 +83,11 @@ class PanelGradient final : public Gradient<S> {
             for (int64_t gate = 0; gate < gates_; gate += FEW)
                 for (int64_t row = first; row < last; ++row) write(row / depth_, row % depth_, gate, std::min(gates_, gate + FEW));
         });
-        for (int64_t i = 0; i < layer_.directions * diagonal_; ++i) {
-            const int64_t d = i / diagonal_;
+        for (int64_t i = 0; i < layer_.directions * peephole_size_; ++i) {
+            const int64_t d = i / peephole_size_;
             T sum{0};
-            for (int64_t group = 0; group < units_.groups(); ++group) sum += diagonal(d * units_.groups() + group)[i % diagonal_];
-            store_number(to_.peephole + i, sum);
+            for (int64_t group = 0; group < units_.groups(); ++group) sum += peephole_total(d * units_.groups() + group)[i % peephole_size_];
+            store_number(to_.weight_peephole + i, sum);
         }
     }
 
@@ -91,7 +95,7 @@ class PanelGradient final : public Gradient<S> {
     F* gathered(int64_t team) const { return gathered_.get() + team * BLOCK * tiles_ * R; }
     F* panel(int64_t team) const { return panels_.get() + team * BLOCK * width_; }
     T* total(int64_t unit, int64_t row) const { return totals_.get() + (unit * tiles_ * R + row) * width_; }
-    T* diagonal(int64_t unit) const { return diagonals_.get() + unit * diagonal_; }
+    T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
 
     // Row `row` of a block, of one site or of a pair: [x, h_0 .., c_0 .., 1], and dz as panels of W vectors, zero beyond what there is.
     void pack(int64_t d, int64_t team, int64_t row, int64_t rows, const int64_t* sites, int64_t count, const F* dz) const {
@@ -110,9 +114,9 @@ class PanelGradient final : public Gradient<S> {
             to += length * PAIR<F>;
         };
         const bool both = PAIR<F> == 2 && other >= 0;
-        if (to_.weight_ih) segment(kept_.input(d, site), both ? kept_.input(d, other) : nullptr, layer_.inputs);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(kept_.previous_h(d, site, k), both ? kept_.previous_h(d, other, k) : nullptr, layer_.hidden);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(kept_.previous_c(d, site, k), both ? kept_.previous_c(d, other, k) : nullptr, layer_.hidden);
+        if (to_.weight_ih) segment(saved_.input(d, site), both ? saved_.input(d, other) : nullptr, layer_.inputs);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(d, site, k), both ? saved_.previous_h(d, other, k) : nullptr, layer_.hidden);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(d, site, k), both ? saved_.previous_c(d, other, k) : nullptr, layer_.hidden);
         const T one{1};
         if (to_.bias) segment(&one, both ? &one : nullptr, 1);
         std::fill(to, end, F{});
@@ -166,21 +170,21 @@ class PanelGradient final : public Gradient<S> {
         column(to_.bias, 1);
     }
 
-    // Of the diagonal weights: i of every axis, f of every axis, o. A team's members share out the features.
+    // Of the peepholes: i of every axis, f of every axis, o. A team's members share out the features.
     void peephole(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) const {
         const int64_t n = layer_.axes, hidden = layer_.hidden, vectors = (hidden + L - 1) / L;
-        T* to = diagonal(unit.index);
+        T* to = peephole_total(unit.index);
         for (int64_t feature = team.first(vectors) * L; feature < std::min(team.last(vectors) * L, hidden); feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden - feature));
             Vector<T> sums[2 * MOST_AXES + 1] = {};
             for (int64_t row = 0; row < count; ++row) {
                 const F* from = dz + row * stride_ + feature;
                 for (int64_t k = 0; k < n; ++k) {
-                    const auto c_prev = load(kept_.previous_c(unit.direction, sites[row], k) + feature, lanes);
+                    const auto c_prev = load(saved_.previous_c(unit.direction, sites[row], k) + feature, lanes);
                     sums[k] += load(from, lanes) * c_prev;
                     sums[n + k] += load(from + (1 + k) * hidden, lanes) * c_prev;
                 }
-                sums[2 * n] += load(from + (n + 2) * hidden, lanes) * load(kept_.c(unit.direction, sites[row]) + feature, lanes);
+                sums[2 * n] += load(from + (layer_.blocks - 1) * hidden, lanes) * load(saved_.c(unit.direction, sites[row]) + feature, lanes);
             }
             for (int64_t i = 0; i < 2 * n + 1; ++i) store(to + i * hidden + feature, load(to + i * hidden + feature, lanes) + sums[i], lanes);
         }
@@ -188,24 +192,24 @@ class PanelGradient final : public Gradient<S> {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t rows_, gates_, depth_, tiles_, stride_, width_, diagonal_;
-    const Kept<S> kept_;
+    const int64_t rows_, gates_, depth_, tiles_, stride_, width_, peephole_size_;
+    const Saved<S> saved_;
     const Gradients<S> to_;
     const Buffer<T> totals_;
     const Buffer<F> gathered_, panels_;
-    const Buffer<T> diagonals_;
+    const Buffer<T> peephole_totals_;
 };
 
 // Panels of the width that wastes fewest lanes beyond the last gate, the first of equals.
 template <class S>
-std::unique_ptr<Gradient<S>> make_gradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to) {
+std::unique_ptr<WeightGradient<S>> make_weight_gradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to) {
     constexpr int FIRST = REGISTERS == 32 ? 4 : 2;
-    const int64_t lanes = LANES<Compute<S>>, vectors = ((layer.axes + 3) * layer.hidden + lanes - 1) / lanes;
+    const int64_t lanes = LANES<Compute<S>>, vectors = (layer.blocks * layer.hidden + lanes - 1) / lanes;
     const auto padded = [&](int width) { return (vectors + width - 1) / width * width; };
     int best = FIRST;
     for (int width = FIRST; width <= FIRST + 2; ++width)
         if (padded(width) < padded(best)) best = width;
-    if (best == FIRST) return std::make_unique<PanelGradient<S, FIRST>>(layer, units, of, to);
-    if (best == FIRST + 1) return std::make_unique<PanelGradient<S, FIRST + 1>>(layer, units, of, to);
-    return std::make_unique<PanelGradient<S, FIRST + 2>>(layer, units, of, to);
+    if (best == FIRST) return std::make_unique<PanelWeightGradient<S, FIRST>>(layer, units, of, to);
+    if (best == FIRST + 1) return std::make_unique<PanelWeightGradient<S, FIRST + 1>>(layer, units, of, to);
+    return std::make_unique<PanelWeightGradient<S, FIRST + 2>>(layer, units, of, to);
 }

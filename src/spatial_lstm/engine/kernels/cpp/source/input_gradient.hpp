@@ -9,17 +9,18 @@
 #include "units.hpp"
 
 template <class S>
-class Returns {
+class InputGradient {
     using T = Compute<S>;
     using F = Factor<S>;
+    // Sums of SIDE sites by SIDE features, with the weights of as many, fit the registers.
     static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
 
    public:
     // `x` (R, D, C) is where the gradient of the input goes, or null.
-    Returns(const Layer& layer, S* x)
+    InputGradient(const Layer& layer, S* x)
         : layer_(layer),
           x_(x),
-          gates_((layer.axes + 3) * layer.hidden),
+          gates_(layer.blocks * layer.hidden),
           depth_(round_up(gates_, PAIR<F>)),
           split_(layer.axes * layer.hidden),
           states_(split_ * (layer.weight_ch ? 2 : 1)),
