@@ -150,10 +150,10 @@ def test_data_loader_workers(method: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("hidden", [8, 64])
 def test_default_initialization_keeps_c_small(variant: str, hidden: int) -> None:
-    """0.3 .. 4 here; on 256x256 for hidden sizes 8 .. 256 see `benchmarks/growth.py`. What grows with the field is far above either."""
+    """0.4 .. 1.8 here; on 256x256 for hidden sizes 8 .. 256 see `benchmarks/growth.py`. What grows with the field is far above either."""
     layer = SpatialLSTM(3, hidden, **VARIANTS[variant])
     x = torch.randn(1, 3, 96, 96)
     with torch.no_grad():
         _, far = layer(x)
-    assert 0.1 < max(face.abs().max().item() for face in far.c if face is not None) < 8
+    assert 0.1 < max(face.abs().max().item() for face in far.c if face is not None) < 5
     assert all(math.isfinite(face.abs().max().item()) for face in faces(far))
