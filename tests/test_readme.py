@@ -54,12 +54,3 @@ def test_docstrings(name: str) -> None:
     except ImportError as error:
         pytest.skip(f"{name} needs an extra: {error}")
     assert doctest.testmod(module).failed == 0
-
-
-def test_the_reference_needs_no_torch() -> None:
-    """Nothing in it imports torch or the rest of the package."""
-    folder = Path(spatial_lstm.reference.__file__).parent
-    for file in folder.rglob("*.py"):
-        imports = re.findall(r"^\s*(?:from|import) (\S+)", file.read_text(), re.M)
-        allowed = {"__future__", "collections", "dataclasses", "typing", "numpy", "itertools", "types", "math"}
-        assert {name.split(".")[0] for name in imports if not name.startswith(".")} <= allowed

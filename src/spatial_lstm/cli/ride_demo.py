@@ -96,6 +96,7 @@ def _demo(out: Path, seconds: float, seed: int) -> None:
     sides = "x".join(map(str, splits.train[0].shape[1:]))
     print(f"dead leaves, {len(splits.train)} images of {sides} to train on, {len(splits.test)} held out")
     options = Options(seed=seed, clip=1.0, checkpoint_seconds=20)
+    _choose_threads(splits, options)
     baseline = _train_mcgsm(splits, options)
     trainer = _train_ride(splits, options, out, seconds)
     held_out = trainer.task.tiles("test")
@@ -110,6 +111,21 @@ def _demo(out: Path, seconds: float, seed: int) -> None:
     title = f"RIDE {scores['RIDE']:.3f}, MCGSM {scores['MCGSM']:.3f} bits per pixel"
     _draw(out / PICTURE, trainer.task.model, splits, seed, title)
     print(f"wrote {out / PICTURE} (data, samples, a hole before and after), weights and metrics beside it")
+
+
+def _choose_threads(splits: Splits, options: Options) -> None:
+    """Go on with as many threads as are fastest: on a busy machine one is, many times."""
+    import torch
+
+    from spatial_lstm.image_models import RIDE
+    from spatial_lstm.image_models.training import adam, step_seconds
+
+    model, stage = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES), adam(1, batch=BATCH)[0]
+    paces = {}
+    for threads in {1, torch.get_num_threads()}:
+        torch.set_num_threads(threads)
+        paces[threads] = min(step_seconds(model, splits, stage, options, steps=5) for _ in range(2))
+    torch.set_num_threads(min(paces, key=lambda threads: paces[threads]))
 
 
 def _train_mcgsm(splits: Splits, options: Options) -> ImageTask:
@@ -129,7 +145,7 @@ def _train_mcgsm(splits: Splits, options: Options) -> ImageTask:
 
 
 def _train_ride(splits: Splits, options: Options, folder: Path, seconds: float) -> Trainer[ImageTask]:
-    """RIDE, trained for as many steps as the time allows, with as many threads as are fastest."""
+    """RIDE, trained for as many steps as the time allows."""
     import torch
 
     from spatial_lstm.image_models import RIDE
@@ -138,12 +154,7 @@ def _train_ride(splits: Splits, options: Options, folder: Path, seconds: float) 
 
     torch.manual_seed(options.seed)
     model = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES)
-    paces = {}
-    for threads in {torch.get_num_threads(), 1}:  # on a busy machine one is faster than many
-        torch.set_num_threads(threads)
-        paces[threads] = min(step_seconds(model, splits, adam(1, batch=BATCH)[0], options) for _ in range(2))
-    threads, pace = min(paces.items(), key=lambda item: item[1])
-    torch.set_num_threads(threads)
+    pace = min(step_seconds(model, splits, adam(1, batch=BATCH)[0], options) for _ in range(2))
     steps = min(MOST_STEPS, max(LEAST_STEPS, int(seconds * TRAINING_SHARE / pace)))
     print(f"training RIDE, {steps} steps of {1000 * pace:.0f} ms")
     notes = {"data": DATA, "seed": options.seed, "color": False, "limit": None, "demo": True}

@@ -1,7 +1,7 @@
 """Before ``"auto"`` relies on compiled kernels, they have to reproduce the plain one on the device at hand.
 
-What is checked is what will run: the same :class:`Choice` of kernels and tiles for the same cell, hidden size, type and device, once per
-process. Triton compiles a kernel for each of these anyway.
+What is checked is what will run: the same :class:`~spatial_lstm.engine.kernels.triton.choice.Choice` of kernels and tiles for the same
+cell, hidden size, type and device, once per process. Triton compiles a kernel for each of these anyway.
 """
 
 from __future__ import annotations
