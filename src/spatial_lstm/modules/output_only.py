@@ -20,7 +20,7 @@ class OutputOnly(nn.Module):
         TypeError: If ``layer`` is no :class:`SpatialLSTM`.
 
     Example:
-        >>> from torch import nn
+        >>> import torch
         >>> network = nn.Sequential(nn.Conv2d(1, 8, 3), OutputOnly(SpatialLSTM(8, 16, directions="all")), nn.Conv2d(64, 10, 1))
         >>> network(torch.zeros(2, 1, 30, 20)).shape
         torch.Size([2, 10, 28, 18])
