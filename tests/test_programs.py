@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,21 +79,6 @@ def test_export(variant: str, ragged: bool) -> None:
         x = make_input(layer, shape[0], shape[1:], grad=False)
         options = {"sizes": torch.tensor(sizes)} if ragged else {}
         assert_close([exported(x, **options)[0]], [layer(x, **options)[0]])
-
-
-@per_cell
-@pytest.mark.support("ONNX, dynamo exporter")
-def test_onnx(variant: str, tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    layer = make_layer(variant, 3, 4, directions="all", dtype=torch.float32).eval()
-    x = make_input(layer, grad=False)
-    torch.onnx.export(layer, (x,), tmp_path / "layer.onnx", dynamo=True, verbose=False)
-    session = runtime.InferenceSession(tmp_path / "layer.onnx")
-    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    output, far = layer(x)
-    for a, b in zip(found, [output, *faces(far)], strict=True):
-        assert abs(a - b.detach().numpy()).max() < 1e-5
 
 
 @per_cell

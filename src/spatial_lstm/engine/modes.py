@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 from torch.autograd import forward_ad
 
 _PLAIN = (Tensor, nn.Parameter)
@@ -20,9 +21,23 @@ def forward_mode_active() -> bool:
 
 
 def functorch_active() -> bool:
-    """Whether a ``torch.func`` transform is running."""
+    """Whether a ``torch.func`` transform is running, be it in a program that is being compiled."""
     depth: int = torch._C._functorch.get_dynamic_layer_stack_depth()
     return depth > 0
+
+
+def onnx_export_active() -> bool:
+    """Whether one of torch's exporters to ONNX is tracing."""
+    if torch.compiler.is_compiling():
+        from torch.onnx._internal.exporter import _flags  # dynamo takes `is_in_onnx_export` to be false
+
+        return _flags._is_onnx_exporting
+    return torch._C._is_tracing() and torch.onnx.is_in_onnx_export()
+
+
+def without_values(*tensors: Tensor | None) -> bool:
+    """Whether tensors have shapes alone, for the program is being compiled or exported, or runs on fake tensors."""
+    return torch.compiler.is_compiling() or any(isinstance(tensor, FakeTensor) for tensor in tensors)
 
 
 def batched(tensors: Sequence[Tensor | None]) -> bool:

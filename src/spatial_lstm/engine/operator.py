@@ -36,7 +36,16 @@ def forward(
     sites: int,
     edges: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`spatial_lstm.engine.compute.forward`."""
+    """See :func:`spatial_lstm.engine.compute.forward`.
+
+    Raises:
+        RuntimeError: Under forward-mode AD, which the operator would answer with zeros; the router never comes here then.
+    """
+    if modes.forward_mode_active():
+        raise RuntimeError(
+            "expected no forward-mode derivative of a layer that was exported or traced before, got one: "
+            "take the derivative of the module itself, inside torch.compile if need be"
+        )
     options = Options(sizes, directions, cell, kernel)
     output, far_h, far_c, c, gates = compute.forward(_by_name(tensors, names), options, Keep(keep, sites, edges))
     return output, far_h, far_c, c, gates

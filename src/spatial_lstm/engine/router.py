@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine import composite, modes, operator, reference_backend
+from spatial_lstm.engine import composite, modes, operator, reference_backend, skewed
 from spatial_lstm.engine.compute import Keep, Options
 from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES, Results
 from spatial_lstm.engine.problem import plan_for
@@ -27,9 +27,7 @@ def backends() -> dict[str, str]:
 
 def composite_needed() -> bool:
     """Whether the program is run in a way that a custom operator cannot follow."""
-    if torch.compiler.is_compiling():
-        return torch.onnx.is_in_onnx_export()
-    return modes.forward_mode_active() or modes.functorch_active()
+    return modes.forward_mode_active() or modes.functorch_active() or modes.onnx_export_active()
 
 
 def recurrence(
@@ -59,7 +57,7 @@ def recurrence(
         return reference_backend.forward(tensors, sizes, directions, cell)
     needed = composite_needed()
     if backend == "composite" or (needed and backend == "auto"):
-        return composite.forward(tensors, sizes, names, cell)
+        return run_composite(tensors, sizes, names, cell)
     if needed:
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
@@ -69,6 +67,24 @@ def recurrence(
     return run_operator(tensors, Options(sizes, names, cell, backend), keep)[:3]
 
 
+def run_composite(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Plain torch: from tables of the sites that exist, or without tables where sizes have no values.
+
+    Raises:
+        ValueError: In the exporter to ONNX that goes through TorchScript.
+    """
+    if not modes.onnx_export_active():
+        if modes.without_values(tensors.x, sizes):
+            return skewed.forward(tensors, sizes, directions, cell, skewed.unrolled)
+        return composite.forward(tensors, sizes, directions, cell)
+    if not torch.compiler.is_compiling():
+        raise ValueError(
+            "expected torch.onnx.export(.., dynamo=True), got dynamo=False, whose graph would hold for one size alone"
+        )
+    transformed = modes.forward_mode_active() or modes.functorch_active()
+    return skewed.forward(tensors, sizes, directions, cell, skewed.unrolled if transformed else skewed.scanned)
+
+
 def run_operator(tensors: Tensors, options: Options, keep: str) -> Results:
     """Call :func:`spatial_lstm.engine.operator.run` with the rows that it is to hold."""
     return operator.run(tensors, options, Keep(keep, *_counts(tensors.x, options.sizes, options.directions)))
@@ -76,7 +92,7 @@ def run_operator(tensors: Tensors, options: Options, keep: str) -> Results:
 
 def _counts(x: Tensor, sizes: Tensor | None, directions: str) -> tuple[int, int]:
     """Rows to hold for sites and near-face entries: exact, or without padding's saving while a program is traced."""
-    if sizes is not None and not torch.compiler.is_compiling():
+    if sizes is not None and not modes.without_values(sizes):
         plan = plan_for(x, sizes, directions)
         return plan.sites, plan.edges
     batch, *extents, _ = x.shape

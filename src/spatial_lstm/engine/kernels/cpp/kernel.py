@@ -14,7 +14,7 @@ from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, R
 from spatial_lstm.engine.kernels.cpp import memory, structures
 from spatial_lstm.engine.kernels.cpp.library import BuildError, load
 from spatial_lstm.engine.problem import Problem
-from spatial_lstm.engine.tensors import Gradients
+from spatial_lstm.engine.tensors import Gradients, Tensors
 
 TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 MOST_AXES = 4
@@ -117,17 +117,27 @@ def _c_table(problem: Problem, keep: str) -> Tensor:
 
 def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     """Call a function of the library with the layer and what else it is passed."""
-    plan, given = problem.plan, problem.tensors
-    tensors = given._asdict() | {
+    tensors = problem.tensors
+    if tensors.weight_peephole is not None:
+        tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
+    layer = _layer(problem, tensors)
+    status = getattr(load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
+    if status:
+        kind, message = FAILURES[status]
+        raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))
+
+
+def _layer(problem: Problem, tensors: Tensors) -> structures.Layer:
+    """What the library is told of the layer; ``tensors`` are the caller's to keep until it returns."""
+    plan = problem.plan
+    tables = {
         "bounds": plan.image_bounds,
         "site": plan.site,
         "pred": plan.pred,
         "succ": plan.succ,
         "far_slot": plan.far_slot,
     }
-    if given.weight_peephole is not None:
-        tensors["weight_peephole"] = given.weight_peephole.to(problem.carried)
-    layer = structures.Layer(
+    return structures.Layer(
         cell=problem.cell.name.encode(),
         directions=plan.directions,
         images=plan.images,
@@ -139,16 +149,12 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         axes=problem.axes,
         blocks=problem.blocks,
         hidden=problem.hidden,
-        inputs=given.x.shape[1],
+        inputs=tensors.x.shape[1],
         threads=torch.get_num_threads(),
         wait_cost=WAIT_COST,
         start_cost=START_COST,
-        **_pointers(tensors),
+        **_pointers({**tables, **tensors._asdict()}),
     )
-    status = getattr(load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
-    if status:
-        kind, message = FAILURES[status]
-        raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))
 
 
 def _pointers(tensors: Mapping[str, Tensor | None]) -> dict[str, int | None]:
