@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spatial_lstm.engine import (
     Cell,
-    Options,
+    StackOptions,
     Weights,
     autocast_dtype,
     check_options,
@@ -75,7 +75,7 @@ def spatial_lstm(
     axes, hidden = _axes_and_hidden(weight_hh, found, input)
     names = parse_directions(directions, axes)
     weights = _weights(given, weight_shapes(found, axes, _last(weight_ih), hidden), len(names), weight_hh)
-    options = Options(names, cell, merge, channels_last, recompute, backend)
+    options = StackOptions(names, cell, merge, channels_last, recompute, backend)
     output, (h, c) = run_layers(input, [weights], state, sizes, options)
     return output, State(h, c)
 

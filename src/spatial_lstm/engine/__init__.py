@@ -13,7 +13,7 @@ from spatial_lstm.engine.flops import register_flops
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.router import backends
-from spatial_lstm.engine.stack import Options, run_layers
+from spatial_lstm.engine.stack import StackOptions, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
 from spatial_lstm.engine.validation import (
     check_dropout,
@@ -27,7 +27,7 @@ from spatial_lstm.engine.validation import (
 __all__ = [
     "CELLS",
     "Cell",
-    "Options",
+    "StackOptions",
     "UnsuitedError",
     "Weights",
     "autocast_dtype",

@@ -4,7 +4,8 @@ On the skewed grid of :mod:`spatial_lstm.engine.geometry.skew` the recurrence is
 but the last. The predecessor along the last axis is the same row of the plane one step before, the one along axis k the row with
 :math:`q_k - 1`. A row starts from the near face of the last axis, and keeps its state wherever it has no site.
 
-Each step computes the whole plane, so places without a site are computed, too: for a square image as many as there are sites.
+Each step computes the whole plane, so places without a site are computed, too: H (H + W - 1) for H W sites of an image, so a wide one costs
+less than its transpose.
 :mod:`spatial_lstm.engine.composite` computes sites alone, where its tables can be built.
 """
 

@@ -22,7 +22,7 @@ from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
 from spatial_lstm.engine.validation import DTYPES, Faces, check_input, check_sizes, check_state
 
 
-class Options(NamedTuple):
+class StackOptions(NamedTuple):
     """What all layers of a stack have in common; see :class:`spatial_lstm.SpatialLSTM`."""
 
     directions: tuple[str, ...]
@@ -38,7 +38,7 @@ def run_layers(
     layers: Sequence[Weights],
     state: tuple[Faces, Faces] | None,
     sizes: Tensor | Sequence[object] | None,
-    options: Options,
+    options: StackOptions,
     between: Callable[[Tensor], Tensor] = lambda output: output,
 ) -> tuple[Tensor, tuple[Faces, Faces]]:
     """Check the input, run the layers one on the other (``between`` is applied in between), return output and far faces of h and c."""
@@ -64,7 +64,7 @@ def run_layers(
 
 
 def _run_layer(
-    x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: Options
+    x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output ``(N, *S, D h)`` and flattened far faces ``(D, F, h)`` of h and c."""
     tensors = Tensors(x, *weights, h0=h0, c0=c0)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from spatial_lstm.arguments import check_flag, check_positive_int
 from spatial_lstm.engine import (
-    Options,
+    StackOptions,
     Weights,
     check_dropout,
     check_forget_bias,
@@ -204,13 +204,13 @@ class SpatialLSTM(nn.Module):
         output, (h, c) = run_layers(input, self._weights(options.directions), state, sizes, options, self._drop)
         return output, State(h, c)
 
-    def _options(self) -> Options:
+    def _options(self) -> StackOptions:
         """The options as they are now, checked: attributes may have been changed since construction."""
         for name in ("input_size", "hidden_size", "num_layers", "spatial_dims"):
             check_positive_int(name, getattr(self, name))
         check_options(self.cell_type, self.peephole, self.extended, self.merge, self.backend)
         directions = parse_directions(self.directions, self.spatial_dims)
-        return Options(directions, self.cell_type, self.merge, self.channels_last, self.recompute, self.backend)
+        return StackOptions(directions, self.cell_type, self.merge, self.channels_last, self.recompute, self.backend)
 
     def _weights(self, directions: tuple[str, ...]) -> list[Weights]:
         """Every layer's weights, checked, those of its directions stacked."""
