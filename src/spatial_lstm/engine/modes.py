@@ -45,8 +45,8 @@ def batched(tensors: Sequence[Tensor | None]) -> bool:
     return any(t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in tensors)
 
 
-def composite_needed(grads: Sequence[Tensor | None]) -> bool:
-    """Whether a backward is run in a way that the operators cannot follow."""
+def backward_needs_composite(grads: Sequence[Tensor | None]) -> bool:
+    """Whether a backward is run in a way that the operators cannot follow, whatever ran the forward."""
     return forward_mode_active() or batched(grads)
 
 

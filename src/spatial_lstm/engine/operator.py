@@ -154,18 +154,20 @@ def _save(
 
 def _differentiate(ctx: Any, grads: Sequence[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
     """The gradients of the tensors that :func:`_save` was given, None where not ``needed``."""
+    if all(grad is None for grad in grads):
+        return [None] * len(ctx.names)
     *tensors, sizes, output, c, gates = ctx.saved_tensors
     given, options = Tensors(**dict(zip(ctx.names, tensors, strict=True))), ctx.options._replace(sizes=sizes)
     wanted = [name for name, needs in zip(ctx.names, needed, strict=True) if needs]
     found: dict[str, Any] = {}
-    if modes.composite_needed(grads):
+    if modes.backward_needs_composite(grads):
         found = differentiate_forward(given, options, grads, wanted)
     elif torch.is_grad_enabled() or modes.dispatcher_needed([*tensors, *(grad for grad in grads if grad is not None)]):
         names = ",".join(wanted)
         found = dict(
             zip(wanted, backward(tensors, ",".join(ctx.names), *options, *grads, output, c, gates, names), strict=True)
         )
-    elif any(grad is not None for grad in grads):
+    else:
         found = compute.backward(given, options, grads, (output, c, gates), wanted)
     return [found.get(name) for name in ctx.names]
 

@@ -14,7 +14,7 @@ from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, R
 from spatial_lstm.engine.kernels.cpp import memory, structures
 from spatial_lstm.engine.kernels.cpp.library import BuildError, load
 from spatial_lstm.engine.problem import Problem
-from spatial_lstm.engine.tensors import Gradients, Tensors
+from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
 
 TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 MOST_AXES = 4
@@ -22,10 +22,9 @@ MOST_AXES = 4
 # float32. A second thread was measured to pay from 40,000 multiplications a step on (two cores of an EPYC), of which it saves half. The
 # bare barrier takes 0.2 microseconds, 12,000 multiplications (measured on two cores of a Xeon).
 WAIT_COST = 20_000
-# What it costs to start threads, 5 microseconds: a judgement between the 0.8 that it takes while they are awake (measured on the same Xeon)
+# What it costs to start threads, 5 microseconds: a judgment between the 0.8 that it takes while they are awake (measured on the same Xeon)
 # and the tens that it takes once they sleep.
 START_COST = 300_000
-WEIGHTS = ("weight_ih", "weight_hh", "bias", "weight_peephole", "weight_ch")
 # What a status other than zero means.
 FAILURES: dict[int, tuple[type[Exception], str]] = {
     1: (torch.OutOfMemoryError, "the C++ kernel found no memory"),
@@ -88,7 +87,7 @@ class CppKernel(Kernel):
         weights = {
             name: torch.empty_like(weight)
             for name, weight in problem.tensors.present.items()
-            if name in wanted and name in WEIGHTS
+            if name in wanted and name in Weights._fields
         }
         _call(
             "backward",

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Bytes; smaller tables are torch's. A judgement: the C library keeps small pieces of memory by itself, and what is done here takes some 50
+# Bytes; smaller tables are torch's. A judgment: the C library keeps small pieces of memory by itself, and what is done here takes some 50
 # microseconds, as long as writing 1 MiB.
 LEAST = 1 << 20
-# Requests that memory is kept for without being of use. A judgement: a training step makes two a layer, so 32 layers may take turns.
+# Requests that memory is kept for without being of use. A judgment: a training step makes two a layer, so 32 layers may take turns.
 PATIENCE = 64
 
 _free: deque[tuple[int, mmap.mmap]] = deque()
