@@ -12,7 +12,6 @@ import torch
 from benchmarks import dead_leaves as benchmark
 from spatial_lstm.cli import main, ride_demo
 from spatial_lstm.image_models import data
-from spatial_lstm.image_models.training import pictures
 from spatial_lstm.training import BEST, Trainer
 
 TINY = benchmark.Budget(4, 2, 64, 3, 2, 2, 2, 2, 4, 16, 1e-2)
@@ -24,7 +23,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         return data.generated(train=3, held_out=3, side=32, seed=seed)
 
     monkeypatch.setitem(data.NAMES, "deadleaves", loader)
-    monkeypatch.setattr(pictures, "SWEEPS", 1)
     sizes = {"COMPONENTS": 2, "FEATURES": 2, "HIDDEN": 3, "MCGSM_STEPS": 2, "LEAST_STEPS": 2, "BATCH": 2}
     for name, value in {**sizes, "SHOWN": 24, "WHOLE": 32, "HOLE": 6}.items():
         monkeypatch.setattr(ride_demo, name, value)

@@ -101,16 +101,14 @@ def test_a_known_field_is_sampled_with_its_covariances() -> None:
 def test_samples(name: str) -> None:
     model = make(name)
     seen: list[tuple[int, int]] = []
-    first = model.sample(
-        6, 10, 3, generator=torch.Generator().manual_seed(7), margin=8, progress=lambda *step: seen.append(step)
-    )
-    second = model.sample(6, 10, 3, generator=torch.Generator().manual_seed(7), margin=8)
+    first = model.sample(6, 10, 3, generator=torch.Generator().manual_seed(7), progress=lambda *step: seen.append(step))
+    second = model.sample(6, 10, 3, generator=torch.Generator().manual_seed(7))
     assert first.shape == (3, model.channels, 6, 10)
     assert first.isfinite().all()
     assert torch.equal(first, second)
     assert not torch.equal(first[0], first[1])
     assert [done for done, _ in seen] == list(range(1, seen[-1][1] + 1))
-    assert Ensemble(model).sample(6, 10, 3, margin=8).shape == first.shape
+    assert Ensemble(model).sample(6, 10, 3).shape == first.shape
 
 
 def test_sample_keeps_the_limits() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from spatial_lstm.cli import main, train_ride
 from spatial_lstm.image_models import ColorRIDE, data
-from spatial_lstm.image_models.training import load_model, pictures
+from spatial_lstm.image_models.training import load_model
 from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, DivergedError, Trainer, files
 
 SMALL_SIZE = ["--hidden", "3", "--components", "2", "--scales", "2", "--features", "2"]
@@ -40,7 +40,6 @@ def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
         return data.generated(train=2, held_out=1, side=48, seed=seed)
 
     monkeypatch.setitem(data.NAMES, "deadleaves", loader)
-    monkeypatch.setattr(pictures, "SWEEPS", 1)
 
 
 def test_trains_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

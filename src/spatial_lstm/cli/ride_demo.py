@@ -182,7 +182,7 @@ def _draw(path: Path, model: ImageModel, splits: Splits, seed: int, title: str) 
     whole = splits.test[2][None, :, :WHOLE, :WHOLE]
     mask = pictures.centered_hole(WHOLE, WHOLE, HOLE)
     with Bar(label="hole", leave=False) as bar:
-        filled = model.inpaint(whole, mask, generator=generator, gibbs_sweeps=pictures.SWEEPS, progress=bar.move_to)
+        filled = model.inpaint(whole, mask, generator=generator, progress=bar.move_to)
     shown = {
         "data, held out": data,
         "sample": samples[0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,10 +37,12 @@ class ImageModel(nn.Module):
     Attributes:
         channels: Channels of the images, C.
         border: Width of the margin whose pixels are conditioned on.
+        levels: How many values a channel of a pixel can take, evenly from 0 to 1; None where pixels have a density instead.
     """
 
     channels: int
     border: int
+    levels: int | None = None
 
     @abstractmethod
     def log_prob(self, images: Tensor) -> LogProb:
@@ -58,50 +60,28 @@ class ImageModel(nn.Module):
         num: int = 1,
         *,
         generator: torch.Generator | None = None,
-        margin: int = 16,
-        limits: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
         """Draw images ``(num, C, height, width)``.
-
-        The scan starts from pixels drawn independently from the data's marginal, on a canvas larger by ``margin`` above, to the left and to
-        the right, which is cut off in the end.
 
         Args:
             height: Rows of the images.
             width: Columns of the images.
             num: How many.
             generator: Where the random numbers come from; None for torch's own.
-            margin: Pixels cut off.
-            limits: Between which the values are clipped; None for the data's 0.1 and 99.8 percentiles.
             progress: Called after every step with the steps done and their total.
-        """
-
-    @abstractmethod
-    def fit_whitening(self, images: Tensor) -> None:
-        """Fit the linear prediction, and the marginal that sampling starts from, to images ``(N, C, H, W)``.
-
-        Raises:
-            ValueError: If the images do not fit the model, have too few pixels or are constant.
-        """
-
-    @abstractmethod
-    def fit_mcgsm(
-        self,
-        images: Tensor,
-        *,
-        max_iterations: int = 500,
-        validation: Tensor | None = None,
-        progress: FitProgress | None = None,
-    ) -> float:
-        """Fit the conditional densities alone to images by L-BFGS, all else held.
-
-        Arguments and result as :meth:`~spatial_lstm.image_models.MCGSM.fit`'s.
         """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return the arguments to build the model with; ``type(model)(**model.config())`` has the same parameters by name and shape."""
+
+    def prepare(self, images: Tensor) -> None:
+        """Fit to images ``(N, C, H, W)`` what is fitted in closed form before training; nothing in most models.
+
+        Raises:
+            ValueError: If the images do not fit the model, have too few pixels or are constant.
+        """
 
     def forward(self, images: Tensor) -> LogProb:
         """As :meth:`log_prob`."""
@@ -115,3 +95,36 @@ class ImageModel(nn.Module):
         batches = [self.log_prob(batch) for batch in images.split(batch_size)]
         total = math.fsum(float(batch.nats.double().sum()) for batch in batches)
         return total / (len(images) * batches[0].pixels * math.log(2))
+
+
+@runtime_checkable
+class FillsHoles(Protocol):
+    """A model that can draw a part of an image given the rest."""
+
+    def inpaint(
+        self,
+        images: Tensor,
+        mask: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Return images ``(N, C, H, W)`` drawn anew where the bool ``mask``, ``(N, 1, H, W)`` or ``(1, 1, H, W)``, is True."""
+
+
+@runtime_checkable
+class HasConditional(Protocol):
+    """A model with conditional densities that can be fitted alone."""
+
+    def fit_mcgsm(
+        self,
+        images: Tensor,
+        *,
+        max_iterations: int = 500,
+        validation: Tensor | None = None,
+        progress: FitProgress | None = None,
+    ) -> float:
+        """Fit the conditional densities alone to images by L-BFGS, all else held.
+
+        Arguments and result as :meth:`~spatial_lstm.image_models.MCGSM.fit`'s.
+        """

@@ -21,6 +21,8 @@ from spatial_lstm.image_models.whitening import ConditionalWhitening
 
 # The marginal is kept in steps of a thousandth, since samples are clipped at the 0.1 and 99.8 percentiles.
 QUANTILES = 1001
+# Pixels cut off on each side of a sample, so that it does not show the noise that the scan starts from.
+MARGIN = 16
 # Images at a time where all are gone through; bounds memory.
 BATCH = 16
 
@@ -112,8 +114,17 @@ class ImageDensity(ImageModel, ABC):
         """As :meth:`log_prob`."""
         return self.log_prob(images, condition)
 
+    def prepare(self, images: Tensor) -> None:
+        """As :meth:`fit_whitening`."""
+        self.fit_whitening(images)
+
     @torch.no_grad()
     def fit_whitening(self, images: Tensor, condition: Tensor | None = None) -> None:
+        """Fit the linear prediction, and the marginal that sampling starts from, to images ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: If the images do not fit the model, have too few pixels or are constant.
+        """
         self.neighborhood.check(images, condition)
 
         def rows() -> Iterator[tuple[Tensor, Tensor]]:
@@ -137,6 +148,10 @@ class ImageDensity(ImageModel, ABC):
         validation: Tensor | tuple[Tensor, Tensor] | None = None,
         progress: FitProgress | None = None,
     ) -> float:
+        """Fit the conditional density alone to images by L-BFGS, all else held.
+
+        Arguments and result as :meth:`~spatial_lstm.image_models.MCGSM.fit`'s.
+        """
         data = self._rows(images, condition)
         pair = validation if isinstance(validation, tuple) else (validation, None)
         held_out = None if pair[0] is None else self._rows(*pair)
@@ -187,10 +202,24 @@ class ImageDensity(ImageModel, ABC):
         num: int = 1,
         *,
         generator: torch.Generator | None = None,
-        margin: int = 16,
+        margin: int = MARGIN,
         limits: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
+        """Draw images ``(num, C, height, width)``.
+
+        The scan starts from pixels drawn independently from the data's marginal, on a canvas larger by ``margin`` above, to the left and to
+        the right, which is cut off in the end.
+
+        Args:
+            height: Rows of the images.
+            width: Columns of the images.
+            num: How many.
+            generator: Where the random numbers come from; None for torch's own.
+            margin: Pixels cut off.
+            limits: Between which the values are clipped; None for the data's 0.1 and 99.8 percentiles.
+            progress: Called after every step with the steps done and their total.
+        """
         for name, value in (("height", height), ("width", width), ("num", num)):
             check_positive_int(name, value)
         if margin < self.border:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
 
 
 class Ensemble(ImageModel):
@@ -27,6 +27,7 @@ class Ensemble(ImageModel):
         self.model = model
         self.channels = model.channels
         self.border = model.border
+        self.levels = model.levels
 
     def log_prob(self, images: Tensor) -> LogProb:
         found = [self.model.log_prob(view) for view in self.views(images)]
@@ -47,33 +48,19 @@ class Ensemble(ImageModel):
         num: int = 1,
         *,
         generator: torch.Generator | None = None,
-        margin: int = 16,
-        limits: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
         """Draw from the model, each image turned by one of the eight at random."""
         extent = max(height, width)
-        images = self.model.sample(
-            extent, extent, num, generator=generator, margin=margin, limits=limits, progress=progress
-        )
+        images = self.model.sample(extent, extent, num, generator=generator, progress=progress)
         down, across, over = torch.randint(2, (3, num, 1, 1, 1), generator=generator, device=images.device).bool()
         images = torch.where(down, images.flip(2), images)
         images = torch.where(across, images.flip(3), images)
         images = torch.where(over, images.mT, images)
         return images[:, :, :height, :width]
 
-    def fit_whitening(self, images: Tensor) -> None:
-        self.model.fit_whitening(images)
-
-    def fit_mcgsm(
-        self,
-        images: Tensor,
-        *,
-        max_iterations: int = 500,
-        validation: Tensor | None = None,
-        progress: FitProgress | None = None,
-    ) -> float:
-        return self.model.fit_mcgsm(images, max_iterations=max_iterations, validation=validation, progress=progress)
+    def prepare(self, images: Tensor) -> None:
+        self.model.prepare(images)
 
     def config(self) -> dict[str, Any]:
         return {"model": self.model}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+from spatial_lstm.image_models.density import MARGIN
 from spatial_lstm.image_models.ride import RIDE
 from spatial_lstm.image_models.scan import Scan
 
@@ -84,7 +85,12 @@ class TwoStageRIDE(ImageModel, ABC):
         nats, sites = self.first.log_prob(first)
         return LogProb(nats + self.second.log_prob(second, first).nats + sites * self.log_det(), sites * self.scale**2)
 
+    def prepare(self, images: Tensor) -> None:
+        """As :meth:`fit_whitening`."""
+        self.fit_whitening(images)
+
     def fit_whitening(self, images: Tensor) -> None:
+        """Fit both parts' linear predictions and marginals; see :meth:`RIDE.fit_whitening`."""
         first, second = self.split(images)
         self.first.fit_whitening(first)
         self.second.fit_whitening(second, first)
@@ -123,7 +129,7 @@ class TwoStageRIDE(ImageModel, ABC):
         num: int = 1,
         *,
         generator: torch.Generator | None = None,
-        margin: int = 16,
+        margin: int = MARGIN,
         limits: tuple[float, float] | None = None,
         progress: Progress | None = None,
     ) -> Tensor:

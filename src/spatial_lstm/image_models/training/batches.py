@@ -13,13 +13,14 @@ from spatial_lstm.image_models.data import tiles
 
 
 class PatchBatches:
-    """Shuffled batches of the non-overlapping tiles of images and their left-right mirror images, cut at a new offset in every epoch.
+    """Shuffled batches of the non-overlapping tiles of images, cut at a new offset in every epoch.
 
     Args:
         images: ``(C, H, W)`` each; images smaller than a patch are left out.
         patch: Side of a patch.
         batch: Patches in a batch; what is left over at the end of an epoch is dropped.
         seed: Of offsets and order.
+        mirror: Whether the tiles' left-right mirror images are among them.
 
     Attributes:
         per_epoch: Batches in an epoch (of the least offset, epochs may differ by what fits).
@@ -28,7 +29,9 @@ class PatchBatches:
         ValueError: If no image is as large as a patch.
     """
 
-    def __init__(self, images: Sequence[Tensor], patch: int, batch: int, *, seed: Sequence[int]) -> None:
+    def __init__(
+        self, images: Sequence[Tensor], patch: int, batch: int, *, seed: Sequence[int], mirror: bool = True
+    ) -> None:
         self.images = [image for image in images if min(image.shape[1:]) >= patch]
         self.patch = patch
         self.batch = batch
@@ -39,7 +42,8 @@ class PatchBatches:
             else [0, 0]
         )
         self.slack = slack
-        count = 2 * len(tiles(self.images or images, patch))
+        self.views = 2 if mirror else 1
+        count = self.views * len(tiles(self.images or images, patch))
         self.per_epoch = max(1, count // batch)
         self._epoch = -1
         self._patches = torch.empty(0)
@@ -60,5 +64,5 @@ class PatchBatches:
         random = np.random.default_rng([*self.seed, epoch])
         offset = tuple(int(random.integers(slack + 1)) for slack in self.slack)
         self._patches = tiles(self.images, self.patch, (offset[0], offset[1]))
-        self._order = random.permutation(2 * len(self._patches))
+        self._order = random.permutation(self.views * len(self._patches))
         self._epoch = epoch

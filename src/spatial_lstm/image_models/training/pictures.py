@@ -11,13 +11,12 @@ from torch import Tensor
 
 from spatial_lstm.files import write_atomically
 from spatial_lstm.image_models import ImageModel
+from spatial_lstm.image_models.base import FillsHoles
 
 # Inches a side.
 PANEL = 2.2
 # A blue, which no gray is taken for.
 HOLE = (0.2, 0.4, 0.8)
-# Half of what inpainting does by default: for a picture that is shown at once.
-SWEEPS = 5
 
 
 def image_rows(path: Path, rows: Mapping[str, Sequence[Tensor]], title: str = "") -> None:
@@ -89,12 +88,11 @@ def draw_samples(path: Path, model: ImageModel, data: Tensor, *, seed: int = 0) 
 
 def draw_inpainting(path: Path, model: ImageModel, data: Tensor, *, seed: int = 0) -> bool:
     """Cut a hole into the middle of images ``(N, C, H, W)`` and fill it; False if the model cannot."""
-    fill = getattr(model, "inpaint", None)
-    if fill is None:
+    if not isinstance(model, FillsHoles):
         return False
     generator = torch.Generator(data.device).manual_seed(seed)
     height, width = data.shape[2:]
     mask = centered_hole(height, width, min(height, width) // 3).to(data.device)
-    filled = fill(data, mask, gibbs_sweeps=SWEEPS, generator=generator)
+    filled = model.inpaint(data, mask, generator=generator)
     image_rows(path, {"before": list(with_hole(data, mask)), "after": list(filled), "original": list(data)})
     return True

@@ -15,15 +15,17 @@ WARMUP = 300
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStage(Stage):
-    """A stage for image models, which train on patches and their mirror images.
+    """A stage for image models, which train on patches.
 
     Attributes:
         patch: Side of the patches, in pixels.
+        mirror: Whether to train on their left-right mirror images, too.
         finetune: L-BFGS iterations on the conditional density alone, after the steps.
         layers: Layers the model gets before the stage, those it has being kept; None for those it has.
     """
 
     patch: int
+    mirror: bool = True
     finetune: int = 0
     layers: int | None = None
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.image_models.base import ImageModel
+from spatial_lstm.image_models.base import HasConditional, ImageModel
 from spatial_lstm.image_models.data import Splits, tiles
 from spatial_lstm.image_models.training.batches import PatchBatches
 from spatial_lstm.image_models.training.rebuild import describe, grow, rebuild
@@ -87,7 +87,7 @@ class ImageTask(Task[ImageStage, Tensor]):
         return self.model.bits_per_pixel(images.to(self.device), batch_size=16)
 
     def batches(self, stage: ImageStage, seed: Sequence[int]) -> PatchBatches:
-        return PatchBatches(self.splits.train, stage.patch, stage.batch, seed=seed)
+        return PatchBatches(self.splits.train, stage.patch, stage.batch, seed=seed, mirror=stage.mirror)
 
     def loss(self, batch: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of a scored pixel in nats."""
@@ -111,8 +111,8 @@ class ImageTask(Task[ImageStage, Tensor]):
         return {**asdict(self.options), "data": self.splits.summary()}
 
     def begin(self) -> None:
-        """Fit the whitening."""
-        self.model.fit_whitening(evenly(self.tiles("train"), 4 * self.options.validation_tiles).to(self.device))
+        """Fit what the model fits in closed form."""
+        self.model.prepare(evenly(self.tiles("train"), 4 * self.options.validation_tiles).to(self.device))
 
     def before(self, stage: ImageStage) -> bool:
         """Add layers."""
@@ -126,6 +126,10 @@ class ImageTask(Task[ImageStage, Tensor]):
         return {"finetune": lambda: self._finetune(stage.finetune)} if stage.finetune else {}
 
     def _finetune(self, iterations: int) -> None:
+        if not isinstance(self.model, HasConditional):
+            raise ValueError(
+                f"expected a model with a conditional density to fine-tune, got {type(self.model).__name__}"
+            )
         images = evenly(self.tiles("train"), max(1, self.options.finetune_pixels // self.options.tile**2))
         self.model.fit_mcgsm(images.to(self.device), max_iterations=iterations, validation=self.held_out)
 
