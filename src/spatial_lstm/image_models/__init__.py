@@ -1,4 +1,4 @@
-"""Generative image models: RIDE, the baselines it is compared with, and what they are made of.
+"""Generative image models: RIDE, the baselines it is compared with, PixelRNN, and what they are made of.
 
 Not imported by :mod:`spatial_lstm`; write ``from spatial_lstm.image_models import RIDE``.
 """
@@ -13,6 +13,7 @@ from spatial_lstm.image_models.ensemble import Ensemble
 from spatial_lstm.image_models.mcgsm import MCGSM
 from spatial_lstm.image_models.multiscale import MultiscaleRIDE
 from spatial_lstm.image_models.neighborhood import CausalNeighborhood
+from spatial_lstm.image_models.pixelrnn import PixelRNN
 from spatial_lstm.image_models.ride import RIDE
 from spatial_lstm.image_models.whitening import ConditionalWhitening
 
@@ -29,4 +30,5 @@ __all__ = [
     "LogProb",
     "MCGSMImage",
     "MultiscaleRIDE",
+    "PixelRNN",
 ]

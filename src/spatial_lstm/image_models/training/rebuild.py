@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from spatial_lstm.image_models import RIDE, ColorRIDE, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE
+from spatial_lstm.image_models import RIDE, ColorRIDE, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE, PixelRNN
 from spatial_lstm.training import files
 
 KINDS: dict[str, type[ImageModel]] = {
-    kind.__name__: kind for kind in (RIDE, ColorRIDE, MultiscaleRIDE, MCGSMImage, LinearGaussian)
+    kind.__name__: kind for kind in (RIDE, ColorRIDE, MultiscaleRIDE, MCGSMImage, LinearGaussian, PixelRNN)
 }
 
 
