@@ -202,6 +202,15 @@ def test_schedules() -> None:
             ImageOptions(**{name: 0})
 
 
+def test_images_smaller_than_a_patch_or_tile_are_left_out_with_a_word() -> None:
+    images = [torch.rand(1, *extents) for extents in ((16, 20), (7, 30), (18, 16))]
+    with pytest.warns(UserWarning, match="1 of 3 images left out, which are smaller than 8x8"):
+        batches = PatchBatches(images, 8, 4, seed=(0,))
+    assert [tuple(image.shape) for image in batches.images] == [(1, 16, 20), (1, 18, 16)]
+    with pytest.warns(UserWarning, match="1 of 3 images left out, which are smaller than 16x16"):
+        assert ImageTask(ride(), data.Splits("mixed", images, images, images)).held_out.shape == (2, 1, 16, 16)
+
+
 def test_an_epoch_shows_every_patch_and_its_mirror_image_once() -> None:
     images = [torch.arange(16 * 24).float().view(1, 16, 24)]
     batches = PatchBatches(images, 8, 4, seed=(0, 1))

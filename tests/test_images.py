@@ -1,9 +1,8 @@
-"""Data sets: what they hold, that they are made alike every time, and what happens to files that are no pictures."""
+"""Images: the recipe of dead leaves, what ships in packages, from integers to images, tiles, and what a data set refuses."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import torch
 from spatial_lstm.image_models import data
 from spatial_lstm.image_models.data import dead_leaves as made
 from spatial_lstm.image_models.data.dead_leaves import CHUNK
+from spatial_lstm.image_models.data.levels import encode
 from tests.cases import assert_close
 
 
@@ -85,6 +85,50 @@ def test_dequantized_integers_are_found_again() -> None:
         data.dequantize(pixels.astype(float), np.random.default_rng(0))
 
 
+class Always(np.random.Generator):
+    """Draws one number alone."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.number = number
+
+    def random(self, size: tuple[int, ...]) -> np.ndarray:
+        return np.full(size, self.number)
+
+
+@pytest.mark.parametrize("noise", [0.0, 2.0**-53, 0.5, 1 - 2.0**-24, 1 - 2.0**-53], ids="{:.17g}".format)
+def test_no_noise_makes_an_integer_another(noise: float) -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = data.dequantize(pixels, Always(noise))
+    assert torch.equal((image[0] * 256).floor().int(), torch.from_numpy(pixels.astype(np.int32)))
+    assert float((image[0].double() * 256 - torch.from_numpy(pixels + noise)).abs().max()) < 2e-5
+
+
+def test_pictures_at_once_are_pictures_one_after_the_other() -> None:
+    random = np.random.default_rng(0)
+    shapes = [(3, 4), (3, 4), (3, 4, 3), (2, 2), (2, 2), (3, 4)]
+    pictures = [random.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+    for how in (None, "sample", "threshold"):
+        together, alone = np.random.default_rng(1), np.random.default_rng(1)
+        for image, pixels in zip(encode(pictures, together, how), pictures, strict=True):
+            assert torch.equal(image, data.binarize(pixels, how, alone) if how else data.dequantize(pixels, alone))
+        assert together.random() == alone.random()
+
+
+def test_binarized_integers() -> None:
+    pixels = np.array([[0, 1, 127, 128, 255]], np.uint8).repeat(40000, 0)
+    threshold, sample = (data.binarize(pixels, how, np.random.default_rng(0))[0] for how in ("threshold", "sample"))
+    assert threshold.dtype == torch.float32
+    assert threshold.unique(dim=0).tolist() == [[0, 0, 0, 1, 1]]
+    assert (sample[:, 0] == 0).all()
+    assert (sample[:, 4] == 1).all()
+    share, deviation = torch.from_numpy(pixels[0] / 255), 0.5 / 200
+    assert ((sample.double().mean(0) - share).abs() < 5 * deviation).all()
+    assert float(sample[:, 1].sum()) > 0
+    with pytest.raises(ValueError, match="expected binarize to be None or one of threshold, sample, got 'half'"):
+        data.binarize(pixels, "half", np.random.default_rng(0))
+
+
 def test_split_columns_and_tiles_share_no_pixel() -> None:
     image = torch.arange(2 * 20 * 48).float().view(2, 20, 48)
     train, validation, test = data.split_columns(image)
@@ -95,6 +139,8 @@ def test_split_columns_and_tiles_share_no_pixel() -> None:
     assert cut.unique().numel() == cut.numel()
     assert torch.equal(cut[7], image[:, 8:16, 8:16])
     assert torch.equal(data.tiles([image], 8, (4, 3))[0], image[:, 4:12, 3:11])
+    several = [image, image + 2000, image[:, :9, :8], image + 4000]
+    assert torch.equal(data.tiles(several, 8), torch.cat([data.tiles([each], 8) for each in several]))
     assert torch.equal(data.with_flips(cut)[12:], cut.flip(3))
     with pytest.raises(ValueError, match="at least 21x21"):
         data.tiles([image], 21)
@@ -116,78 +162,51 @@ def test_photographs_have_color_and_textures_have_not() -> None:
         data.load("grass", color=True)
 
 
-def write_pictures(folder: Path, count: int, size: tuple[int, int] = (70, 80)) -> None:
-    from PIL import Image
-
-    random = np.random.default_rng(0)
-    for index in range(count):
-        Image.fromarray(random.integers(0, 256, (*size, 3), dtype=np.uint8)).save(folder / f"{index:02}.png")
-
-
-@pytest.mark.parametrize(("color", "channels"), [(False, 1), (True, 3)])
-def test_a_folder_of_few_pictures_is_split_within_each(tmp_path: Path, color: bool, channels: int) -> None:
-    write_pictures(tmp_path, 2)
-    splits = data.load(tmp_path, color=color)
-    assert splits.channels == channels
-    assert [[tuple(i.shape) for i in part] for part in (splits.train, splits.validation, splits.test)] == [
-        [(channels, 70, width)] * 2 for width in (40, 20, 20)
-    ]
-
-
-def test_a_folder_of_many_pictures_is_split_by_file(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 10)
-    splits = data.load(str(tmp_path), seed=3)
-    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [8, 1, 1]
-    sums = {float(image.sum()) for part in (splits.train, splits.validation, splits.test) for image in part}
-    assert len(sums) == 10
-    assert len(splits.limited(3).train) == 3
-
-
-def test_broken_and_small_files_are_named_and_skipped(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 1)
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    (tmp_path / "cut.png").write_bytes((tmp_path / "00.png").read_bytes()[:2000])
-    (tmp_path / "notes.txt").write_text("no picture either")
-    with pytest.warns(UserWarning, match="skipped") as caught:
-        splits = data.load(tmp_path)
-    assert len(splits.train) == 1
-    assert [next(w for w in ("broken.png", "cut.png") if w in str(c.message)) for c in caught] == [
-        "broken.png",
-        "cut.png",
-    ]
-
-
-@pytest.mark.parametrize("color", [False, True])
-def test_pictures_of_16_bits_are_on_the_same_scale(tmp_path: Path, color: bool) -> None:
-    from PIL import Image
-
-    levels = np.arange(64 * 256).reshape(128, 128).astype(np.uint16) * 4
-    Image.fromarray(levels).save(tmp_path / "deep.png")
-    splits = data.load(tmp_path, color=color)
-    found = torch.cat([splits.train[0], splits.validation[0], splits.test[0]], 2)
-    assert found.shape == (3 if color else 1, 128, 128)
-    assert (found.double() - torch.from_numpy(levels / 65536)).abs().max() <= 1 / 256
-
-
 def test_splits_are_on_one_scale() -> None:
     images = [torch.rand(1, 8, 8)]
     assert data.Splits("right", images, images, images).channels == 1
-    with pytest.raises(ValueError, match=r"expected images of about 0 to 1, got values from \S+ to 2\d\d"):
+    with pytest.raises(
+        ValueError, match=r"got values from \S+ to 2\S+: divide integers by 256 \(or 255\), or use dequantize"
+    ):
         data.Splits("wrong", images, [255 * image for image in images], images)
     with pytest.raises(ValueError, match="expected images of about 0 to 1, got values from nan"):
         data.Splits("broken", images, [image * torch.nan for image in images], images)
     with pytest.raises(ValueError, match=r"expected float32 images of shape \(C, H, W\), got torch.float64"):
         data.Splits("double", images, [image.double() for image in images], images)
-
-
-def test_folders_without_usable_pictures_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="PNG or JPEG picture .* got none"):
-        data.load(tmp_path)
-    write_pictures(tmp_path, 1, size=(63, 80))
-    with (
-        pytest.warns(UserWarning, match=r"00\.png: 80x63 is smaller"),
-        pytest.raises(ValueError, match="got 1 unusable"),
+    with pytest.raises(
+        ValueError, match=r"expected float32 images of shape \(C, H, W\), got torch.float32 \(1, 8, 0\)"
     ):
-        data.load(tmp_path)
-    with pytest.raises(ValueError, match="folder of pictures or one of deadleaves"):
-        data.load("dedleaves")
+        data.Splits("empty", images, [image[..., :0] for image in images], images)
+    with pytest.raises(ValueError, match="expected images of one number of channels, got 1 and 3"):
+        data.Splits("mixed", images, images, [torch.rand(3, 8, 8)])
+
+
+def test_an_image_on_another_scale_is_found_among_many() -> None:
+    images = [torch.rand(1, 4, 4 + place % 3) for place in range(50)]
+    for place in (0, 25, 49):
+        wrong = [image + 2 * (k == place) for k, image in enumerate(images)]
+        with pytest.raises(ValueError, match="expected images of about 0 to 1"):
+            data.Splits("wrong", wrong, images, images)
+
+
+def test_what_runs_have_noted_of_their_data_is_known_again() -> None:
+    """The summary that checkpoints hold: count, pixels, and the means of some images."""
+    images = [torch.full((1, 4, 5), place / 20) for place in range(20)]
+    splits = data.Splits("steps", images, images[:2], images[:1])
+    noted = {
+        "train": [20, 400, *(place / 20 for place in range(0, 20, 2))],
+        "validation": [2, 40, 0.0, 0.05],
+        "test": [1, 20, 0.0],
+    }
+    assert splits.summary().keys() == noted.keys()
+    assert all(splits.summary()[name] == pytest.approx(values) for name, values in noted.items())
+    assert splits.resembles(noted)
+    assert not splits.resembles({**noted, "test": [1, 20, 0.01]})
+
+
+def test_a_record_of_images_from_nowhere() -> None:
+    images = [torch.rand(1, 8, 8)]
+    splits = data.Splits("made", images * 3, images, images)
+    assert splits.record()["train"] == {"count": 3, "pixels": 192, "sources": []}
+    assert splits.limited(2).record()["train"] == {"count": 2, "pixels": 128, "sources": []}
+    assert splits.limited(4).record() == splits.record()

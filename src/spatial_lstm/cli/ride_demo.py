@@ -89,10 +89,10 @@ def demo(out: Path, seconds: float = 120.0, seed: int = 0) -> int:
 
 
 def _demo(out: Path, seconds: float, seed: int) -> None:
-    from spatial_lstm.image_models.data import NAMES
+    from spatial_lstm.image_models.data import load
     from spatial_lstm.training import Options
 
-    splits = NAMES[DATA](seed, False)
+    splits = load(DATA, seed=seed)
     sides = "x".join(map(str, splits.train[0].shape[1:]))
     print(f"dead leaves, {len(splits.train)} images of {sides} to train on, {len(splits.test)} held out")
     options = Options(seed=seed, clip=1.0, checkpoint_seconds=20)

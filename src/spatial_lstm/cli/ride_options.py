@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of :data:`DEFAULTS`."""
     _add(
         parser.add_argument_group("data"),
-        data={"help": "deadleaves, textures, brick, grass, gravel, photos, or a folder of PNG and JPEG files"},
+        data={"help": "deadleaves, textures, brick, grass, gravel, photos, or a folder of pictures"},
         color={"help": "three channels: luma first, then chroma"},
         limit={"type": positive_int, "metavar": "N", "help": "at most N training images"},
     )

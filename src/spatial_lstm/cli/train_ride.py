@@ -64,6 +64,8 @@ def _train(args: argparse.Namespace, trainer: Trainer[ImageTask]) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     counts = ", ".join(f"{len(splits.part(part))} {part}" for part in ("train", "validation", "test"))
     say(f"{type(model).__name__} with {parameters:,} parameters on {splits.name}: {counts} images")
+    for note in splits.notes:
+        say(note)
     say(f"writing to {args.out}")
     best = trainer.run()
     if trainer.group.rank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ class PatchBatches:
     """Shuffled batches of the non-overlapping tiles of images, cut at a new offset in every epoch.
 
     Args:
-        images: ``(C, H, W)`` each; images smaller than a patch are left out.
+        images: ``(C, H, W)`` each; images smaller than a patch are left out, with a warning.
         patch: Side of a patch.
         batch: Patches in a batch; what is left over at the end of an epoch is dropped.
         seed: Of offsets and order.
@@ -32,7 +33,7 @@ class PatchBatches:
     def __init__(
         self, images: Sequence[Tensor], patch: int, batch: int, *, seed: Sequence[int], mirror: bool = True
     ) -> None:
-        self.images = [image for image in images if min(image.shape[1:]) >= patch]
+        self.images = large_enough(images, patch)
         self.patch = patch
         self.batch = batch
         self.seed = list(seed)
@@ -66,3 +67,14 @@ class PatchBatches:
         self._patches = tiles(self.images, self.patch, (offset[0], offset[1]))
         self._order = random.permutation(self.views * len(self._patches))
         self._epoch = epoch
+
+
+def large_enough(images: Sequence[Tensor], side: int) -> list[Tensor]:
+    """The images ``(C, H, W)`` of at least so many rows and columns; a warning says how many others there are, unless all are others."""
+    found = [image for image in images if min(image.shape[1:]) >= side]
+    if 0 < len(found) < len(images):
+        warnings.warn(
+            f"{len(images) - len(found)} of {len(images)} images left out, which are smaller than {side}x{side}",
+            stacklevel=3,
+        )
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from spatial_lstm.image_models.base import HasConditional, ImageModel
 from spatial_lstm.image_models.data import Splits, tiles
-from spatial_lstm.image_models.training.batches import PatchBatches
+from spatial_lstm.image_models.training.batches import PatchBatches, large_enough
 from spatial_lstm.image_models.training.rebuild import describe, grow, rebuild
 from spatial_lstm.image_models.training.schedule import ImageStage
 from spatial_lstm.training import Checkpoint, Options, Task, Trainer
@@ -25,7 +26,7 @@ class ImageOptions:
 
     Attributes:
         validation_tiles: Validation tiles scored, spread over the images.
-        tile: Side of a tile, or less if the images are smaller.
+        tile: Side of a tile, or less if half of the images are smaller; then those below are left out, with a warning.
         finetune_pixels: Pixels that L-BFGS looks at.
 
     Raises:
@@ -78,9 +79,11 @@ class ImageTask(Task[ImageStage, Tensor]):
         return cls(rebuild(checkpoint.model).to(device), splits, ImageOptions(**settings))
 
     def tiles(self, part: str) -> Tensor:
-        """All tiles of ``"train"``, ``"validation"`` or ``"test"``, as large as the options say or as the images allow."""
+        """All tiles of ``"train"``, ``"validation"`` or ``"test"``, as large as the options say, or as most of the images allow."""
         images = self.splits.part(part)
-        return tiles(images, min(self.options.tile, *(extent for image in images for extent in image.shape[1:])))
+        allowed = statistics.median_low([min(image.shape[1:]) for image in images]) if images else 1
+        side = min(self.options.tile, allowed)
+        return tiles(large_enough(images, side), side)
 
     def bits(self, images: Tensor) -> float:
         """The model's bits per pixel on images ``(N, C, H, W)``."""

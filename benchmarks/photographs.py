@@ -1,0 +1,260 @@
+"""Image models on the photographs of BSDS300: which cell holds beyond the sizes it was trained on, and the table of Theis & Bethge, 2015.
+
+    python -m benchmarks.photographs --data PATH [--budget cells|paper] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
+
+PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
+the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
+scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble is that of the deepest model. Training
+runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
+``benchmarks/results/photographs_<budget>.json``, tables and a plot beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Row, markdown_table, read_results, write_results
+from benchmarks.harness.training import trained
+from spatial_lstm.files import write_atomically
+from spatial_lstm.image_models import RIDE, Ensemble, ImageModel, LinearGaussian, MCGSMImage
+from spatial_lstm.image_models.data import load, tiles
+from spatial_lstm.image_models.training import ImageOptions, ImageStage, ImageTask, adam, load_model
+from spatial_lstm.training import BEST, Options
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = Path("out/photographs")
+TILE = 64
+# Sides of tiles for the gain by context; None is the whole image.
+SIDES: tuple[int | None, ...] = (32, 64, 128, None)
+# Sides of tiles on which c is looked at.
+GROWTH = (64, 96, 128, 192, 256, 320)
+# Those of them that the table shows.
+SHOWN_GROWTH = ("64", "128", "320")
+# The published MCGSM: components, scales and features; Adam's steps and L-BFGS's iterations are ours.
+MCGSM: dict[str, Any] = {"sizes": (128, 4, 48), "steps": 6000, "finetune": 100}
+# Of the "infinity" column; from memory, unchecked.
+PUBLISHED = {"MCGSM": 3.717, "RIDE, 1 layer": 3.802, "RIDE, 2 layers": 3.869, "ensemble": 3.899}
+BASE = "MCGSM"
+CELLS = ("spatial", "stable", "graves", "diagonal")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of everything; ``steps`` are Adam's for each layer."""
+
+    hidden: int
+    components: int
+    features: int
+    steps: int
+    patch: int
+    batch: int
+    rate: float = 2e-2
+    final_rate: float = 5e-4
+
+    def stages(self) -> list[ImageStage]:
+        """Adam's schedule of one layer."""
+        return adam(self.steps, patch=self.patch, rate=self.rate, final_rate=self.final_rate, batch=self.batch)
+
+
+BUDGETS = {"cells": Budget(32, 16, 16, 1500, 22, 20), "paper": Budget(64, 32, 32, 24000, 22, 20)}
+
+
+class Contest:
+    """The models of one seed.
+
+    Args:
+        budget: Its name.
+        data: The folder.
+        seed: Of weights, noise and order.
+    """
+
+    def __init__(self, budget: str, data: Path, seed: int) -> None:
+        self.name, self.budget, self.seed = budget, BUDGETS[budget], seed
+        self.splits = load(data, seed=seed, gray="mean")
+        if budget == "cells":
+            self.models: dict[str, Callable[[], Row]] = {
+                f"{cell}, {depth} {'layer' if depth == 1 else 'layers'}": self.of_cell(cell, depth)
+                for depth in (1, 2)
+                for cell in CELLS[: 4 if depth == 1 else 2]
+            }
+        else:
+            self.models = {
+                "linear-Gaussian": self.linear_gaussian,
+                BASE: self.mcgsm,
+                "RIDE, 1 layer": self.of_cell("stable", 1),
+                "RIDE, 2 layers": self.of_cell("stable", 2),
+                "ensemble": self.ensemble,
+            }
+
+    def linear_gaussian(self) -> Row:
+        """Whitening alone, in the neighborhood of the MCGSM."""
+        model = LinearGaussian(neighborhood=9)
+        model.prepare(tiles(self.splits.train, TILE))
+        return self.scored(model)
+
+    def mcgsm(self) -> Row:
+        """As published: 9 wide, 128 components, 4 scales, 48 features; here Adam, and then L-BFGS on a million pixels."""
+        stages = adam(MCGSM["steps"], patch=self.budget.patch, batch=self.budget.batch, finetune=MCGSM["finetune"])
+        return self.trained(MCGSMImage(1, 9, *MCGSM["sizes"]), stages, "mcgsm")
+
+    def of_cell(self, cell: str, depth: int) -> Callable[[], Row]:
+        """RIDE; a second layer is added to a trained one, and both are trained."""
+
+        def make() -> ImageModel:
+            if depth > 1:
+                below = load_model(self.folder(f"{cell}-{depth - 1}") / BEST)
+                assert isinstance(below, RIDE)
+                return below.add_layer()
+            size = self.budget
+            return RIDE(hidden_size=size.hidden, components=size.components, features=size.features, cell=cell)
+
+        return lambda: self.trained(make(), self.budget.stages(), f"{cell}-{depth}")
+
+    def ensemble(self) -> Row:
+        """The deepest model, averaged over the eight symmetries of the square."""
+        return self.scored(Ensemble(load_model(self.folder("stable-2") / BEST)))
+
+    def folder(self, run: str) -> Path:
+        """Where a training run lives."""
+        return RUNS / self.name / f"{run}-{self.seed}"
+
+    def trained(self, model: ImageModel, stages: Sequence[ImageStage], run: str) -> Row:
+        """Train or go on, and score."""
+        torch.manual_seed(self.seed)
+        options = Options(seed=self.seed, clip=1.0, validate_every=500)
+        looked_at = ImageOptions(validation_tiles=100, finetune_pixels=1_000_000)
+        trainer = trained(
+            self.folder(run), lambda: ImageTask(model, self.splits, looked_at), self.splits, stages, options
+        )
+        time = {"steps": trainer.state.total, "seconds": trainer.state.seconds, "threads": torch.get_num_threads()}
+        return {**self.scored(trainer.task.model), **time}
+
+    def scored(self, model: ImageModel) -> Row:
+        """Bits per pixel of every test image, cut into tiles and whole."""
+        row: Row = {"parameters": sum(p.numel() for p in model.parameters()), "bits": {}}
+        for side in SIDES:
+            row["bits"][str(side or "whole")] = [bits(model, image, side) for image in self.splits.test]
+        if isinstance(model, RIDE):
+            row["largest_c"] = {str(side): largest_c(model, tiles(self.splits.test[::5], side)) for side in GROWTH}
+        return row
+
+
+@torch.no_grad()
+def bits(model: ImageModel, image: Tensor, side: int | None) -> float | None:
+    """Bits per pixel of an image, or the mean of its tiles; None where that is not finite."""
+    images = image[None] if side is None else tiles([image], side)
+    found = torch.cat([model.log_prob(part).bits_per_pixel for part in images.split(40)]).double().mean().item()
+    return found if math.isfinite(found) else None
+
+
+@torch.no_grad()
+def largest_c(model: RIDE, images: Tensor) -> float | None:
+    """The largest |c| on the far faces, None where it is not finite."""
+    state = model.lstm(model.whiten(images)[0])[1]
+    found = max(float(face.abs().max()) for face in state.c)
+    return found if math.isfinite(found) else None
+
+
+def mean_bits(rows: Sequence[Row], side: str) -> str:
+    """The mean over images and seeds, and how many images of all are not finite."""
+    found = [value for row in rows for value in row["bits"][side]]
+    finite = [value for value in found if value is not None]
+    lost = f" ({len(found) - len(finite)} of {len(found)} not finite)" if len(finite) < len(found) else ""
+    return f"{statistics.fmean(finite):.3f}{lost}"
+
+
+def paired(rows: Sequence[Row], base: Sequence[Row], side: str) -> tuple[float, float]:
+    """The mean gain over another model on the same images, and half the width of its 95 % interval over images; seeds are averaged."""
+    gains = []
+    for image in range(len(rows[0]["bits"][side])):
+        own = statistics.fmean(row["bits"][side][image] for row in rows)
+        gains.append(own - statistics.fmean(row["bits"][side][image] for row in base))
+    return statistics.fmean(gains), 1.96 * statistics.stdev(gains) / math.sqrt(len(gains))
+
+
+def table(rows: list[Row], budget: str) -> str:
+    """Markdown."""
+    names = list(dict.fromkeys(row["model"] for row in rows))
+    own = {name: [row for row in rows if row["model"] == name] for name in names}
+    lines = []
+    for name in names:
+        parts = [mean_bits(own[name], "64"), mean_bits(own[name], "whole")]
+        if budget == "cells":
+            growth = [[row["largest_c"][side] for row in own[name]] for side in SHOWN_GROWTH]
+            parts += ["inf" if None in values else f"{max(values):.3g}" for values in growth]
+        else:
+            gain = paired(own[name], own[BASE], "64") if BASE in own and name != BASE else None
+            parts += [
+                f"{gain[0]:+.3f} ± {gain[1]:.3f}" if gain else "",
+                f"{PUBLISHED[name]:.3f}" if name in PUBLISHED else "",
+            ]
+        hours = statistics.fmean(row.get("seconds", 0.0) * row.get("threads", 1) for row in own[name]) / 3600
+        lines.append([name, *parts, f"{own[name][0]['parameters']:,}", f"{hours:.2f}", str(len(own[name]))])
+    head = ["model", "64x64 tiles", "whole images"]
+    head += (
+        [f"largest abs c at {side}" for side in SHOWN_GROWTH]
+        if budget == "cells"
+        else [f"gain over the {BASE} (95 %)", "published (unchecked)"]
+    )
+    return markdown_table([*head, "parameters", "core hours", "seeds"], lines)
+
+
+def plot(path: Path, rows: list[Row]) -> None:
+    """The gain over the MCGSM against the side of the tiles."""
+    from matplotlib.figure import Figure
+
+    base = [row for row in rows if row["model"] == BASE]
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    names = [name for name in dict.fromkeys(row["model"] for row in rows) if name not in (BASE, "linear-Gaussian")]
+    sides = [str(side or "whole") for side in SIDES]
+    for name in names:
+        gains = [paired([row for row in rows if row["model"] == name], base, side) for side in sides]
+        axes.errorbar(sides, [g[0] for g in gains], [g[1] for g in gains], marker="o", capsize=3, label=name)
+    axes.set(xlabel="side of the tiles that are scored, in pixels", ylabel=f"gain over the {BASE}, bits per pixel")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def main() -> None:
+    """Train what is missing, keep, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--budget", choices=sorted(BUDGETS), default="cells")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="models to train, by their names in the table")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    path = RESULTS / f"photographs_{args.budget}.json"
+    rows: list[Row] = read_results(path)["rows"] if path.is_file() else []
+    for seed in args.seeds:
+        contest = Contest(args.budget, args.data, seed)
+        for name in args.only or list(contest.models):
+            if any((row["model"], row["seed"]) == (name, seed) for row in rows):
+                continue
+            row = {"model": name, "seed": seed, **contest.models[name](), "settings": asdict(contest.budget)}
+            print(
+                f"seed {seed}  {name:20s} tiles {mean_bits([row], '64')}, whole {mean_bits([row], 'whole')}", flush=True
+            )
+            rows.append(row)
+            write_results(path, "photographs", rows, quick=False)
+    text = table(rows, args.budget)
+    print(text)
+    write_atomically(path.with_suffix(".md"), lambda file: file.write(f"{__doc__}\n{text}\n".encode()))
+    if args.budget == "paper" and any(row["model"] == BASE for row in rows):
+        plot(path.with_suffix(".png"), rows)
+
+
+if __name__ == "__main__":
+    main()
