@@ -23,8 +23,8 @@ SMALL: dict[str, Any] = {"hidden_size": 6, "components": 3, "scales": 2, "featur
 MODELS: dict[str, Callable[[], ImageModel]] = {
     "ride": lambda: RIDE(**SMALL),
     "ride-2-extended": lambda: RIDE(num_layers=2, extended=True, **SMALL),
-    "ride-stable-nb3": lambda: RIDE(neighborhood=3, cell="stable", **SMALL),
-    "ride-2-channels-nb7": lambda: RIDE(2, neighborhood=7, **SMALL),
+    "ride-diagonal-nb3": lambda: RIDE(neighborhood=3, cell="diagonal", **SMALL),
+    "ride-2-layers-2-channels-nb7": lambda: RIDE(2, neighborhood=7, num_layers=2, **SMALL),
     "mcgsm": lambda: MCGSMImage(1, 5, 3, 2, 4, dtype=torch.float64),
     "mcgsm-rgb": lambda: MCGSMImage(3, 3, 3, 2, 4, dtype=torch.float64),
     "linear": lambda: LinearGaussian(dtype=torch.float64),

@@ -87,6 +87,45 @@ def test_bits_per_pixel_weighs_images_equally_whatever_the_batches() -> None:
     assert_close([LogProb(nats, pixels).bits_per_pixel.mean()], [torch.tensor(expected, dtype=torch.float64)])
 
 
+def test_a_likelihood_that_is_not_finite_is_an_error() -> None:
+    """Not a score of NaN: it says of how many images, and what to do."""
+    images = textured(3, 1, 24, 26, torch.float32)
+    for cell, hint in (
+        ("spatial", "not: cell='spatial' adds c up .* take cell='stable', smaller tiles or float64$"),
+        ("stable", "not$"),
+    ):
+        model = RIDE(**{**SMALL, "dtype": torch.float32}, cell=cell)
+        model.fit_whitening(images)
+        model.mcgsm.eta.data.fill_(math.nan)
+        for scored in (model, Ensemble(model)):
+            with pytest.raises(ValueError, match=f"expected finite log-likelihoods, got 3 of 3 images whose is {hint}"):
+                scored.bits_per_pixel(images, batch_size=2)
+        assert model.log_prob(images).nats.isnan().all()
+    images[1, 0, 5, 5] = math.nan
+    with pytest.raises(ValueError, match="expected finite images, got 1 of 3 that are not"):
+        RIDE(**{**SMALL, "dtype": torch.float32}).bits_per_pixel(images)
+
+
+@pytest.mark.parametrize("name", ["color", "multiscale"])
+def test_tiles_of_both_stages_are_scored_given_the_rest_of_the_image(name: str) -> None:
+    model = make(name)
+    assert isinstance(model, (ColorRIDE, MultiscaleRIDE))
+    images = textured(2, model.channels, 16, 26)
+    (nats, pixels), whole = model.log_prob_of_tiles(images, 16), model.log_prob(images[..., :16])
+    assert_close([nats], [whole.nats])
+    assert pixels == whole.pixels
+    (nats, pixels), (u, v) = model.log_prob_of_tiles(images, 8), model.split(images)
+    scale, sites = model.scale, 8 // model.scale
+    density = model.first.log_density(u) + model.second.log_density(v, u) + model.log_det()
+    found = [
+        density[:, i : i + sites - 1, j : j + sites - 2].flatten(1).sum(1)
+        for i in (0, sites)
+        for j in (0, sites, 2 * sites)
+    ]
+    assert_close([nats], [torch.stack(found, 1).flatten()])
+    assert pixels == (sites - 1) * (sites - 2) * scale**2
+
+
 def test_scores_do_not_depend_on_the_batch_or_the_layout() -> None:
     model = make("ride")
     images = textured(3, 1, 9, 11)
@@ -167,5 +206,7 @@ def test_errors() -> None:
         ColorRIDE(**SMALL).log_prob(images)
     with pytest.raises(ValueError, match="expected images of more than 4 pixels a side"):
         Ensemble(model).log_prob(images[:, :, :4])
+    with pytest.raises(ValueError, match="expected a side divisible by 2, got 7"):
+        MultiscaleRIDE(**SMALL).log_prob_of_tiles(images[..., :8, :8], 7)
     with pytest.raises(ValueError, match="cell='spatial' alone"):
         RIDE(cell="stable", extended=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,7 @@ from spatial_lstm.image_models.training import (
     step_seconds,
 )
 from spatial_lstm.image_models.training.batches import PatchBatches
-from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, Options, Trainer, files, read_metrics
+from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, DivergedError, Options, Trainer, files, read_metrics
 
 SMALL = {"components": 2, "scales": 2, "features": 2}
 SGD = {"optimizer": "sgd", "patch": 8, "rate": 0.01, "final_rate": 0.001, "batch": 4}
@@ -159,6 +160,16 @@ def test_training_raises_the_likelihood(splits: data.Splits) -> None:
     before = task.bits(task.tiles("test"))
     Trainer(task, adam(100, patch=12, batch=8), options=Options(validate_every=25, clip=1)).run()
     assert task.bits(task.tiles("test")) > before + 0.03
+
+
+def test_scores_that_are_not_finite_end_a_run(splits: data.Splits) -> None:
+    """As divergence, so that the best weights so far are kept."""
+    task = ImageTask(ride(), splits, FEW)
+    task.model.get_parameter("mcgsm.eta").data.fill_(math.nan)
+    with pytest.raises(DivergedError, match="training diverged by step 1"):
+        Trainer(task, adam(1, patch=8, batch=4)).run()
+    with pytest.raises(ValueError, match="expected finite log-likelihoods, got 1 of 1 images"):
+        task.bits(task.held_out)
 
 
 def test_layers_are_added_to_trained_ones(tmp_path: Path, splits: data.Splits) -> None:

@@ -35,6 +35,18 @@ def test_neighborhood_site_by_site(size: int, channels: int, condition_channels:
             assert torch.equal(targets[:, :, i, j], images[:, :, row, column])
 
 
+def test_rows_of_the_condition_below_the_images_are_read() -> None:
+    model = CausalNeighborhood(5, 2, 1)
+    images, condition = torch.randn(2, 2, 9, 8), torch.randn(2, 1, 9, 8)
+    whole = model(images, condition)
+    for below in (0, 1, 2):
+        found = model(images[:, :, :7], condition[:, :, : 7 + below])
+        assert torch.equal(found[:, :, : 3 + below], whole[:, :, : 3 + below])
+        assert torch.equal(found, whole[:, :, :5]) == (below == 2)
+    with pytest.raises(ValueError, match=r"expected condition of shape \(2, 1, 6, 8\)"):
+        model(images[:, :, :6], condition)
+
+
 def test_neighborhood_errors() -> None:
     for size in (1, 4):
         with pytest.raises(ValueError, match=f"odd neighborhood size of at least 3, got {size}"):

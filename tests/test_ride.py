@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from spatial_lstm import SpatialLSTMCell
-from spatial_lstm.image_models import RIDE, ImageModel, LinearGaussian, MCGSMImage
+from spatial_lstm.image_models import RIDE, ImageModel, LinearGaussian, MCGSMImage, data
 from tests.cases import assert_close
-from tests.image_models import DENSITIES, MODELS, make, make_density, textured
+from tests.image_models import DENSITIES, MODELS, SMALL, make, make_density, textured
 
 
-@pytest.mark.parametrize("name", ["ride", "ride-2-extended", "ride-stable-nb3", "ride-2-channels-nb7"])
+@pytest.mark.parametrize("name", ["ride", "ride-2-extended", "ride-diagonal-nb3", "ride-2-layers-2-channels-nb7"])
 def test_log_prob_is_the_sum_over_sites_computed_one_by_one(name: str) -> None:
     model = make(name)
     assert isinstance(model, RIDE)
@@ -123,7 +123,49 @@ def test_features_are_what_the_density_reads() -> None:
     assert_close([model.log_density(images)], [density])
 
 
-@pytest.mark.parametrize("cell", ["spatial", "graves", "stable"])
+def test_tiles_are_scored_given_the_rest_of_the_image() -> None:
+    """Their pixels are those that each scores by itself, and only in the corner of the image does that come to the same."""
+    model = make_density("ride")
+    images = textured(2, 1, 21, 35)
+    density, alone = model.log_density(images), model.log_prob(data.tiles(images, 9))
+    within = model.log_prob_of_tiles(images, 9)
+    corners = [(i, j) for i in (0, 9) for j in (0, 9, 18)]
+    expected = torch.stack([density[:, i : i + 7, j : j + 5].flatten(1).sum(1) for i, j in corners], 1)
+    assert_close([within.nats], [expected.flatten()])
+    assert within.pixels == alone.pixels == 35
+    same = torch.isclose(within.nats, alone.nats).view(2, 6)
+    assert torch.equal(same, torch.tensor([True] + [False] * 5).expand(2, 6))
+    for side in (4, 22):
+        with pytest.raises(ValueError, match=f"expected a side of 5 to 21, got {side}"):
+            model.log_prob_of_tiles(images, side)
+
+
+@pytest.mark.parametrize("name", ["mcgsm", "mcgsm-rgb", "linear"])
+def test_tiles_without_a_recurrence_score_the_same_by_themselves(name: str) -> None:
+    model = make_density(name)
+    images = textured(2, model.channels, 21, 35)
+    alone, within = model.log_prob(data.tiles(images, 9)), model.log_prob_of_tiles(images, 9)
+    assert_close([within.nats], [alone.nats])
+    assert within.pixels == alone.pixels
+
+
+def test_the_default_cell_keeps_whole_photographs_finite() -> None:
+    """Whatever training may have made of the weights; with the paper's, c overflows."""
+    images = textured(1, 1, 200, 300, torch.float32)
+    for cell in (None, "diagonal", "spatial"):
+        model = RIDE(hidden_size=8, components=4, scales=2, features=4, cell=cell)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, 0, 5)
+        model.fit_whitening(images)
+        assert model.log_density(images).isfinite().all() == (cell != "spatial")
+
+
+def test_the_cell_that_is_taken_where_none_is_named() -> None:
+    assert RIDE(**SMALL).config()["cell"] == "stable"
+    assert RIDE(extended=True, **SMALL).config()["cell"] == "spatial"
+
+
+@pytest.mark.parametrize("cell", ["spatial", "graves", "stable", "diagonal"])
 def test_an_added_layer_keeps_all_else_and_hands_on_what_it_reads(cell: str) -> None:
     model = RIDE(hidden_size=6, components=2, scales=2, features=2, cell=cell, dtype=torch.float64)
     grown = model.add_layer().add_layer()
@@ -132,8 +174,8 @@ def test_an_added_layer_keeps_all_else_and_hands_on_what_it_reads(cell: str) -> 
     assert all(torch.equal(grown.state_dict()[name], value) for name, value in model.state_dict().items())
     white = torch.randn(2, 9, 11, 12, dtype=torch.float64)
     below, above = model.conditioning(white), model.add_layer().conditioning(white)
-    assert torch.corrcoef(torch.stack([below.flatten(), above.flatten()]))[0, 1] > 0.8
-    assert 0.5 < above.std() / below.std() < 2
+    assert torch.corrcoef(torch.stack([below.flatten(), above.flatten()]))[0, 1] > 0.95
+    assert 0.8 < above.std() / below.std() < 1.25
     grown.lstm.weight_hh_l0.data.zero_()
     assert not torch.equal(model.lstm.weight_hh_l0, grown.lstm.weight_hh_l0)
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.image_models import RIDE, ColorRIDE, Ensemble, ImageDensity, LinearGaussian, MultiscaleRIDE
-from spatial_lstm.image_models.inpainting import WINDOW, _patches, _spacing
+from spatial_lstm.image_models.blocks import WINDOW, BlockSteps, Patch, blocks_apart, patches
 from spatial_lstm.image_models.scan import Scan
-from tests.cases import assert_close
+from tests.cases import assert_close, faces
 from tests.image_models import DENSITIES, MODELS, SMALL, make, make_density, textured
 
 # These models have random parameters: what they draw without limits may lie far from the data that their whitening was fitted to.
@@ -151,10 +151,17 @@ def test_inpainting_fills_holes_and_nothing_else(name: str) -> None:
     images = textured(2, model.channels, 24, 26)
     mask = hole(24, 26)
     damaged = images.masked_fill(mask, math.nan)
-    runs = [
-        model.inpaint(damaged, mask, candidates=2, gibbs_sweeps=1, generator=torch.Generator().manual_seed(k))
-        for k in (0, 0, 1)
-    ]
+    seen: list[tuple[int, int]] = []
+
+    def fill(seed: int) -> Tensor:
+        seen.clear()
+        generator = torch.Generator().manual_seed(seed)
+        return model.inpaint(
+            damaged, mask, candidates=2, gibbs_sweeps=1, generator=generator, progress=lambda *step: seen.append(step)
+        )
+
+    runs = [fill(seed) for seed in (0, 0, 1)]
+    assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)]
     known = ~mask.expand_as(images)
     assert torch.equal(runs[0][known], images[known])
     assert runs[0].isfinite().all()
@@ -176,17 +183,93 @@ def test_blocks_proposed_at_once_cover_the_hole_and_do_not_meet() -> None:
     mask = torch.ones(1, 1, 47, 63, dtype=torch.bool)
     for offset in ([0, 0], [3, 1]):
         covered = torch.zeros(47, 63, dtype=torch.int64)
-        for phase in product(range(_spacing(model)), repeat=2):
-            patches = list(_patches(model, mask, offset, phase))
-            for patch in patches:
+        for phase in product(range(blocks_apart(model)), repeat=2):
+            found = list(patches(model, mask, offset, phase))
+            for patch in found:
                 covered[patch.block] += 1
                 assert all(window.stop - window.start == WINDOW for window in patch.window)
-                for other in patches:
+                for other in found:
                     apart = [
                         w.stop <= b.start or b.stop <= w.start for w, b in zip(patch.window, other.block, strict=True)
                     ]
                     assert other is patch or any(apart)
         assert (covered == 1).all()
+
+
+BLOCK_AT = slice(11, 16), slice(15, 20)
+
+
+def window(image: int, top: int, left: int, height: int, width: int) -> Patch:
+    return Patch(image, (slice(top, top + height), slice(left, left + width)), BLOCK_AT)
+
+
+def block_steps(name: str) -> tuple[ImageDensity, Tensor, Tensor | None, BlockSteps]:
+    """A model, chroma's given luma for "color", two images of 24x29 pixels, their condition, and steps on these images."""
+    model = make(name)
+    density = model.second if isinstance(model, ColorRIDE) else model
+    assert isinstance(density, ImageDensity)
+    images = textured(2, density.channels, 24, 29)
+    condition = textured(2, 1, 24, 29) if isinstance(model, ColorRIDE) else None
+    mask = torch.ones(2, 1, 24, 29, dtype=torch.bool)
+    steps = BlockSteps(density, images, mask, condition, limits=density.limits((-math.inf, math.inf)))
+    return density, images, condition, steps
+
+
+# Rows and columns, at least twice the largest border before the block's columns.
+CORNERS = [(0, 0), (5, 0), (0, 8), (4, 9)]
+
+
+@far_samples
+@pytest.mark.parametrize("name", [*DENSITIES, "color"])
+def test_a_window_is_scored_and_drawn_as_in_its_image(name: str) -> None:
+    """With the states that enter it, and the rows of the condition below it."""
+    model, images, condition, steps = block_steps(name)
+    whole = model.log_density(images, condition)
+    for top, left in CORNERS:
+        found = steps.windows([window(image, top, left, 19, 20) for image in (0, 1)])
+        inside = whole[:, top : top + 19 - model.border, left : left + 20 - 2 * model.border]
+        assert_close([model.log_density(found.images, found.condition, found.state)], [inside])
+        drawn, density = Scan(model, found.images, found.condition, found.state).run_and_score(found.drawn)
+        assert not torch.equal(drawn, found.images)
+        assert_close([density], [model.log_density(drawn, found.condition, found.state)])
+
+
+@pytest.mark.parametrize("name", [*DENSITIES, "color"])
+def test_a_window_to_the_last_row_and_column_decides_as_the_whole_image_does(name: str) -> None:
+    """Wherever it begins: the ratio of the rule of Metropolis & Hastings is that of the whole images."""
+    model, images, condition, steps = block_steps(name)
+    new = images.clone()
+    new[(..., *BLOCK_AT)] += torch.randn_like(new[(..., *BLOCK_AT)])
+    gained = model.log_density(new, condition) - model.log_density(images, condition)
+    rows, columns = (slice(span.start - model.border, span.stop - model.border) for span in BLOCK_AT)
+    expected = gained.flatten(1).sum(1) - gained[:, rows, columns].flatten(1).sum(1)
+    for top, left in CORNERS:
+        found = [window(image, top, left, 24 - top, 29 - left) for image in (0, 1)]
+        ratio = steps.log_ratio(steps.windows(found), torch.stack([patch.of(new) for patch in found]))
+        assert_close([ratio], [expected])
+
+
+@far_samples
+@pytest.mark.parametrize("name", ["ride", "ride-2-layers-2-channels-nb7", "color"])
+def test_an_accepted_block_changes_the_states_of_its_window(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they are those of the images as they are then."""
+    _, images, _, steps = block_steps(name)
+    before = images.clone()
+    inner = [window(image, 13, 17, 10, 9) for image in (0, 1)]
+    old = steps.windows(inner).state
+    monkeypatch.setattr(steps, "log_ratio", lambda *_: torch.tensor([math.inf, -math.inf]))
+    steps.propose([window(image, 4, 7, 19, 19) for image in (0, 1)])
+    changed = (images != before)[0, 0].nonzero()
+    assert (changed.amin(0).tolist(), changed.amax(0).tolist()) == ([11, 15], [15, 19])
+    assert torch.equal(images[1], before[1])
+    kept = steps.windows(inner).state
+    steps.refresh()
+    expected = steps.windows(inner).state
+    assert old is not None
+    assert kept is not None
+    assert expected is not None
+    assert_close(faces(kept), faces(expected))
+    assert not any(torch.equal(a[:, 0], b[:, 0]) for a, b in zip(faces(old), faces(kept), strict=True))
 
 
 def test_metropolis_steps_sample_the_conditional() -> None:

@@ -31,6 +31,10 @@ class LogProb(NamedTuple):
         return self.nats / (self.pixels * math.log(2))
 
 
+class NotFiniteError(ValueError):
+    """Images or their log-likelihoods are infinite or NaN."""
+
+
 class ImageModel(nn.Module):
     """A distribution over images of any size, of which the first ``border`` rows and the first and last ``border`` columns are given.
 
@@ -89,12 +93,33 @@ class ImageModel(nn.Module):
 
     @torch.no_grad()
     def bits_per_pixel(self, images: Tensor, batch_size: int = 16) -> float:
-        """Return the mean log-likelihood of images ``(N, C, H, W)`` in bits per scored pixel; higher is better."""
+        """Return the mean log-likelihood of images ``(N, C, H, W)`` in bits per scored pixel; higher is better.
+
+        Raises:
+            ValueError: If there is no image.
+            NotFiniteError: If an image or its log-likelihood is not finite.
+        """
         if not len(images):
             raise ValueError("expected at least one image, got none")
         batches = [self.log_prob(batch) for batch in images.split(batch_size)]
-        total = math.fsum(float(batch.nats.double().sum()) for batch in batches)
-        return total / (len(images) * batches[0].pixels * math.log(2))
+        nats = torch.cat([batch.nats.double() for batch in batches])
+        self._check_finite(images, nats)
+        return math.fsum(nats.tolist()) / (len(images) * batches[0].pixels * math.log(2))
+
+    def _check_finite(self, images: Tensor, nats: Tensor) -> None:
+        finite = nats.isfinite()
+        if finite.all():
+            return
+        given = images.isfinite().flatten(1).all(1)
+        if not given.all():
+            raise NotFiniteError(f"expected finite images, got {int((~given).sum())} of {len(images)} that are not")
+        remedy = self.remedy()
+        found = f"{int((~finite).sum())} of {len(images)} images whose is not"
+        raise NotFiniteError(f"expected finite log-likelihoods, got {found}{remedy and ': ' + remedy}")
+
+    def remedy(self) -> str:
+        """What to do where log-likelihoods are not finite, for the error that says so; empty where nothing is known."""
+        return ""
 
 
 @runtime_checkable

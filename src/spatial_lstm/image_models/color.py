@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatial_lstm.image_models.base import Progress
 from spatial_lstm.image_models.inpainting import check_mask
-from spatial_lstm.image_models.twostage import TwoStageRIDE
+from spatial_lstm.image_models.twostage import TwoStageRIDE, half_of
 
 OPPONENT = ((3**-0.5, 3**-0.5, 3**-0.5), (2**-0.5, 0.0, -(2**-0.5)), (6**-0.5, -2 * 6**-0.5, 6**-0.5))
 """Rows: luma, red against blue, green against both; orthonormal, so its log|det| is 0."""
@@ -44,11 +44,16 @@ class ColorRIDE(TwoStageRIDE):
     ) -> Tensor:
         """Fill the holes in luma, then in chroma given luma; arguments as :func:`spatial_lstm.image_models.inpainting.inpaint`'s."""
         mask = check_mask(self.first, images, mask)
-        luma, chroma = self.split(images.masked_fill(mask, 0.0))
-        luma = self.first.inpaint(
-            luma, mask, candidates=candidates, gibbs_sweeps=gibbs_sweeps, generator=generator, progress=progress
-        )
-        chroma = self.second.inpaint(
-            chroma, mask, luma, candidates=candidates, gibbs_sweeps=gibbs_sweeps, generator=generator, progress=progress
-        )
-        return torch.where(mask, self.join(luma, chroma), images)
+        filled: list[Tensor] = []
+        for part, (model, plane, _) in enumerate(self.parts(images.masked_fill(mask, 0.0))):
+            found = model.inpaint(
+                plane,
+                mask,
+                filled[0] if part else None,
+                candidates=candidates,
+                gibbs_sweeps=gibbs_sweeps,
+                generator=generator,
+                progress=half_of(progress, part),
+            )
+            filled.append(found)
+        return torch.where(mask, self.join(*filled), images)

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spatial_lstm import State
 from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.image_models import inpainting
 from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
 from spatial_lstm.image_models.conditional import ConditionalDensity
-from spatial_lstm.image_models.inpainting import inpaint
 from spatial_lstm.image_models.neighborhood import CausalNeighborhood
 from spatial_lstm.image_models.scale import warn_of_other_scale
 from spatial_lstm.image_models.scan import Scan
-from spatial_lstm.image_models.sites import Stepper
+from spatial_lstm.image_models.sites import SiteStates, Stepper
 from spatial_lstm.image_models.whitening import ConditionalWhitening
 
 # The marginal is kept in steps of a thousandth, since samples are clipped at the 0.1 and 99.8 percentiles.
@@ -69,20 +70,27 @@ class ImageDensity(ImageModel, ABC):
         like = self.whitening.mean_in
         self.register_buffer("quantiles", start.to(like.device, like.dtype).clone())
 
-    def conditioning(self, white: Tensor) -> Tensor:
-        """Return the features ``(N, H', W', E)`` of whitened inputs ``(N, H', W', D)``; by default these themselves."""
+    def conditioning(self, white: Tensor, state: State | None = None) -> Tensor:
+        """Return the features ``(N, H', W', E)`` of whitened inputs ``(N, H', W', D)``; by default these themselves.
+
+        ``state`` is what enters from above and from the left where there is a recurrence, None for zeros.
+        """
         return white
 
     def config(self) -> dict[str, Any]:
         return dict(self._config)
 
-    def stepper(self, batch: int, rows: int, columns: int) -> Stepper:
+    def stepper(self, batch: int, rows: int, columns: int, state: State | None = None) -> Stepper:
         """Return what computes :meth:`conditioning` site by site, for so many images and scored pixels."""
         return Stepper()
 
+    def site_states(self, images: Tensor, condition: Tensor | None = None, state: State | None = None) -> SiteStates:
+        """Return the states of the recurrence at every scored pixel, from which those that enter a window are taken."""
+        return SiteStates()
+
     def whiten(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return whitened inputs ``(N, H', W', D)`` and outputs ``(N, H', W', C)``."""
-        self._check(images, condition)
+        self.check(images, condition)
         with torch.autocast(images.device.type, enabled=False):
             inputs = self.neighborhood(images, condition).permute(0, 2, 3, 1)
             outputs = self.neighborhood.targets(images).permute(0, 2, 3, 1)
@@ -95,10 +103,16 @@ class ImageDensity(ImageModel, ABC):
         found = self.conditioning(white)
         return white.permute(0, 3, 1, 2), residual.permute(0, 3, 1, 2), found.permute(0, 3, 1, 2)
 
-    def log_density(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return log p of every scored pixel in nats, ``(N, H', W')``, H' = H - border, W' = W - 2 border."""
+    def log_density(self, images: Tensor, condition: Tensor | None = None, state: State | None = None) -> Tensor:
+        """Return log p of every scored pixel in nats, ``(N, H', W')``, H' = H - border, W' = W - 2 border.
+
+        Args:
+            images: ``(N, C, H, W)``.
+            condition: ``(N, K, H, W)``, or with up to ``border`` rows more that lie below the images.
+            state: Near faces over the H' by W' scored pixels, for images that are windows of larger ones; None for zeros.
+        """
         white, residual = self.whiten(images, condition)
-        return self.site_density(self.conditioning(white), residual)
+        return self.site_density(self.conditioning(white, state), residual)
 
     def site_density(self, features: Tensor, residual: Tensor) -> Tensor:
         """Return log p ``(...)`` of pixels with features ``(..., E)`` and whitened outputs ``(..., C)``; never in 16 bits."""
@@ -109,6 +123,28 @@ class ImageDensity(ImageModel, ABC):
     def log_prob(self, images: Tensor, condition: Tensor | None = None) -> LogProb:
         density = self.log_density(images, condition)
         return LogProb(density.flatten(1).sum(1), density.shape[1] * density.shape[2])
+
+    def log_prob_of_tiles(self, images: Tensor, side: int, condition: Tensor | None = None) -> LogProb:
+        """Return the log-likelihood of the tiles of images, each given all that precedes its pixels in the whole image.
+
+        The tiles are those of :func:`~spatial_lstm.image_models.data.tiles`, in its order, and their scored pixels those that
+        :meth:`log_prob` scores in each tile by itself; there, a recurrence begins anew at every tile.
+
+        Args:
+            images: ``(N, C, H, W)``; what is left over below and to the right of the tiles is not scored.
+            side: Rows and columns of a tile.
+            condition: ``(N, K, H, W)`` where the model takes one.
+
+        Raises:
+            ValueError: If the images do not fit the model, or a tile has no scored pixel or is larger than the images.
+        """
+        rows, columns = side - self.border, side - 2 * self.border
+        density = self.log_density(images, condition)
+        least, most = 2 * self.border + 1, min(images.shape[2:])
+        if not least <= side <= most:
+            raise ValueError(f"expected a side of {least} to {most}, got {side}")
+        found = density.unfold(1, rows, side).unfold(2, columns, side)
+        return LogProb(found.flatten(3).sum(3).flatten(), rows * columns)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> LogProb:
         """As :meth:`log_prob`."""
@@ -145,7 +181,7 @@ class ImageDensity(ImageModel, ABC):
         condition: Tensor | None = None,
         *,
         max_iterations: int = 500,
-        validation: Tensor | tuple[Tensor, Tensor] | None = None,
+        validation: Tensor | tuple[Tensor, Tensor | None] | None = None,
         progress: FitProgress | None = None,
     ) -> float:
         """Fit the conditional density alone to images by L-BFGS, all else held.
@@ -228,33 +264,16 @@ class ImageDensity(ImageModel, ABC):
         filled = Scan(self, canvas).run(generator=generator, limits=self.limits(limits), progress=progress)
         return filled[:, :, margin:, margin : margin + width]
 
-    def inpaint(
-        self,
-        images: Tensor,
-        mask: Tensor,
-        condition: Tensor | None = None,
-        *,
-        candidates: int = 8,
-        gibbs_sweeps: int = 10,
-        generator: torch.Generator | None = None,
-        limits: tuple[float, float] | None = None,
-        progress: Progress | None = None,
-    ) -> Tensor:
-        """Fill holes; see :func:`spatial_lstm.image_models.inpainting.inpaint`."""
-        self._check(images, condition)
-        return inpaint(
-            self,
-            images,
-            mask,
-            condition,
-            candidates=candidates,
-            gibbs_sweeps=gibbs_sweeps,
-            generator=generator,
-            limits=self.limits(limits),
-            progress=progress,
-        )
+    # The function itself, whose first argument is the model.
+    inpaint = inpainting.inpaint
 
-    def _check(self, images: Tensor, condition: Tensor | None) -> None:
+    def check(self, images: Tensor, condition: Tensor | None = None) -> None:
+        """Refuse images and conditions that do not fit the model; warn of images on another scale.
+
+        Raises:
+            ValueError: If shapes, dtypes or devices do not fit.
+            TypeError: If one is no Tensor of floating point numbers.
+        """
         self.neighborhood.check(images, condition)
         like = self.whitening.mean_in
         for name, tensor in (("images", images), ("condition", condition)):

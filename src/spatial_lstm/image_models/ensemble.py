@@ -62,5 +62,8 @@ class Ensemble(ImageModel):
     def prepare(self, images: Tensor) -> None:
         self.model.prepare(images)
 
+    def remedy(self) -> str:
+        return self.model.remedy()
+
     def config(self) -> dict[str, Any]:
         return {"model": self.model}

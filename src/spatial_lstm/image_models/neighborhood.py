@@ -22,7 +22,7 @@ class CausalNeighborhood(nn.Module):
 
     Inputs: images, condition
         - images: ``(N, C, H, W)``.
-        - condition: ``(N, K, H, W)``, or None if K = 0.
+        - condition: ``(N, K, H, W)``, or with up to r rows more, which lie below the images; None if K = 0.
 
     Outputs:
         ``(N, C * count + K * size**2, H - r, W - 2r)``: channel by channel the preceding pixels in raster order, then channel by channel
@@ -59,14 +59,18 @@ class CausalNeighborhood(nn.Module):
         inputs = windows.flatten(4)[..., : self.count].permute(0, 1, 4, 2, 3).flatten(1, 2)
         if condition is None:
             return inputs
-        given = self.windows(condition).permute(0, 3, 1, 2)
+        given = self.windows(condition, images.shape[2]).permute(0, 3, 1, 2)
         return torch.cat([inputs, given], dim=1)
 
-    def windows(self, condition: Tensor) -> Tensor:
-        """Return the full windows of the condition, ``(N, H - r, W - 2r, K * size**2)``."""
-        below = functional.pad(condition, (0, 0, 0, self.radius), mode="replicate")
+    def windows(self, condition: Tensor, height: int) -> Tensor:
+        """Return the full windows of the condition around the pixels of images of H rows, ``(N, H - r, W - 2r, K * size**2)``."""
+        below = self.with_rows_below(condition)[:, :, : height + self.radius]
         windows = below.unfold(2, self.size, 1).unfold(3, self.size, 1)
         return windows.permute(0, 2, 3, 1, 4, 5).flatten(3)
+
+    def with_rows_below(self, condition: Tensor) -> Tensor:
+        """Return the condition with its last row repeated r times below it."""
+        return functional.pad(condition, (0, 0, 0, self.radius), mode="replicate")
 
     def targets(self, images: Tensor) -> Tensor:
         """Return the pixels that have a neighborhood, ``(N, C, H - r, W - 2r)``."""
@@ -86,7 +90,8 @@ class CausalNeighborhood(nn.Module):
             raise ValueError(f"expected a condition of {self.condition_channels} channels, got {found}")
         if condition is not None:
             _check_images("condition", condition, self.condition_channels)
-            if condition.shape[2:] != images.shape[2:] or condition.shape[0] != images.shape[0]:
+            below = condition.shape[2] - height
+            if not 0 <= below <= self.radius or condition.shape[3] != width or condition.shape[0] != images.shape[0]:
                 expected = (images.shape[0], self.condition_channels, height, width)
                 raise ValueError(f"expected condition of shape {expected}, got {tuple(condition.shape)}")
 

@@ -7,30 +7,38 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm import SpatialLSTM, reference
+from spatial_lstm import SpatialLSTM, State, reference
 from spatial_lstm.image_models.density import ImageDensity
 from spatial_lstm.image_models.mcgsm import MCGSM
-from spatial_lstm.image_models.sites import Stepper
+from spatial_lstm.image_models.recurrence import RecurrentStates, RecurrentStepper
+from spatial_lstm.image_models.sites import SiteStates, Stepper
 
-# Pre-activations of an added layer's gates, found by trying: it lets the layer below through, and the deeper model gains from there.
-OPEN, CLOSED = 1.5, -1.0
+# An added layer's weight from h below to g, and what its gates start at: found by trying, so that the layer below comes through.
+PASSING, OPEN, CLOSED = 1.5, 2.0, -2.0
+# Cells whose c is a sum over all paths that lead to a site, of which there are binomially many.
+GROWING = ("spatial", "graves")
 
 
 class RIDE(ImageDensity):
-    """Recurrent image density estimator of Theis & Bethge, Generative Image Modeling Using Spatial LSTMs, 2015, arXiv:1506.03478.
+    r"""Recurrent image density estimator of Theis & Bethge, Generative Image Modeling Using Spatial LSTMs, 2015, arXiv:1506.03478.
 
     A :class:`~spatial_lstm.SpatialLSTM` reads the whitened causal neighborhood of every pixel; its hidden state, and nothing else,
     conditions an :class:`MCGSM` over the whitened pixel. Of several layers each reads the hidden state of the one below at the same pixel.
     What it starts from: :meth:`reset_parameters`.
+
+    The paper's cell is ``"spatial"``. Its c is a sum over all paths that lead to a pixel: once training has opened the forget gates it
+    grows exponentially with the size of the image, and overflows on whole photographs. The default is ``"stable"``, whose
+    :math:`c = \sigma(i) \tanh(g) + \sigma(f) (w c_0 + (1 - w) c_1)`, with w in (0, 1), is at most the number of steps from the image's
+    corner, whatever the weights: images of any size have a finite likelihood. On photographs it scored better, too, over three seeds.
 
     Args:
         channels: Channels of the images, C.
         neighborhood: Width of the causal window, odd.
         hidden_size: Features of the hidden state.
         num_layers: Layers of the LSTM.
-        extended: Whether the predecessors' cell states enter the gates, with ``cell="spatial"``.
+        extended: Whether the predecessors' cell states enter the gates, with ``cell="spatial"`` alone.
         components, scales, features: Of the MCGSM.
-        cell: ``"spatial"``, ``"graves"`` or ``"stable"``.
+        cell: ``"spatial"``, ``"graves"``, ``"stable"`` or ``"diagonal"``; None for ``"spatial"`` if extended, else ``"stable"``.
         backend: Of the LSTM.
         condition_channels: Channels of a second image given in full to every pixel; 0 for none.
         device, dtype: Of buffers and parameters.
@@ -54,7 +62,7 @@ class RIDE(ImageDensity):
         components: int = 32,
         scales: int = 4,
         features: int = 32,
-        cell: str = "spatial",
+        cell: str | None = None,
         backend: str = "auto",
         condition_channels: int = 0,
         device: torch.device | str | None = None,
@@ -63,6 +71,8 @@ class RIDE(ImageDensity):
         super().__init__(
             channels, neighborhood=neighborhood, condition_channels=condition_channels, device=device, dtype=dtype
         )
+        if cell is None:
+            cell = "spatial" if extended else "stable"
         self._config = {
             "channels": channels,
             "neighborhood": neighborhood,
@@ -103,21 +113,33 @@ class RIDE(ImageDensity):
         bound = math.sqrt(3 / self.neighborhood.dim)
         nn.init.uniform_(self.lstm.get_parameter("weight_ih_l0"), -bound, bound)
 
-    def conditioning(self, white: Tensor) -> Tensor:
-        """Return the hidden states ``(N, H', W', h)``."""
-        output: Tensor = self.lstm(white)[0]
+    def conditioning(self, white: Tensor, state: State | None = None) -> Tensor:
+        """Return the hidden states ``(N, H', W', h)`` of whitened inputs and of the near faces that enter; None for zeros."""
+        output: Tensor = self.lstm(white, state)[0]
         return output
 
-    def stepper(self, batch: int, rows: int, columns: int) -> Stepper:
-        return RecurrentStepper(self.lstm, batch, rows, columns)
+    def stepper(self, batch: int, rows: int, columns: int, state: State | None = None) -> Stepper:
+        return RecurrentStepper(self.lstm, batch, rows, columns, state)
+
+    @torch.no_grad()
+    def site_states(self, images: Tensor, condition: Tensor | None = None, state: State | None = None) -> SiteStates:
+        return RecurrentStates(self.lstm, self.whiten(images, condition)[0], state)
+
+    def remedy(self) -> str:
+        if self.lstm.cell_type not in GROWING:
+            return ""
+        cell = self.lstm.cell_type
+        return f"cell={cell!r} adds c up over all paths through an image; take cell='stable', smaller tiles or float64"
 
     @torch.no_grad()
     def add_layer(self) -> RIDE:
         r"""Return a model with one layer more on top, which starts near the identity, and copies of everything else.
 
         The new layer's g reads :math:`\tfrac32 h` of the layer below, unit by unit; its input and output gates start open, at
-        :math:`\sigma(\tfrac32)`, and its forget gates nearly closed, at :math:`\sigma(-1)`. So small hidden states come through, and
-        the MCGSM, which is kept, finds about what it knew. (The authors' code starts the MCGSM anew.)
+        :math:`\sigma(2)`, and its forget gates nearly closed, at :math:`\sigma(-2)`. So the hidden states come through, and the MCGSM,
+        which is kept, finds about what it knew. (The authors' code starts the MCGSM anew.) On dead leaves (32 hidden features, 400 or 500
+        steps before and after) models of all four cells lost 0.11 to 0.16 bits per pixel at first and gained 0.005 to 0.017 in the end.
+        Gates at 3 and -3 lost half of that and gained 0.001 less or as much; gates at 1.5 and -1 lost twice as much and gained the same.
         """
         like = self.whitening.mean_in
         depth = self.lstm.num_layers
@@ -127,36 +149,7 @@ class RIDE(ImageDensity):
         gates = list(reference.CELLS[self.lstm.cell_type].gates(2))
         for gate, rows, start in zip(gates, weight.chunk(len(gates)), bias.chunk(len(gates)), strict=True):
             if gate == "g":
-                rows.copy_(OPEN * torch.eye(len(rows)))
+                rows.copy_(PASSING * torch.eye(len(rows)))
             else:
                 start.fill_({"i": OPEN, "f": CLOSED, "o": OPEN}.get(gate[0], 0.0))
         return grown.train(self.training)
-
-
-class RecurrentStepper(Stepper):
-    """Advances every layer's states one set of independent sites at a time.
-
-    Args:
-        lstm: The layers.
-        batch: Images, N.
-        rows, columns: Sites of each image.
-    """
-
-    def __init__(self, lstm: SpatialLSTM, batch: int, rows: int, columns: int) -> None:
-        self._cells = [lstm.cell(layer, "ff") for layer in range(lstm.num_layers)]
-        like = self._cells[0].weight_hh
-        # The first row and column lie outside.
-        shape = (2, lstm.num_layers, batch, rows + 1, columns + 1, lstm.hidden_size)
-        self._states = torch.zeros(shape, dtype=like.dtype, device=like.device)
-
-    def step(self, white: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        x = white.flatten(0, 1)
-        for layer, cell in enumerate(self._cells):
-            states = self._states[:, layer]  # (2, N, H' + 1, W' + 1, h)
-            above = states[:, :, rows, columns + 1].flatten(1, 2)
-            left = states[:, :, rows + 1, columns].flatten(1, 2)
-            h, c = cell(x, ((above[0], above[1]), (left[0], left[1])))
-            states[:, :, rows + 1, columns + 1] = torch.stack([h, c]).unflatten(1, white.shape[:2])
-            x = h
-        features: Tensor = x.unflatten(0, white.shape[:2])
-        return features

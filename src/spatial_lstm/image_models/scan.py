@@ -8,6 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from spatial_lstm import State
 from spatial_lstm.image_models.base import Progress
 from spatial_lstm.image_models.sites import SiteModel
 
@@ -22,16 +23,20 @@ class Scan:
     Args:
         model: Whose pixels they are.
         images: ``(N, C, H, W)``; pixels to be drawn may hold anything.
-        condition: ``(N, K, H, W)`` where the model takes one.
+        condition: ``(N, K, H, W)``, or with r rows more below, where the model takes one.
+        state: What enters from above and from the left where the model has a recurrence; None for zeros.
     """
 
-    def __init__(self, model: SiteModel, images: Tensor, condition: Tensor | None = None) -> None:
+    def __init__(
+        self, model: SiteModel, images: Tensor, condition: Tensor | None = None, state: State | None = None
+    ) -> None:
         neighborhood = model.neighborhood
         neighborhood.check(images, condition)
         r = neighborhood.radius
         self._model = model
         self._images = images
-        self._condition = None if condition is None else neighborhood.windows(condition)
+        self._condition = None if condition is None else neighborhood.windows(condition, images.shape[2])
+        self._state = state
         self._width = images.shape[3]
         self._radius = r
         self._rows = images.shape[2] - r
@@ -99,7 +104,7 @@ class Scan:
         holes = hole.expand(len(images), 1, *images.shape[2:]).flatten(1)  # (N, H W)
         drawing = self._drawing(holes)
         last = len(self) if density is not None else max((step + 1 for step in drawing), default=0)
-        stepper = model.stepper(len(images), self._rows, self._columns)
+        stepper = model.stepper(len(images), self._rows, self._columns, self._state)
         for step, (rows, columns) in enumerate(islice(self.steps(), last)):
             at = (rows + self._radius) * self._width + columns + self._radius  # (S,)
             white = whitening.whiten_inputs(self._inputs(flat, at, rows, columns))

@@ -14,6 +14,13 @@ from spatial_lstm.image_models.ride import RIDE
 from spatial_lstm.image_models.scan import Scan
 
 
+def half_of(progress: Progress | None, part: int) -> Progress | None:
+    """What the first or the second part, 0 or 1, of something in two equally long parts is to call."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * total + done, 2 * total)
+
+
 class TwoStageRIDE(ImageModel, ABC):
     r"""A linear transformation of the image into a first plane and others, a :class:`RIDE` for each part.
 
@@ -44,13 +51,13 @@ class TwoStageRIDE(ImageModel, ABC):
         components: int = 32,
         scales: int = 4,
         features: int = 32,
-        cell: str = "spatial",
+        cell: str | None = None,
         backend: str = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self._config: dict[str, Any] = {
+        options: dict[str, Any] = {
             "neighborhood": neighborhood,
             "hidden_size": hidden_size,
             "num_layers": num_layers,
@@ -61,8 +68,8 @@ class TwoStageRIDE(ImageModel, ABC):
             "cell": cell,
             "backend": backend,
         }
-        self.first = RIDE(1, **self._config, device=device, dtype=dtype)
-        self.second = RIDE(self.rest, **self._config, condition_channels=1, device=device, dtype=dtype)
+        self.first = RIDE(1, **options, device=device, dtype=dtype)
+        self.second = RIDE(self.rest, **options, condition_channels=1, device=device, dtype=dtype)
         self.border = self.scale * self.first.border
 
     @abstractmethod
@@ -78,12 +85,35 @@ class TwoStageRIDE(ImageModel, ABC):
         return 0.0
 
     def config(self) -> dict[str, Any]:
-        return dict(self._config)
+        own = self.first.config()
+        return {name: value for name, value in own.items() if name not in ("channels", "condition_channels")}
+
+    def remedy(self) -> str:
+        return self.first.remedy()
+
+    def parts(self, images: Tensor) -> list[tuple[RIDE, Tensor, Tensor | None]]:
+        """Return both models, each with the part of the images that is its and with what that is given."""
+        u, v = self.split(images)
+        return [(self.first, u, None), (self.second, v, u)]
 
     def log_prob(self, images: Tensor) -> LogProb:
-        first, second = self.split(images)
-        nats, sites = self.first.log_prob(first)
-        return LogProb(nats + self.second.log_prob(second, first).nats + sites * self.log_det(), sites * self.scale**2)
+        return self._joint([model.log_prob(part, given) for model, part, given in self.parts(images)])
+
+    def log_prob_of_tiles(self, images: Tensor, side: int) -> LogProb:
+        """Return the log-likelihood of the tiles of images; see :meth:`RIDE.log_prob_of_tiles`.
+
+        Raises:
+            ValueError: As there, or if the side is not divisible by :attr:`scale`.
+        """
+        if side % self.scale:
+            raise ValueError(f"expected a side divisible by {self.scale}, got {side}")
+        sites = side // self.scale
+        return self._joint([model.log_prob_of_tiles(part, sites, given) for model, part, given in self.parts(images)])
+
+    def _joint(self, parts: list[LogProb]) -> LogProb:
+        """Of the images or tiles, from that of their parts, which have as many scored sites."""
+        sites = parts[0].pixels
+        return LogProb(parts[0].nats + parts[1].nats + sites * self.log_det(), sites * self.scale**2)
 
     def prepare(self, images: Tensor) -> None:
         """As :meth:`fit_whitening`."""
@@ -91,9 +121,8 @@ class TwoStageRIDE(ImageModel, ABC):
 
     def fit_whitening(self, images: Tensor) -> None:
         """Fit both parts' linear predictions and marginals; see :meth:`RIDE.fit_whitening`."""
-        first, second = self.split(images)
-        self.first.fit_whitening(first)
-        self.second.fit_whitening(second, first)
+        for model, part, given in self.parts(images):
+            model.fit_whitening(part, given)
 
     def fit_mcgsm(
         self,
@@ -104,22 +133,12 @@ class TwoStageRIDE(ImageModel, ABC):
         progress: FitProgress | None = None,
     ) -> float:
         """Fit both MCGSMs; the result is the negative log-likelihood of a site in nats, both parts together."""
-        u, v = self.split(images)
-        held_out = None if validation is None else self.split(validation)
-        first = self.first.fit_mcgsm(
-            u,
-            max_iterations=max_iterations,
-            validation=None if held_out is None else held_out[0],
-            progress=progress,
-        )
-        second = self.second.fit_mcgsm(
-            v,
-            u,
-            max_iterations=max_iterations,
-            validation=None if held_out is None else (held_out[1], held_out[0]),
-            progress=progress,
-        )
-        return first + second - self.log_det()
+        held_out = [None, None] if validation is None else [rows[1:] for rows in self.parts(validation)]
+        losses = [
+            model.fit_mcgsm(part, given, max_iterations=max_iterations, validation=rows, progress=progress)
+            for (model, part, given), rows in zip(self.parts(images), held_out, strict=True)
+        ]
+        return sum(losses) - self.log_det()
 
     @torch.no_grad()
     def sample(
@@ -143,11 +162,7 @@ class TwoStageRIDE(ImageModel, ABC):
         planes: list[Tensor] = []
         for part, model in enumerate((self.first, self.second)):
             scan = Scan(model, model.noise(*size, generator), planes[0] if part else None)
-
-            def report(done: int, total: int, part: int = part) -> None:
-                if progress:
-                    progress(part * total + done, 2 * total)
-
-            planes.append(scan.run(generator=generator, limits=model.limits(limits), progress=report))
+            half = half_of(progress, part)
+            planes.append(scan.run(generator=generator, limits=model.limits(limits), progress=half))
         u, v = (plane[:, :, edge : edge + h, edge : edge + w] for plane in planes)
         return self.join(u, v)

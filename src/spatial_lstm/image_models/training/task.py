@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.image_models.base import HasConditional, ImageModel
+from spatial_lstm.image_models.base import HasConditional, ImageModel, NotFiniteError
 from spatial_lstm.image_models.data import Splits, tiles
 from spatial_lstm.image_models.training.batches import PatchBatches, large_enough
 from spatial_lstm.image_models.training.rebuild import describe, grow, rebuild
@@ -98,8 +98,11 @@ class ImageTask(Task[ImageStage, Tensor]):
         return -nats.sum() / (pixels * max(1, len(batch)))
 
     def evaluate(self) -> float:
-        """Return bits per pixel on the validation tiles."""
-        return self.bits(self.held_out)
+        """Return bits per pixel on the validation tiles; NaN, which ends a run as diverged, where they are not finite."""
+        try:
+            return self.bits(self.held_out)
+        except NotFiniteError:
+            return math.nan
 
     def score_of(self, loss: float) -> float:
         return -loss / math.log(2)
