@@ -20,7 +20,6 @@ import torch
 
 from benchmarks.harness import Row, markdown_table, read_results, write_results
 from benchmarks.harness.training import trained
-from spatial_lstm.files import write_atomically
 from spatial_lstm.image_models import ImageModel, PixelRNN
 from spatial_lstm.image_models.data import Splits, load
 from spatial_lstm.image_models.training import ImageOptions, ImageStage, ImageTask
@@ -135,9 +134,7 @@ def main() -> None:
                 if not any(key.items() <= row.items() for row in rows):
                     rows.append(run(name, binarize, seed, splits, args.steps))
                     write_results(path, "mnist", rows, quick=False)
-    text = table(rows)
-    print(text)
-    write_atomically(RESULTS / "mnist.md", lambda file: file.write(f"{__doc__}\n{text}\n".encode()))
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble is that of the deepest model. Training
 runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
-``benchmarks/results/photographs_<budget>.json``, tables and a plot beside them.
+``benchmarks/results/photographs_<budget>.json``, and a plot beside them.
 """
 
 from __future__ import annotations
@@ -249,9 +249,7 @@ def main() -> None:
             )
             rows.append(row)
             write_results(path, "photographs", rows, quick=False)
-    text = table(rows, args.budget)
-    print(text)
-    write_atomically(path.with_suffix(".md"), lambda file: file.write(f"{__doc__}\n{text}\n".encode()))
+    print(table(rows, args.budget))
     if args.budget == "paper" and any(row["model"] == BASE for row in rows):
         plot(path.with_suffix(".png"), rows)
 

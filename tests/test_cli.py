@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from types import ModuleType
 
 import pytest
@@ -63,6 +64,20 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert end_with(ModuleNotFoundError(name="tqdm"), monkeypatch) == 2
     assert "pip install 'spatial-lstm[demo]'" in capsys.readouterr().err
+
+
+def test_warnings_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(args: object) -> int:
+        warnings.warn("some images are small", stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(check, "run", run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        shown = warnings.showwarning
+        assert main(["check"]) == 0
+        assert warnings.showwarning is shown
+    assert capsys.readouterr().err == "check: some images are small\n"
 
 
 def test_other_missing_modules_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import torch
 
-from benchmarks import mnist, photographs
+from benchmarks import image_models, mnist, photographs
 from benchmarks.harness import Row
 from spatial_lstm.image_models import RIDE, LinearGaussian, PixelRNN
 
@@ -49,13 +49,14 @@ def test_photographs(
     monkeypatch.setattr(sys, "argv", ["photographs", "--data", str(pictures), "--budget", budget])
     photographs.main()
     said = capsys.readouterr().out
-    table = (tmp_path / f"photographs_{budget}.md").read_text()
+    table = image_models.report(tmp_path)
     names = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:]
     if budget == "cells":
         assert names == [*(f"{cell}, 1 layer" for cell in photographs.CELLS), "spatial, 2 layers", "stable, 2 layers"]
     else:
         assert names == ["linear-Gaussian", "MCGSM", "RIDE, 1 layer", "RIDE, 2 layers", "ensemble"]
         assert (tmp_path / "photographs_paper.png").read_bytes().startswith(b"\x89PNG")
+        assert "| BSDS300, ensemble | " in image_models.readme_section(tmp_path)
     assert said.count("seed 0") == len(names)
     rows = json.loads((tmp_path / f"photographs_{budget}.json").read_text())["rows"]
     assert all(len(row["bits"]["whole"]) == 3 for row in rows)
@@ -108,9 +109,10 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     options = ["--data", str(tmp_path), "--steps", "3", "--binarize", "sample", "threshold"]
     monkeypatch.setattr(sys, "argv", ["mnist", *options])
     mnist.main()
-    table = (tmp_path / "mnist.md").read_text()
+    table = image_models.report(tmp_path)
     assert table.count("| sample |") == table.count("| threshold |") == len(small)
     assert "80.75" in table
+    assert "| binary MNIST, Diagonal BiLSTM, 1 layer of 32 | " in image_models.readme_section(tmp_path)
     rows = json.loads((tmp_path / "mnist.json").read_text())["rows"]
     assert all(20 < row["nats_per_image"] < 50 for row in rows)  # noise has 7 * 7 ln 2 = 34
     assert len(list(tmp_path.glob("*.png"))) == 2 * len(small)

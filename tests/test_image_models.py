@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from spatial_lstm.image_models import RIDE, ColorRIDE, Ensemble, LinearGaussian, LogProb, MultiscaleRIDE
+from spatial_lstm.image_models import RIDE, ColorRIDE, Ensemble, LinearGaussian, LogProb, MultiscaleRIDE, density
 from tests.cases import assert_close
 from tests.image_models import MODELS, SMALL, make, textured
 
@@ -210,3 +210,15 @@ def test_errors() -> None:
         MultiscaleRIDE(**SMALL).log_prob_of_tiles(images[..., :8, :8], 7)
     with pytest.raises(ValueError, match="cell='spatial' alone"):
         RIDE(cell="stable", extended=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows", [1, 3, 8])
+@pytest.mark.parametrize("name", MODELS)
+def test_large_images_are_scored_in_bands(name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if they were scored whole, what is given below a band and the states from above it among what is read."""
+    model = make(name)
+    images = textured(2, model.channels, 20, 24)
+    whole = model.log_prob(images).nats
+    monkeypatch.setattr(density, "AT_ONCE", rows * 2 * images.shape[3] // getattr(model, "scale", 1))
+    assert_close([model.log_prob(images).nats], [whole])

@@ -9,29 +9,23 @@ from typing import Any
 
 import pytest
 
-from spatial_lstm.cli import main, train_ride
-from spatial_lstm.image_models import ColorRIDE, data
-from spatial_lstm.image_models.training import load_model
-from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, DivergedError, Trainer, files
+from spatial_lstm.cli import train_ride
+from spatial_lstm.image_models import RIDE, ColorRIDE, LinearGaussian, MCGSMImage, data
+from spatial_lstm.image_models.training import load_model, open_model
+from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, DivergedError, Trainer, files, read_metrics
+from tests import commands
+from tests.commands import picture, pixels
 
 SMALL_SIZE = ["--hidden", "3", "--components", "2", "--scales", "2", "--features", "2"]
 SMALL_RUN = [*SMALL_SIZE, "--steps", "3", "--batch", "4", "--validate-every", "2", "--patch", "12"]
 
 
 def command(*options: str | Path) -> int:
-    return main(["train-ride", *map(str, options)])
+    return commands.command("train-ride", *options)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *options: str | Path) -> str:
-    """What the command says, having ended with 2, in one line or after its usage."""
-    capsys.readouterr()
-    try:
-        status = command(*options)
-    except SystemExit as error:
-        status = int(str(error.code))
-    said = capsys.readouterr().err
-    assert status == 2, said
-    return said.strip().splitlines()[-1]
+    return commands.refused(capsys, "train-ride", *options)
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +43,15 @@ def test_trains_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert written == {LAST, BEST, METRICS, "result.json", "curve.png", "samples.png", "inpainting.png"}
     result = json.loads((out / "result.json").read_text())
     bits = result["bits_per_pixel"]
-    assert f"{bits['validation']:.4f} validation, {bits['test']:.4f} test" in capsys.readouterr().out
-    assert (result["data"], result["steps"], result["options"]["hidden"]) == ("deadleaves", 3, 3)
+    said = capsys.readouterr().out
+    assert f"validation, 1 tiles: {bits['validation']:.4f} bits per pixel (log2 of a pixel's density" in said
+    assert f"{bits['test']:.4f} bits per pixel: mean log2 of a pixel's density" in said
+    assert (result["data"]["name"], result["steps"], result["options"]["hidden"]) == ("deadleaves", 3, 3)
+    assert result["data"]["test"]["sources"] == ["dead leaves of seed 0[3:4]"]
+    assert (result["test"]["tile"], result["test"]["tiles"], result["test"]["pixels"]) == (48, 1, 46 * 44)
+    assert {"python", "torch", "spatial_lstm"} == result["versions"].keys()
+    assert (result["model"], result["threads"] >= 1) == ("RIDE", True)
+    assert result["seconds"] == round(Checkpoint.read(out).state.seconds, 3)
     assert command("--out", out, "--resume", "--no-pictures") == 0
 
 
@@ -139,6 +140,12 @@ def test_a_resumed_run_keeps_its_data(
         (["--data", "dedleaves"], "train-ride: expected a folder of pictures or one of deadleaves"),
         (["--color", "--data", "grass"], "train-ride: expected color=False for the textures"),
         (["--device", "cuda"], "train-ride: expected a GPU"),
+        (["--minutes", "1", "--steps", "5"], "train-ride: expected --minutes alone to say how long, got --steps"),
+        (["--epochs", "2"], "train-ride: expected options of --schedule adam, got --epochs"),
+        (["--schedule", "sgd", "--rate", "1"], "train-ride: expected options of --schedule sgd, got --rate"),
+        (["--model", "mcgsm"], "train-ride: expected options of --model mcgsm, got --hidden"),
+        (["--cell", "stable", "--extended"], "train-ride: expected extended"),
+        (["--validation", "nowhere"], "train-ride: expected a folder of pictures or one of deadleaves"),
     ],
 )
 def test_refuses_in_one_line(
@@ -190,6 +197,89 @@ def test_matplotlib_is_missed_before_training(
 def test_output_that_is_no_terminal_has_no_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("--out", tmp_path, "--no-pictures", *SMALL_RUN) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_model_file_has_its_record(tmp_path: Path) -> None:
+    """One file says what the model is, what it was trained on and how, and what it scores; moved elsewhere, it still does."""
+    assert command("--out", tmp_path / "run", "--no-pictures", *SMALL_RUN) == 0
+    (tmp_path / "run" / BEST).rename(tmp_path / "model.pt")
+    model, record = open_model(tmp_path / "model.pt")
+    assert isinstance(model, RIDE)
+    assert (record["kind"], record["config"]["hidden_size"], record["config"]["cell"]) == ("RIDE", 3, "stable")
+    assert record["task"]["record"]["train"]["sources"] == ["dead leaves of seed 0[0:2]"]
+    assert record["notes"]["steps"] == 3
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record["result"] == result
+    assert record["score"] == result["bits_per_pixel"]["validation"]
+    assert record["unit"] == "bits per pixel"
+    assert record["version"] == result["versions"]["spatial_lstm"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "lines"),
+    [
+        (["--model", "mcgsm", "--finetune", "1", "--finetune-pixels", "500", "--steps", "3"], MCGSMImage, 2),
+        (["--model", "linear"], LinearGaussian, 1),
+    ],
+    ids=["mcgsm", "linear"],
+)
+def test_trains_what_ride_is_compared_with(tmp_path: Path, options: list[str], kind: type, lines: int) -> None:
+    small = SMALL_SIZE[2:] if kind is MCGSMImage else []
+    assert command("--out", tmp_path, *options, *small, "--neighborhood", "3") == 0
+    model = load_model(tmp_path)
+    assert isinstance(model, kind)
+    assert model.border == 1
+    assert len(read_metrics(tmp_path / METRICS)) == lines
+    assert (tmp_path / "curve.png").is_file()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["steps"] == (3 if kind is MCGSMImage else 0)
+    assert command("--out", tmp_path, "--resume", "--no-pictures") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "cell"),
+    [([], "stable"), (["--extended"], "spatial"), (["--cell", "spatial"], "spatial"), (["--cell", "graves"], "graves")],
+)
+def test_cells(tmp_path: Path, options: list[str], cell: str) -> None:
+    assert command("--out", tmp_path, "--no-pictures", *SMALL_RUN, *options) == 0
+    model = load_model(tmp_path)
+    assert isinstance(model, RIDE)
+    assert model.lstm.cell_type == cell
+
+
+def test_trains_by_the_clock(tmp_path: Path) -> None:
+    small = [*SMALL_SIZE, "--patch", "12", "--batch", "4", "--no-pictures"]
+    assert command("--out", tmp_path, *small, "--minutes", "1e-6", "--greedy", "--layers", "2") == 0
+    assert Checkpoint.read(tmp_path).state.total == 2  # a step each
+    assert [stage["minutes"] for stage in Checkpoint.read(tmp_path).stages] == [5e-7, 5e-7]
+
+
+def test_threads_are_kept_and_may_be_told_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[object] = []
+    monkeypatch.setattr("spatial_lstm.training.set_threads", lambda count, work: wanted.append(count) or 5)
+    interrupt(monkeypatch, tmp_path, "--threads", "3")
+    assert command("--out", tmp_path, "--resume", "--no-pictures", "--threads", "2") == 0
+    assert wanted == [3, 2]
+    assert json.loads((tmp_path / "result.json").read_text())["threads"] == 5
+    assert command("--out", tmp_path / "auto", "--no-pictures", *SMALL_RUN) == 0
+    assert wanted[2:] == [None]
+
+
+def test_trains_on_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which files are in which part is written down; relative paths hold from another working directory."""
+    for place in range(3):
+        picture(tmp_path / "images" / f"{place}.png", pixels(64, 64, seed=place))
+    picture(tmp_path / "choose" / "v.png", pixels(64, 64, seed=8))
+    picture(tmp_path / "report" / "t.png", pixels(64, 64, seed=9))
+    monkeypatch.chdir(tmp_path)
+    folders = ["--data", "images", "--validation", "choose", "--test", "report/t.png"]
+    interrupt(monkeypatch, Path("run"), *folders)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert command("--out", "../run", "--resume", "--no-pictures") == 0
+    record = json.loads((tmp_path / "run" / "result.json").read_text())["data"]
+    assert [record[part]["sources"] for part in data.PARTS] == [["0.png", "1.png", "2.png"], ["v.png"], ["t.png"]]
+    assert commands.command("score", tmp_path / "run", "--data", tmp_path / "report") == 0
 
 
 def write_pictures(folder: Path) -> None:

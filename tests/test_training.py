@@ -141,16 +141,23 @@ def test_divergence_is_an_error() -> None:
         make(stages=stages).run()
 
 
-def test_a_schedule_has_a_stage() -> None:
-    with pytest.raises(ValueError, match="at least one stage, got none"):
-        make(stages=[])
+def test_without_a_stage_the_preparation_is_all_there_is(tmp_path: Path) -> None:
+    trainer = make(tmp_path, stages=[])
+    assert trainer.run() == trainer.task.evaluate()
+    assert (trainer.task.calls, files.read(tmp_path / BEST)["score"]) == (["begin"], trainer.state.best)
+    (line,) = read_metrics(tmp_path / METRICS)
+    assert (line["step"], line["phase"], line["loss"]) == (0, "preparation", None)
+    resumed = Trainer.resume(tmp_path, Checkpoint.read(tmp_path), Line())
+    assert resumed.run() == trainer.state.best
 
 
 def test_stages() -> None:
     falling = Stage(optimizer="adam", rate=1e-2, final_rate=1e-4, batch=1)
-    assert [pytest.approx(falling.rate_at(step, 9)) for step in (0, 4, 8)] == [1e-2, 5.05e-3, 1e-4]
+    assert [pytest.approx(falling.rate_at(step, step / 8)) for step in (0, 4, 8)] == [1e-2, 5.05e-3, 1e-4]
     rising = Stage(optimizer="adam", rate=1.0, final_rate=1.0, batch=1, steps=9, warmup=3)
-    assert [rising.rate_at(step, 9) for step in (0, 1, 2, 3, 8)] == [0.25, 0.5, 0.75, 1, 1]
+    assert [rising.rate_at(step, step / 8) for step in (0, 1, 2, 3, 8)] == [0.25, 0.5, 0.75, 1, 1]
+    timed = Stage(optimizer="adam", rate=1.0, final_rate=1.0, batch=1, minutes=9, warmup=3)
+    assert [timed.rate_at(step, gone) for step, gone in ((0, 0), (1, 0.01), (1, 0.1), (2, 0.2))] == [0.25, 0.5, 1, 1]
     assert (falling.count(7), rising.count(7)) == (7, 9)
     assert Stage(optimizer="sgd", rate=1, final_rate=1, batch=1, epochs=2.5).count(4) == 10
     assert Stage(**rising.to_dict()) == rising
@@ -166,6 +173,7 @@ def test_stages() -> None:
         {"final_rate": float("inf")},
         {"steps": 0},
         {"epochs": 0.0},
+        {"minutes": 0.0},
         {"warmup": -1},
     ],
 )
@@ -188,9 +196,9 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         files.save(path, {"a": lambda: None})
     assert files.read(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ValueError, match="expected a checkpoint of format 2 or older"):
+    with pytest.raises(ValueError, match="expected a checkpoint of format 3 or older"):
         Checkpoint.read(tmp_path)
-    files.save(path, {"format": 2, "state": {}})
+    files.save(path, {"format": 3, "state": {}})
     with pytest.raises(ValueError, match="expected a checkpoint of a training run"):
         Checkpoint.read(tmp_path)
     path.write_bytes(path.read_bytes()[:100])
@@ -301,6 +309,11 @@ def test_bars_are_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     found = show()
     assert "work" in found
     assert "3/4" in found
+    with Bar(2.5, unit="min") as bar:
+        time.sleep(0.11)
+        bar.move_to(1.26)
+        bar.say("so far")
+    assert "1.3/2.5 min, so far" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "tqdm", None)
     for use in (show, make):
         with pytest.raises(ModuleNotFoundError, match="expected tqdm to show progress: pip install") as caught:

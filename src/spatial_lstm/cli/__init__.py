@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import spatial_lstm
-from spatial_lstm.cli import build, check, ride_demo, trace, train_ride
-from spatial_lstm.cli.errors import UsageError
+from spatial_lstm.cli import build, check, inpaint, ride_demo, sample, score, trace, train_pixelrnn, train_ride
+from spatial_lstm.cli.errors import UsageError, plain_warnings
 
 COMMANDS: dict[str, ModuleType] = {
     "ride": ride_demo,
     "train-ride": train_ride,
+    "train-pixelrnn": train_pixelrnn,
+    "score": score,
+    "sample": sample,
+    "inpaint": inpaint,
     "check": check,
     "trace": trace,
     "build": build,
@@ -38,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.set_defaults(run=module.run)
     args = parser.parse_args(arguments or [DEFAULT])
     try:
-        status: int = args.run(args)
+        with plain_warnings(args.command):
+            status: int = args.run(args)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,3 +26,14 @@ def input_errors() -> Iterator[None]:
         if error.name is not None:
             raise
         raise UsageError(str(error)) from error
+
+
+@contextmanager
+def plain_warnings(command: str) -> Iterator[None]:
+    """Around a command: warnings are told in one line, without their place in the source."""
+    shown = warnings.showwarning
+    warnings.showwarning = lambda message, *_, **__: print(f"{command}: {message}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown

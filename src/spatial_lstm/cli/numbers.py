@@ -32,6 +32,11 @@ def non_negative_float(text: str) -> float:
     return value
 
 
+def threads(text: str) -> int | str:
+    """1, 2, .. or ``"auto"``."""
+    return text if text == "auto" else _int(text, 1)
+
+
 def _int(text: str, least: int) -> int:
     try:
         value = int(text)

@@ -84,25 +84,26 @@ def demo(out: Path, seconds: float = 120.0, seed: int = 0) -> int:
     except DivergedError as error:
         return tell_diverged("ride", error)
     except KeyboardInterrupt:
-        return tell_interrupted(out)
+        return tell_interrupted("train-ride", out)
     return 0
 
 
 def _demo(out: Path, seconds: float, seed: int) -> None:
     from spatial_lstm.image_models.data import load
-    from spatial_lstm.training import Options
+    from spatial_lstm.image_models.units import DENSITY
+    from spatial_lstm.training import Options, set_threads
 
     splits = load(DATA, seed=seed)
     sides = "x".join(map(str, splits.train[0].shape[1:]))
     print(f"dead leaves, {len(splits.train)} images of {sides} to train on, {len(splits.test)} held out")
     options = Options(seed=seed, clip=1.0, checkpoint_seconds=20)
-    _choose_threads(splits, options)
+    set_threads(None, lambda: _pace(splits, seed, steps=5))
     baseline = _train_mcgsm(splits, options)
     trainer = _train_ride(splits, options, out, seconds)
     held_out = trainer.task.tiles("test")
     scores = {"MCGSM": baseline.bits(held_out), "RIDE": trainer.task.bits(held_out)}
     gain = scores["RIDE"] - scores["MCGSM"]
-    print(f"\nlog-likelihood of {len(splits.test)} held-out images, bits per pixel, higher is better")
+    print(f"\n{len(splits.test)} held-out images, {DENSITY}")
     for name, bits in scores.items():
         print(f"  {name:6s}{bits:7.3f}")
     print(
@@ -113,19 +114,24 @@ def _demo(out: Path, seconds: float, seed: int) -> None:
     print(f"wrote {out / PICTURE} (data, samples, a hole before and after), weights and metrics beside it")
 
 
-def _choose_threads(splits: Splits, options: Options) -> None:
-    """Go on with as many threads as are fastest: on a busy machine one is, many times."""
+def _pace(splits: Splits, seed: int, steps: int) -> float:
+    """Seconds that a step of RIDE takes."""
+    from spatial_lstm.image_models.training import adam
+    from spatial_lstm.training import step_seconds
+
+    return step_seconds(_ride(splits, seed), adam(1, batch=BATCH)[0], steps=steps)
+
+
+def _ride(splits: Splits, seed: int) -> ImageTask:
+    """RIDE, to be trained."""
     import torch
 
     from spatial_lstm.image_models import RIDE
-    from spatial_lstm.image_models.training import adam, step_seconds
+    from spatial_lstm.image_models.training import ImageOptions, ImageTask
 
-    model, stage = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES), adam(1, batch=BATCH)[0]
-    paces = {}
-    for threads in {1, torch.get_num_threads()}:
-        torch.set_num_threads(threads)
-        paces[threads] = min(step_seconds(model, splits, stage, options, steps=5) for _ in range(2))
-    torch.set_num_threads(min(paces, key=lambda threads: paces[threads]))
+    torch.manual_seed(seed)
+    model = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES)
+    return ImageTask(model, splits, ImageOptions(validation_tiles=16))
 
 
 def _train_mcgsm(splits: Splits, options: Options) -> ImageTask:
@@ -146,21 +152,23 @@ def _train_mcgsm(splits: Splits, options: Options) -> ImageTask:
 
 def _train_ride(splits: Splits, options: Options, folder: Path, seconds: float) -> Trainer[ImageTask]:
     """RIDE, trained for as many steps as the time allows."""
-    import torch
-
-    from spatial_lstm.image_models import RIDE
-    from spatial_lstm.image_models.training import ImageOptions, ImageTask, adam, step_seconds
+    from spatial_lstm.image_models.training import adam
     from spatial_lstm.training import Trainer
 
-    torch.manual_seed(options.seed)
-    model = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES)
-    pace = min(step_seconds(model, splits, adam(1, batch=BATCH)[0], options) for _ in range(2))
+    pace = min(_pace(splits, options.seed, steps=20) for _ in range(2))
     steps = min(MOST_STEPS, max(LEAST_STEPS, int(seconds * TRAINING_SHARE / pace)))
     print(f"training RIDE, {steps} steps of {1000 * pace:.0f} ms")
     notes = {"data": DATA, "seed": options.seed, "color": False, "limit": None, "demo": True}
-    task = ImageTask(model, splits, ImageOptions(validation_tiles=16))
     stages = adam(steps, batch=BATCH)
-    trainer = Trainer(task, stages, folder=folder, overwrite=True, options=options, notes=notes, label="RIDE ")
+    trainer = Trainer(
+        _ride(splits, options.seed),
+        stages,
+        folder=folder,
+        overwrite=True,
+        options=options,
+        notes=notes,
+        label="RIDE ",
+    )
     trainer.run()
     return trainer
 

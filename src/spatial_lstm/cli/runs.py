@@ -19,11 +19,11 @@ def require_matplotlib() -> None:
     importlib.import_module("matplotlib")
 
 
-def tell_interrupted(folder: Path) -> int:
-    """Say what is kept in a run's folder and how to go on; return the exit status."""
+def tell_interrupted(command: str, folder: Path) -> int:
+    """Say what is kept in a run's folder and with which command to go on; return the exit status."""
     from spatial_lstm.training import LAST
 
-    how = f"python -m spatial_lstm train-ride --resume --out {folder} continues from the last checkpoint"
+    how = f"python -m spatial_lstm {command} --resume --out {folder} continues from the last checkpoint"
     print(f"\ninterrupted; {how if (folder / LAST).is_file() else 'before the first checkpoint'}", file=sys.stderr)
     return STOPPED
 

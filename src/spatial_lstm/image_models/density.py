@@ -24,6 +24,8 @@ from spatial_lstm.image_models.whitening import ConditionalWhitening
 QUANTILES = 1001
 # Pixels cut off on each side of a sample, so that it does not show the noise that the scan starts from.
 MARGIN = 16
+# Pixels at a time where no gradients are needed; they are taken in bands that span the images.
+AT_ONCE = 1 << 18
 # Images at a time where all are gone through; bounds memory.
 BATCH = 16
 
@@ -77,6 +79,10 @@ class ImageDensity(ImageModel, ABC):
         """
         return white
 
+    def carry(self, white: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+        """Return :meth:`conditioning`, and the state that leaves below, None where there is no recurrence."""
+        return self.conditioning(white), None
+
     def config(self) -> dict[str, Any]:
         return dict(self._config)
 
@@ -111,8 +117,23 @@ class ImageDensity(ImageModel, ABC):
             condition: ``(N, K, H, W)``, or with up to ``border`` rows more that lie below the images.
             state: Near faces over the H' by W' scored pixels, for images that are windows of larger ones; None for zeros.
         """
+        large = len(images) * images.shape[2:].numel() > AT_ONCE
+        if large and state is None and not torch.is_grad_enabled():
+            return torch.cat(list(self._bands(images, condition)), dim=1)
         white, residual = self.whiten(images, condition)
         return self.site_density(self.conditioning(white, state), residual)
+
+    def _bands(self, images: Tensor, condition: Tensor | None) -> Iterator[Tensor]:
+        """As :meth:`log_density`, band by band from above, so that memory does not grow with the images."""
+        rows = max(1, AT_ONCE // (len(images) * images.shape[3]))
+        state: State | None = None
+        for top in range(0, images.shape[2] - self.border, rows):
+            # The rows above that its pixels are predicted from, and of a condition those below.
+            band = images[:, :, top : top + rows + self.border]
+            given = None if condition is None else condition[:, :, top : top + rows + 2 * self.border]
+            white, residual = self.whiten(band, given)
+            features, state = self.carry(white, state)
+            yield self.site_density(features, residual)
 
     def site_density(self, features: Tensor, residual: Tensor) -> Tensor:
         """Return log p ``(...)`` of pixels with features ``(..., E)`` and whitened outputs ``(..., C)``; never in 16 bits."""

@@ -118,6 +118,10 @@ class RIDE(ImageDensity):
         output: Tensor = self.lstm(white, state)[0]
         return output
 
+    def carry(self, white: Tensor, state: State | None) -> tuple[Tensor, State | None]:
+        output, far = self.lstm(white, state)
+        return output, far.along(0)
+
     def stepper(self, batch: int, rows: int, columns: int, state: State | None = None) -> Stepper:
         return RecurrentStepper(self.lstm, batch, rows, columns, state)
 

@@ -11,6 +11,7 @@ from spatial_lstm.training.distributed import Group, group_from_environment, loc
 from spatial_lstm.training.files import read_metrics
 from spatial_lstm.training.loss import Loss
 from spatial_lstm.training.options import Options, TrainingState
+from spatial_lstm.training.pace import set_threads, step_seconds
 from spatial_lstm.training.progress import Bar
 from spatial_lstm.training.stage import Stage
 from spatial_lstm.training.task import Batch, Batches, Task
@@ -36,4 +37,6 @@ __all__ = [
     "holds_run",
     "local_device",
     "read_metrics",
+    "set_threads",
+    "step_seconds",
 ]

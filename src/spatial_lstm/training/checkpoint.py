@@ -10,8 +10,9 @@ from spatial_lstm.training import files
 from spatial_lstm.training.options import Options, TrainingState
 
 LAST, BEST, METRICS = "last.pt", "best.pt", "metrics.jsonl"
-# Of the checkpoint; version 0.1 of the package wrote the first, without saying so.
-FORMAT = 2
+# Of the checkpoint; version 0.1 of the package wrote the first, without saying so. The second knew no clock.
+FORMAT = 3
+READABLE = (2, FORMAT)
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Checkpoint:
         if "format" not in content and {"position", "options", "optimiser"} <= content.keys():
             content = _from_first_format(content)
         found = content.pop("format", None)
-        if found != FORMAT:
+        if found not in READABLE:
             raise ValueError(f"expected a checkpoint of format {FORMAT} or older, got {path} of format {found}")
         try:
             plain = {"state": TrainingState(**content["state"]), "options": Options(**content["options"])}
@@ -81,7 +82,7 @@ def _from_first_format(content: dict[str, Any]) -> dict[str, Any]:
     kept = {name: content[name] for name in ("model", "best", "notes", "metrics", "random")}
     return {
         **kept,
-        "format": FORMAT,
+        "format": 2,
         "state": {("loss" if name == "nats" else name): value for name, value in state.items()},
         "optimizer": content["optimiser"],
         "stages": [{("optimizer" if name == "optimiser" else name): stage[name] for name in stage} for stage in stages],

@@ -30,7 +30,8 @@ def read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ValueError(f"expected a checkpoint {path}, got none") from error
     except Exception as error:  # torch raises what the broken file happens to provoke
-        raise ValueError(f"expected a checkpoint, got {path}, which cannot be read: {error}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"expected a checkpoint, got {path}, which cannot be read: {reason}") from error
     if not isinstance(content, dict):
         raise ValueError(f"expected a checkpoint, got {path}, which holds a {type(content).__name__}")
     return content

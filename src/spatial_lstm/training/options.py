@@ -48,6 +48,7 @@ class TrainingState:
         best: Best score so far.
         stale: Evaluations in this stage since then.
         seconds: Time taken up to the last checkpoint.
+        began: Seconds that the run had taken when the stage began.
         loss: Sum of the losses since the last evaluation.
         losses: Number of them.
     """
@@ -58,5 +59,6 @@ class TrainingState:
     best: float = -math.inf
     stale: int = 0
     seconds: float = 0.0
+    began: float = 0.0
     loss: float = 0.0
     losses: int = 0

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any, final
 
+# What tqdm shows of a clock.
+MINUTES = "{l_bar}{bar}| {n:.1f}/{total:.1f} min{postfix}"
+
 
 def bar_maker() -> Any:
     """Return what makes bars; None where nobody would see one.
@@ -29,7 +32,7 @@ class Bar:
     Args:
         total: Steps there are, if known.
         label: Before the bar.
-        unit: Of the steps.
+        unit: Of the steps; ``"min"`` for minutes, of which no speed is shown.
         shown: False for none in any case.
         leave: Whether it stays when it is done.
 
@@ -39,7 +42,7 @@ class Bar:
 
     def __init__(
         self,
-        total: int | None = None,
+        total: float | None = None,
         *,
         label: str | None = None,
         unit: str = "step",
@@ -47,9 +50,10 @@ class Bar:
         leave: bool = True,
     ) -> None:
         make = bar_maker() if shown else None
-        self._bar = make and make(total=total, desc=label, unit=unit, leave=leave, delay=0.1)
+        form = MINUTES if unit == "min" else None
+        self._bar = make and make(total=total, desc=label, unit=unit, leave=leave, delay=0.1, bar_format=form)
 
-    def move_to(self, done: int, total: int | None = None) -> None:
+    def move_to(self, done: float, total: float | None = None) -> None:
         """Show how many steps are done, and with ``total`` of how many."""
         if self._bar is not None:
             if total is not None:

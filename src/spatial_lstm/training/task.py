@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from itertools import chain
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +57,12 @@ class Task(ABC, Generic[S, B]):
 
     model: nn.Module
     stage_type: type[S]
-    score: ClassVar[str]
+    score: str
 
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.model.parameters()).device
+        return next(chain(self.model.parameters(), self.model.buffers())).device
 
     @abstractmethod
     def batches(self, stage: S, seed: Sequence[int]) -> Batches[B]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm.training import files
-from spatial_lstm.training.checkpoint import BEST, METRICS, Checkpoint, holds_run
+from spatial_lstm.training.checkpoint import Checkpoint, holds_run
 from spatial_lstm.training.distributed import Group
+from spatial_lstm.training.folder import RunFolder
 from spatial_lstm.training.loss import Loss
 from spatial_lstm.training.options import Options, TrainingState
 from spatial_lstm.training.progress import Bar, bar_maker
+from spatial_lstm.training.schedule import make_schedule
 from spatial_lstm.training.stage import Stage
+from spatial_lstm.training.stopwatch import Stopwatch
 from spatial_lstm.training.task import Batches, Task
 
 T = TypeVar("T", bound=Task[Any, Any])
@@ -32,7 +35,8 @@ class Trainer(Generic[T]):
 
     Args:
         task: What is trained.
-        stages: The schedule.
+        stages: The schedule; all or none of them go by the clock, which counts the preparation, too. Without a stage the preparation is all
+            there is.
         folder: Where ``last.pt``, ``best.pt`` and ``metrics.jsonl`` go; None to write nothing.
         overwrite: Whether a run that the folder holds may be lost.
         options: How to train.
@@ -40,9 +44,10 @@ class Trainer(Generic[T]):
         notes: Plain values kept in the checkpoints, for whoever resumes.
         progress: Whether to show a bar on a terminal.
         label: Before the bar.
+        clock: Returns seconds.
 
     Raises:
-        ValueError: If the data do not suit the schedule, the schedule is empty, or the folder holds a run.
+        ValueError: If the data do not suit the schedule, this counts in steps and in minutes, or the folder holds a run.
     """
 
     def __init__(
@@ -57,9 +62,8 @@ class Trainer(Generic[T]):
         notes: dict[str, Any] | None = None,
         progress: bool = True,
         label: str | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if not stages:
-            raise ValueError("expected a schedule of at least one stage, got none")
         if folder is not None and not overwrite and holds_run(folder):
             raise ValueError(f"expected a folder without a run, got {folder}: resume it, or pass overwrite=True")
         self.task = task
@@ -69,12 +73,14 @@ class Trainer(Generic[T]):
         self.notes = notes or {}
         self.state = TrainingState()
         self.folder = folder if self.group.rank == 0 else None
-        self._steps = [stage.count(self._batches(k).per_epoch) for k, stage in enumerate(self.stages)]
+        self._files = RunFolder(self.folder)
+        self.schedule = make_schedule(stages, [self._batches(k).per_epoch for k in range(len(stages))])
         self._best: dict[str, Any] = {}
         self._optimizer_state: dict[str, Any] | None = None
-        self._metrics: files.Metrics | None = None
         self._prepared = False
-        self._saved = time.perf_counter()
+        self._rate = 0.0
+        self._reserve = 0.0
+        self._watch = Stopwatch(clock)
         self._progress, self._label = progress and self.group.rank == 0, label
         if self._progress:
             bar_maker()  # rather missed now than after the data have been looked at
@@ -82,9 +88,18 @@ class Trainer(Generic[T]):
 
     @classmethod
     def resume(
-        cls, folder: Path, checkpoint: Checkpoint, task: T, *, group: Group | None = None, progress: bool = True
+        cls,
+        folder: Path,
+        checkpoint: Checkpoint,
+        task: T,
+        *,
+        group: Group | None = None,
+        progress: bool = True,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> Trainer[T]:
-        """Continue from a folder's checkpoint; on a machine that computes alike, bitwise as if never interrupted.
+        """Continue from a folder's checkpoint.
+
+        On a machine that computes alike it goes on bitwise as if never interrupted; by the clock, for what is left of the time.
 
         Args:
             folder: Of the run.
@@ -92,6 +107,7 @@ class Trainer(Generic[T]):
             task: Made from it.
             group: As for a new one.
             progress: As for a new one.
+            clock: As for a new one.
 
         Raises:
             ValueError: If the checkpoint is of another kind of task.
@@ -109,13 +125,14 @@ class Trainer(Generic[T]):
             group=group,
             notes=checkpoint.notes,
             progress=progress,
+            clock=clock,
         )
         trainer.state = checkpoint.state
+        trainer._watch = Stopwatch(clock, checkpoint.state.seconds)
+        trainer._files = RunFolder(trainer.folder, checkpoint.metrics)
         trainer._best = checkpoint.best
         trainer._optimizer_state = checkpoint.optimizer
-        trainer._prepared = checkpoint.state.total > 0 or checkpoint.state.stage > 0
-        if trainer.folder is not None:
-            trainer._metrics = files.Metrics(folder / METRICS, checkpoint.metrics)
+        trainer._prepared = checkpoint.state.total > 0 or checkpoint.state.stage > 0 or bool(checkpoint.best)
         files.set_random_state(checkpoint.random)
         return trainer
 
@@ -127,14 +144,12 @@ class Trainer(Generic[T]):
         """
         if self._prepared:
             return
-        self._saved = time.perf_counter()
-        torch.manual_seed(self.options.seed)
-        self.task.begin()
-        self.group.copy_from_first(self.task.model)
-        if self.folder is not None:
-            (self.folder / BEST).unlink(missing_ok=True)
-            self._metrics = files.Metrics(self.folder / METRICS)
-        self._save(None)
+        with self._watch:
+            torch.manual_seed(self.options.seed)
+            self.task.begin()
+            self.group.copy_from_first(self.task.model)
+            self._files.begin()
+            self._save(None)
         self._prepared = True
 
     def run(self) -> float:
@@ -144,41 +159,56 @@ class Trainer(Generic[T]):
             DivergedError: If loss or score are no longer finite.
         """
         self.prepare()
-        with Bar(sum(self._steps), label=self._label, shown=self._progress) as self._bar:
-            self._bar.move_to(self._done())
-            self._saved = time.perf_counter()
+        bar = Bar(self.schedule.total, label=self._label, unit=self.schedule.unit, shown=self._progress)
+        with self._watch, bar as self._bar:
+            self._show()
+            if not (self.stages or self._best):
+                self._evaluate("preparation")
+                self._save(None)
             while self.state.stage < len(self.stages):
-                self._run_stage(self.stages[self.state.stage], self._steps[self.state.stage])
+                self._run_stage(self.stages[self.state.stage])
         self._take_best()
         return self.state.best
 
-    def _run_stage(self, stage: Stage, steps: int) -> None:
+    def _run_stage(self, stage: Stage) -> None:
         """From where the run stands to the stage's end."""
-        if self.state.step == 0 and self.task.before(stage):
-            self.state.best, self._best = -math.inf, {}
+        if self.state.step == 0:
+            self.state.began = self._now()
+            if self.task.before(stage):
+                self.state.best, self._best = -math.inf, {}
         loss = self.group.wrap(Loss(self.task, self.options.autocast))
         optimizer = stage.make_optimizer(self.task.model.parameters())
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
-        batches = self._batches(self.state.stage)
-        while self.state.step < steps and not self._out_of_patience():
-            self._step(loss, optimizer, batches[self.state.step], stage.rate_at(self.state.step, steps))
-            if self.state.step % self.options.validate_every == 0 or self.state.step == steps:
-                self._evaluate("steps")
-            if self.state.step < steps and time.perf_counter() - self._saved >= self.options.checkpoint_seconds:
-                self._save(optimizer.state_dict())
+        self._steps(loss, optimizer)
+        if self.state.losses:
+            self._evaluate("steps")
         if self._out_of_patience():
             self._take_best()
         self._follow(stage)
         self._optimizer_state = None
         self.state.stage, self.state.step, self.state.stale = self.state.stage + 1, 0, 0
-        self._bar.move_to(self._done())
+        self._show()
         self._save(None)
 
-    def _step(self, loss: nn.Module, optimizer: torch.optim.Optimizer, batch: Any, rate: float) -> None:
+    def _steps(self, loss: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """A stage's steps, from where the run stands until they are over or in vain."""
+        batches = self._batches(self.state.stage)
+        now = self._now(self._reserve)
+        while not (self.schedule.over(self.state, now) or self._out_of_patience()):
+            self._rate = self.schedule.rate(self.state, now)
+            self._step(loss, optimizer, batches[self.state.step])
+            if self.state.step % self.options.validate_every == 0:
+                self._evaluate("steps")
+            if self._watch.seconds - self.state.seconds >= self.options.checkpoint_seconds:
+                self._save(optimizer.state_dict())
+            now = self._now(self._reserve)
+            self._show()
+
+    def _step(self, loss: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
         """One step on this process's part of a batch."""
         for parameters in optimizer.param_groups:
-            parameters["lr"] = rate
+            parameters["lr"] = self._rate
         part, weight = self.group.share(batch)
         optimizer.zero_grad()
         value: Tensor = loss(part.to(self.task.device), weight)
@@ -190,7 +220,6 @@ class Trainer(Generic[T]):
         self.state.losses += 1
         self.state.step += 1
         self.state.total += 1
-        self._bar.move_to(self._done())
 
     def _follow(self, stage: Stage) -> None:
         """Do what the task wants done after a stage's steps, in the first process."""
@@ -205,7 +234,9 @@ class Trainer(Generic[T]):
         """Score the model; note and show the result, and keep the weights if they are the best so far."""
         loss = self.group.mean(self.state.loss / self.state.losses) if self.state.losses else None
         self.state.loss, self.state.losses = 0.0, 0
+        start = self._watch.seconds
         score = self.group.agree(self.task.evaluate() if self.group.rank == 0 else 0.0)
+        self._reserve = self._watch.seconds - start
         if not (math.isfinite(score) and math.isfinite(loss or 0.0)):
             kept = "; the best weights so far are kept" if self._best else ""
             raise DivergedError(f"training diverged by step {self.state.total}: lower the learning rate{kept}")
@@ -213,33 +244,33 @@ class Trainer(Generic[T]):
         if score > self.state.best:
             self.state.best, self.state.stale = score, 0
             self._best = self.task.describe()
-            if self.folder is not None:
-                files.save(self.folder / BEST, {"model": self._best, "score": score, "notes": self.notes})
+            record = {"score": score, "unit": self.task.score, "steps": self.state.total}
+            self._files.keep_best(self._best, {**record, "task": self.task.settings(), "notes": self.notes})
         self._tell(phase, loss, score)
 
     def _tell(self, phase: str, loss: float | None, score: float) -> None:
         """Note and show a score."""
         train = None if loss is None else self.task.score_of(loss)
-        if self._metrics is not None:
-            self._metrics.add(
-                step=self.state.total,
-                stage=self.state.stage,
-                phase=phase,
-                loss=loss,
-                train=train,
-                validation=score,
-                best=self.state.best,
-                seconds=round(self.state.seconds + time.perf_counter() - self._saved, 3),
-            )
+        self._files.note(
+            step=self.state.total,
+            stage=self.state.stage,
+            phase=phase,
+            rate=self._rate if phase == "steps" else None,
+            loss=loss,
+            train=train,
+            validation=score,
+            best=self.state.best,
+            seconds=round(self._watch.seconds, 3),
+        )
         shown = "" if loss is None else f"loss {loss:.3f}, " if train is None else f"train {train:.3f}, "
         self._bar.say(f"{self.task.score}: {shown}validation {score:.3f}, best {self.state.best:.3f}")
 
     def _save(self, optimizer: dict[str, Any] | None) -> None:
-        now = time.perf_counter()
-        self.state.seconds, self._saved = self.state.seconds + now - self._saved, now
+        """Note the time; in the first process, write a checkpoint."""
+        self.state.seconds = self._watch.seconds
         if self.folder is None:
             return
-        Checkpoint(
+        checkpoint = Checkpoint(
             model=self.task.describe(),
             best=self._best,
             optimizer=optimizer,
@@ -248,9 +279,10 @@ class Trainer(Generic[T]):
             options=self.options,
             task=self.task.settings(),
             notes=self.notes,
-            metrics=self._metrics.size if self._metrics else 0,
+            metrics=self._files.metrics,
             random=files.random_state(),
-        ).save(self.folder)
+        )
+        checkpoint.save(self.folder)
 
     def _take_best(self) -> None:
         if self._best:
@@ -263,6 +295,10 @@ class Trainer(Generic[T]):
         batches: Batches[Any] = self.task.batches(self.stages[stage], (self.options.seed, stage))
         return batches
 
-    def _done(self) -> int:
-        """Steps up to where the run stands, those that early stopping left out among them."""
-        return sum(self._steps[: self.state.stage]) + self.state.step
+    def _now(self, reserve: float = 0.0) -> float:
+        """Seconds that the run has taken and some in reserve: where it goes by the clock, by that of the first process."""
+        seconds = self._watch.seconds + reserve
+        return self.group.agree(seconds) if self.schedule.timed else seconds
+
+    def _show(self) -> None:
+        self._bar.move_to(self.schedule.done(self.state, self._watch.seconds))

@@ -72,6 +72,11 @@ class PixelRNN(ImageModel):
         for name, value in sizes.items():
             check_positive_int(name, value)
         check_flag("residual", residual)
+        if min(hidden_size, head) < channels:
+            found = f"{hidden_size} and {head}"
+            raise ValueError(
+                f"expected a hidden_size and head_features of at least {channels}, one for each color, got {found}"
+            )
         if levels not in range(2, 257):
             raise ValueError(f"expected levels from 2 to 256, got {levels!r}")
         if variant not in VARIANTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import warnings
 from collections.abc import Sequence
 
@@ -78,3 +79,8 @@ def large_enough(images: Sequence[Tensor], side: int) -> list[Tensor]:
             stacklevel=3,
         )
     return found
+
+
+def common_side(images: Sequence[Tensor]) -> int:
+    """How many rows and columns at least half of the images ``(C, H, W)`` have; 1 of none."""
+    return statistics.median_low([min(image.shape[1:]) for image in images]) if images else 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spatial_lstm.image_models import RIDE, ColorRIDE, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE, PixelRNN
-from spatial_lstm.training import files
+from spatial_lstm.training import BEST, LAST, files
 
 KINDS: dict[str, type[ImageModel]] = {
     kind.__name__: kind for kind in (RIDE, ColorRIDE, MultiscaleRIDE, MCGSMImage, LinearGaussian, PixelRNN)
@@ -40,16 +40,53 @@ def rebuild(description: dict[str, Any]) -> ImageModel:
     return model
 
 
-def load_model(path: Path) -> ImageModel:
-    """The model of a ``best.pt`` or ``last.pt``, on the CPU.
+class TrainedModel(NamedTuple):
+    """What a model file holds.
+
+    Attributes:
+        model: On the CPU.
+        record: How it came about, as far as the file says: ``"kind"``, ``"config"``, ``"score"`` and its ``"unit"``, ``"steps"``,
+            ``"task"`` (with the ``"record"`` of its data), ``"notes"`` (the options), ``"version"`` of the package, ``"result"``.
+    """
+
+    model: ImageModel
+    record: dict[str, Any]
+
+
+def open_model(path: Path) -> TrainedModel:
+    """The model of a file, ``best.pt`` or ``last.pt`` of a run, or the best of a run's folder, and its record.
 
     Raises:
-        ValueError: If there is no checkpoint, it cannot be read, or it is of no image model.
+        ValueError: If there is none, it cannot be read, or it is of no image model.
     """
-    content = files.read(path)
-    if not isinstance(content.get("model"), dict):
-        raise ValueError(f"expected a checkpoint of an image model, got {path}, which holds {sorted(content)}")
-    return rebuild(content["model"])
+    file = _model_file(path)
+    content = files.read(file)
+    description = content.pop("model", None)
+    if not isinstance(description, dict):
+        raise ValueError(f"expected a checkpoint of an image model, got {file}, which holds {sorted(content)}")
+    try:
+        model = rebuild(description)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(" ".join(str(error).splitlines()[:2]).split())  # of a long list, the first
+        raise ValueError(f"expected the weights of an image model, got {file}: {reason}") from error
+    kept = ("score", "unit", "steps", "task", "notes", "version", "result")
+    record = {name: content[name] for name in kept if name in content}
+    return TrainedModel(model.eval(), {"kind": description["kind"], "config": description["config"], **record})
+
+
+def load_model(path: Path) -> ImageModel:
+    """The model that :func:`open_model` opens."""
+    return open_model(path).model
+
+
+def _model_file(path: Path) -> Path:
+    """The file that holds the model, which may be a run's folder."""
+    if not path.is_dir():
+        return path
+    found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
+    if not found:
+        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is no {BEST}")
+    return found[0]
 
 
 def grow(model: ImageModel, layers: int | None) -> ImageModel:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spatial_lstm.image_models.base import HasConditional, ImageModel, NotFiniteError
+from spatial_lstm.image_models.base import HasConditional, ImageModel
 from spatial_lstm.image_models.data import Splits, tiles
-from spatial_lstm.image_models.training.batches import PatchBatches, large_enough
+from spatial_lstm.image_models.scoring import Score, score_images
+from spatial_lstm.image_models.training.batches import PatchBatches, common_side, large_enough
 from spatial_lstm.image_models.training.rebuild import describe, grow, rebuild
 from spatial_lstm.image_models.training.schedule import ImageStage
-from spatial_lstm.training import Checkpoint, Options, Task, Trainer
+from spatial_lstm.image_models.units import unit_of
+from spatial_lstm.training import Checkpoint, Task
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,13 @@ class ImageTask(Task[ImageStage, Tensor]):
     """An image model and a data set: trained on its training images, scored on its validation images.
 
     Args:
-        model: To train; its whitening is fitted in the beginning.
+        model: To train; what it has in closed form is fitted in the beginning.
         splits: The data.
         options: What is looked at besides the patches.
+
+    Attributes:
+        unit: Of the scores.
+        held_out: Validation tiles.
 
     Raises:
         ValueError: If there is no validation image.
@@ -57,12 +60,14 @@ class ImageTask(Task[ImageStage, Tensor]):
 
     model: ImageModel
     stage_type = ImageStage
-    score = "bits per pixel"
 
     def __init__(self, model: ImageModel, splits: Splits, options: ImageOptions | None = None) -> None:
         self.model = model
         self.splits = splits
         self.options = options or ImageOptions()
+        self.unit = unit_of(model)
+        self.score = self.unit.name
+        self._summary, self._record = splits.summary(), splits.record()
         self.held_out = evenly(self.tiles("validation"), self.options.validation_tiles).to(self.device)
 
     @classmethod
@@ -72,18 +77,31 @@ class ImageTask(Task[ImageStage, Tensor]):
         Raises:
             ValueError: If it was no image model's, or had other data.
         """
-        settings = dict(checkpoint.task)
-        found = settings.pop("data", None)
+        settings = {name: value for name, value in checkpoint.task.items() if name not in ("data", "record", "side")}
+        found = checkpoint.task.get("data")
         if found is not None and not splits.resembles(found):
             raise ValueError(f"expected the data that the run was begun with, got other images in {splits.name}")
         return cls(rebuild(checkpoint.model).to(device), splits, ImageOptions(**settings))
 
     def tiles(self, part: str) -> Tensor:
-        """All tiles of ``"train"``, ``"validation"`` or ``"test"``, as large as the options say, or as most of the images allow."""
+        """All tiles of ``"train"``, ``"validation"`` or ``"test"``."""
+        side = self.side(part)
+        return tiles(large_enough(self.splits.part(part), side), side)
+
+    def side(self, part: str) -> int:
+        """The side of a part's tiles: as large as the options say, or as most of the images allow."""
         images = self.splits.part(part)
-        allowed = statistics.median_low([min(image.shape[1:]) for image in images]) if images else 1
-        side = min(self.options.tile, allowed)
-        return tiles(large_enough(images, side), side)
+        side, scale = min(self.options.tile, common_side(images)), getattr(self.model, "scale", 1)
+        return side // scale * scale
+
+    def score_part(self, part: str) -> Score:
+        """Score all tiles of a part, image by image."""
+        images, side = self.splits.part(part), self.side(part)
+        names = self.splits.sources.get(part, [])
+        if len(names) != len(images):
+            names = [f"{part} {place}" for place in range(len(images))]
+        kept = [place for place, image in enumerate(images) if min(image.shape[1:]) >= side]
+        return score_images(self.model, [images[k] for k in kept], [names[k] for k in kept], tile=side)
 
     def bits(self, images: Tensor) -> float:
         """The model's bits per pixel on images ``(N, C, H, W)``."""
@@ -98,14 +116,13 @@ class ImageTask(Task[ImageStage, Tensor]):
         return -nats.sum() / (pixels * max(1, len(batch)))
 
     def evaluate(self) -> float:
-        """Return bits per pixel on the validation tiles; NaN, which ends a run as diverged, where they are not finite."""
-        try:
-            return self.bits(self.held_out)
-        except NotFiniteError:
-            return math.nan
+        """Return the likelihood of the validation tiles; NaN, which ends a run as diverged, where one is not finite."""
+        found = score_images(self.model, list(self.held_out))
+        return self.unit.of(found.nats, found.pixels, self.model.channels, len(found.images))
 
     def score_of(self, loss: float) -> float:
-        return -loss / math.log(2)
+        pixels = self.held_out[0, 0].numel()
+        return self.unit.of(-loss * pixels, pixels, self.model.channels)
 
     def describe(self) -> dict[str, Any]:
         return describe(self.model)
@@ -114,7 +131,9 @@ class ImageTask(Task[ImageStage, Tensor]):
         self.model.load_state_dict(description["state"])
 
     def settings(self) -> dict[str, Any]:
-        return {**asdict(self.options), "data": self.splits.summary()}
+        """Return the options, and what the data are: their summary, by which they are known again, their record and the side of tiles."""
+        data = {"data": self._summary, "record": self._record, "side": self.side("validation")}
+        return {**asdict(self.options), **data}
 
     def begin(self) -> None:
         """Fit what the model fits in closed form."""
@@ -145,12 +164,3 @@ def evenly(images: Tensor, count: int) -> Tensor:
     if len(images) <= count:
         return images
     return images[torch.linspace(0, len(images) - 1, count).round().long()]
-
-
-def step_seconds(model: ImageModel, splits: Splits, stage: ImageStage, options: Options, steps: int = 20) -> float:
-    """Time a stage's steps on a copy of a model."""
-    brief = replace(options, validate_every=steps)
-    task = ImageTask(copy.deepcopy(model), splits, ImageOptions(validation_tiles=1))
-    trial = Trainer(task, [replace(stage, steps=steps)], options=brief, progress=False)
-    trial.run()
-    return trial.state.seconds / steps

@@ -1,0 +1,94 @@
+"""The report on image models, and the README's section: ``python -m benchmarks.image_models [--readme README.md]``.
+
+Makes ``benchmarks/results/image_models.md`` from what :mod:`benchmarks.photographs`, :mod:`benchmarks.mnist` and
+:mod:`benchmarks.dead_leaves` have kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks import dead_leaves, mnist, photographs
+from benchmarks.harness import Row, markdown_table, read_results, replace_section
+from spatial_lstm.files import write_atomically
+
+RESULTS = Path(__file__).parent / "results"
+REPORT = "image_models.md"
+UNIT = (
+    "Bits per pixel are the mean log2 of the density of a pixel on [0, 1], higher is better; 8 minus that many bits per dimension is\n"
+    "what other papers print, lower is better. Published figures are from memory and unchecked."
+)
+
+
+def rows_of(name: str, folder: Path) -> list[Row]:
+    """The rows of a benchmark, none if it has not been run."""
+    path = folder / f"{name}.json"
+    rows: list[Row] = read_results(path)["rows"] if path.is_file() else []
+    return rows
+
+
+def report(folder: Path) -> str:
+    """Everything that was measured, as Markdown."""
+    parts = ["# Image models", UNIT]
+    paper, cells = rows_of("photographs_paper", folder), rows_of("photographs_cells", folder)
+    if paper:
+        parts += ["## Photographs: BSDS300", _what(photographs), photographs.table(paper, "paper")]
+        if (folder / "photographs_paper.png").is_file():
+            parts.append("![Gain against the side of the tiles](photographs_paper.png)")
+    if cells:
+        size = cells[0]["settings"]
+        settings = (
+            f"{size['hidden']} hidden units, {size['components']} components, {size['steps']:,} steps for each layer"
+        )
+        parts += [
+            "## Which cell holds beyond the patches it was trained on",
+            f"{settings}.",
+            photographs.table(cells, "cells"),
+        ]
+    if digits := rows_of("mnist", folder):
+        parts += ["## Binary MNIST", _what(mnist), mnist.table(digits)]
+        parts += [f"![Samples of a {path.stem}]({path.name})" for path in sorted(folder.glob("mnist-*.png"))]
+    for budget in dead_leaves.BUDGETS:
+        if leaves := rows_of(f"dead_leaves_{budget}", folder):
+            parts += [f"## Dead leaves, budget {budget!r}", dead_leaves.report(leaves)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(benchmark: object) -> str:
+    """The last paragraph of a benchmark's docstring."""
+    return (benchmark.__doc__ or "").strip().rpartition("\n\n")[2]
+
+
+def readme_section(folder: Path) -> str:
+    """A line for each result that has a published figure beside it."""
+    lines = []
+    paper = rows_of("photographs_paper", folder)
+    for name in dict.fromkeys(row["model"] for row in paper):
+        if name in photographs.PUBLISHED:
+            bits = photographs.mean_bits([row for row in paper if row["model"] == name], "64")
+            lines.append([f"BSDS300, {name}", f"{bits} bits per pixel", f"{photographs.PUBLISHED[name]:.3f}"])
+    for row in rows_of("mnist", folder):
+        if row["binarize"] == "sample" and row["model"] in mnist.PUBLISHED:
+            error = f"± {row['standard_error']:.2f}"
+            published = f"{mnist.PUBLISHED[row['model']]:.2f}"
+            lines.append([f"binary MNIST, {row['model']}", f"{row['nats_per_image']:.2f} {error} nats", published])
+    return markdown_table(["", "here", "published (from memory, unchecked)"], lines)
+
+
+def main() -> None:
+    """Write the report, and the README's section where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--readme", type=Path, help="a file to put a table into, between <!-- images:begin --> and <!-- images:end -->"
+    )
+    args = parser.parse_args()
+    write_atomically(RESULTS / REPORT, lambda file: file.write(report(RESULTS).encode()))
+    print(RESULTS / REPORT)
+    if args.readme:
+        text = replace_section(args.readme.read_text(), "images", readme_section(RESULTS))
+        write_atomically(args.readme, lambda file: file.write(text.encode()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Trained models on the command line: which one, where it computes, and which images suit it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spatial_lstm.cli.image_options import DEVICES
+from spatial_lstm.cli.numbers import threads
+from spatial_lstm.cli.scores import listed
+
+if TYPE_CHECKING:
+    from spatial_lstm.image_models import ImageModel
+    from spatial_lstm.image_models.data import Part
+    from spatial_lstm.image_models.training import TrainedModel
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the model, and where it computes."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or the best.pt in it")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="(default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=threads,
+        default="auto",
+        metavar="N",
+        help="of the CPU; auto tries one and all (default: auto)",
+    )
+
+
+def open_trained(args: argparse.Namespace) -> TrainedModel:
+    """Open the model on its device, and say what it is.
+
+    Raises:
+        ValueError: If there is none, or no such device.
+    """
+    from spatial_lstm.image_models.training import open_model
+    from spatial_lstm.training import local_device
+
+    device = local_device(args.device)
+    found = open_model(args.model)
+    parameters = sum(p.numel() for p in found.model.parameters())
+    steps = f", {found.record['steps']:,} steps" if "steps" in found.record else ""
+    kind = "color" if found.model.channels == 3 else "gray" if found.model.levels != 2 else "black and white"
+    print(f"{found.record['kind']} for {kind} images, {parameters:,} parameters{steps}")
+    return found._replace(model=found.model.to(device))
+
+
+def choose_threads(args: argparse.Namespace, work: Callable[[], object]) -> int:
+    """Set the number of threads that is wanted, or with ``auto`` that with which work is done faster; return it."""
+    import torch
+
+    from spatial_lstm.training import set_threads
+
+    if args.threads != "auto":
+        return set_threads(args.threads, work)
+    return torch.get_num_threads() if args.device != "cpu" else set_threads(None, work)
+
+
+def reading(trained: TrainedModel, given: Mapping[str, Any]) -> dict[str, Any]:
+    """How images are read for a model: as it was trained on, but for what is given.
+
+    Returns:
+        ``seed``, ``color``, ``gray`` and ``binarize``, as :func:`spatial_lstm.image_models.data.load_part` takes them.
+
+    Raises:
+        ValueError: If images of a density are to be binarized, or the model's channels are neither one nor three.
+    """
+    model, notes = trained.model, trained.record.get("notes", {})
+    if model.channels not in (1, 3):
+        raise ValueError(f"expected a model of gray or color images, got one of {model.channels} channels")
+    ways = {name: notes.get(name, default) for name, default in (("seed", 0), ("gray", "luma"), ("binarize", None))}
+    ways |= {name: value for name, value in given.items() if value is not None}
+    if model.levels == 2:
+        ways["binarize"] = ways["binarize"] or "threshold"
+    elif ways["binarize"] is not None:
+        raise ValueError(
+            f"expected --binarize for a model of black and white images alone, got a {trained.record['kind']}"
+        )
+    return {**ways, "color": model.channels == 3}
+
+
+def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
+    """The images that a model can score, with notes on those that it can't, and on those that lose a row or a column.
+
+    Args:
+        model: Whose likelihoods are wanted.
+        part: The images.
+        tile: Side of the tiles; None for whole images.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    scale = getattr(model, "scale", 1)
+    least = max(tile or 0, 2 * model.border + scale)
+    kept = [place for place, image in enumerate(part.images) if min(image.shape[1:]) >= least]
+    notes = list(part.notes)
+    if len(kept) < len(part.images):
+        small = [part.names[place] for place in sorted(set(range(len(part.images))) - set(kept))]
+        if not kept:
+            raise ValueError(f"expected images of at least {least}x{least}, got {listed(small)}, smaller")
+        notes.append(
+            f"{len(small)} of {len(part.images)} images left out, smaller than {least}x{least}: {listed(small)}"
+        )
+    images = [part.images[place] for place in kept]
+    cut = [image[:, : image.shape[1] // scale * scale, : image.shape[2] // scale * scale] for image in images]
+    shorter = sum(a.shape != b.shape for a, b in zip(images, cut, strict=True))
+    if shorter:
+        notes.append(f"{shorter} of {len(images)} images lose their last row or column: sides have to be even")
+    return replace(part, images=cut, names=[part.names[place] for place in kept], notes=notes)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to write what is there.
+
+    Raises:
+        ValueError: If it is, and may not be lost.
+    """
+    if path.exists() and not overwrite:
+        raise ValueError(f"expected --out to be new, got {path}, which is there: add --overwrite to lose it")

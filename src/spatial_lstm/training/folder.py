@@ -1,0 +1,44 @@
+"""The files of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from spatial_lstm import __version__
+from spatial_lstm.training import files
+from spatial_lstm.training.checkpoint import BEST, METRICS
+
+
+class RunFolder:
+    """Where a run leaves ``last.pt``, ``best.pt`` and ``metrics.jsonl``.
+
+    Args:
+        path: Of the folder; None to write nothing.
+        metrics: Bytes of the metrics file that are a resumed run's.
+    """
+
+    def __init__(self, path: Path | None, metrics: int | None = None) -> None:
+        self.path = path
+        self._metrics = None if path is None or metrics is None else files.Metrics(path / METRICS, metrics)
+
+    def begin(self) -> None:
+        """Lose what an older run has left, but for its checkpoint, in whose place the first one comes."""
+        if self.path is not None:
+            (self.path / BEST).unlink(missing_ok=True)
+            self._metrics = files.Metrics(self.path / METRICS)
+
+    @property
+    def metrics(self) -> int:
+        """Bytes of the metrics file."""
+        return self._metrics.size if self._metrics else 0
+
+    def note(self, **values: Any) -> None:
+        """Add a line to the metrics."""
+        if self._metrics:
+            self._metrics.add(**values)
+
+    def keep_best(self, model: dict[str, Any], record: dict[str, Any]) -> None:
+        """Write a description of the best model with the record of how it came about: a file that needs no other."""
+        if self.path is not None:
+            files.save(self.path / BEST, {"model": model, **record, "version": __version__})
