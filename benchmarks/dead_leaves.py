@@ -50,6 +50,7 @@ class Budget:
     patch: int
     rate: float
     device: str = "cpu"
+    cell: str = "stable"
 
 
 BUDGETS = {
@@ -147,6 +148,7 @@ class Contest:
         """One layer, untrained."""
         torch.manual_seed(self.seed)
         size = self.budget
+        cell = cell or (None if extended else size.cell)
         model = RIDE(
             hidden_size=size.hidden, components=size.components, features=size.features, cell=cell, extended=extended
         )

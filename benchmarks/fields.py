@@ -141,7 +141,7 @@ def entry(field: Field, backend: str, *, training: bool, recompute: bool = False
 
 def kernels(size: Size) -> list[str]:
     """The kernels that are available and run this layer on the CPU; one made for another device or layer refuses it."""
-    available = [name for name, state in backends().items() if state == "available"]
+    available = [name for name, state in backends().items() if state.startswith("available")]
     return [name for name in available if name not in ("composite", "reference") and _runs(name, size)]
 
 

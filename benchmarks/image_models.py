@@ -1,7 +1,7 @@
 """The report on image models, and the README's section: ``python -m benchmarks.image_models [--readme README.md]``.
 
-Makes ``benchmarks/results/image_models.md`` from what :mod:`benchmarks.photographs`, :mod:`benchmarks.mnist` and
-:mod:`benchmarks.dead_leaves` have kept.
+Makes ``benchmarks/results/image_models.md`` from what :mod:`benchmarks.photographs`, :mod:`benchmarks.mnist`, :mod:`benchmarks.textures`
+and :mod:`benchmarks.dead_leaves` have kept.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import dead_leaves, mnist, photographs
+from benchmarks import dead_leaves, mnist, photographs, textures
 from benchmarks.harness import Row, markdown_table, read_results, replace_section
 from spatial_lstm.files import write_atomically
 
@@ -49,6 +49,8 @@ def report(folder: Path) -> str:
     if digits := rows_of("mnist", folder):
         parts += ["## Binary MNIST", _what(mnist), mnist.table(digits)]
         parts += [f"![Samples of a {path.stem}]({path.name})" for path in sorted(folder.glob("mnist-*.png"))]
+    if surfaces := rows_of("textures", folder):
+        parts += ["## Textures", _what(textures), textures.table(surfaces), "![Textures and samples](textures.png)"]
     for budget in dead_leaves.BUDGETS:
         if leaves := rows_of(f"dead_leaves_{budget}", folder):
             parts += [f"## Dead leaves, budget {budget!r}", dead_leaves.report(leaves)]

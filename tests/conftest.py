@@ -1,10 +1,11 @@
-"""Every test starts from the same seed, on poisoned memory.
+"""Every test starts from the same seed, on poisoned memory; the C++ kernel is compiled by the first that needs it, never before.
 
 ``--support-matrix FILE`` writes what the tests found into FILE, between its two markers.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from spatial_lstm.engine.kernels import KERNELS
+from spatial_lstm.engine.kernels.cpp import library
 from tests.cases import VARIANTS
+from tests.compilers import Machine
 
 BEGIN, END = "<!-- support:begin -->", "<!-- support:end -->"
 OUTCOMES = pytest.StashKey[dict[str, dict[str, set[str]]]]()
@@ -40,6 +44,38 @@ def poison() -> Iterator[None]:
     assert torch.utils.deterministic.fill_uninitialized_memory
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def cpp_kernel() -> None:
+    """What a test asks for that cannot do without the C++ kernel."""
+    reason = KERNELS["cpp"].unavailable()
+    if reason is not None:
+        pytest.skip(f"cpp: {reason}")
+
+
+@pytest.fixture
+def machine(cpp_kernel: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
+    """A machine without compilers and libraries, to put some on."""
+    compiled = library.load()
+    assert isinstance(compiled, ctypes.CDLL)
+    machine = Machine.make(tmp_path, Path(compiled._name), monkeypatch)
+    yield machine
+    machine.restart()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Collecting must not compile, or load what was compiled."""
+
+    def load() -> None:
+        raise RuntimeError(
+            "expected the C++ kernel to be asked for in tests and fixtures, not where tests are collected"
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "load", load)
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

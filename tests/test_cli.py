@@ -89,8 +89,10 @@ def test_other_missing_modules_are_not_swallowed(monkeypatch: pytest.MonkeyPatch
 def test_check_prints_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 4 + 1
+    missing = {state for state in spatial_lstm.backends().values() if state != "available"}
+    assert len(lines) == 2 + 4 + len(missing) + 1
     assert lines[2].split()[:7] == ["spatial", "1", "f", "cpu", lines[2].split()[4], "/", "1e-12"]
+    assert {line.partition(": ")[2] for line in lines[6:-1]} == missing
     assert "within their bounds" in lines[-1]
 
 

@@ -1,42 +1,21 @@
-"""The C++ kernel: how it is compiled, kept, missed; and what only it could get wrong. Equality is tested with all backends."""
+"""What only the C++ kernel could get wrong. Equality is tested with all backends, compiling in ``test_compiling.py``."""
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
 
 import spatial_lstm
-from spatial_lstm.cli import main
 from spatial_lstm.engine.cells import CELLS
 from spatial_lstm.engine.cells.diagonal import DiagonalCell
-from spatial_lstm.engine.kernels import KERNELS, UnsuitedError
+from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.kernels.cpp import kernel as cpp
-from spatial_lstm.engine.kernels.cpp import library, memory, structures
+from spatial_lstm.engine.kernels.cpp import memory
 from tests.cases import VARIANTS, assert_close, faces, gradients, knows, make_input, make_layer, make_state
 
-needs_kernel = pytest.mark.skipif(
-    KERNELS["cpp"].unavailable() is not None, reason=f"cpp: {KERNELS['cpp'].unavailable()}"
-)
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Nothing compiled and nothing loaded yet; returns the folder of libraries."""
-    monkeypatch.setenv("SPATIAL_LSTM_CACHE", str(tmp_path))
-    caches = (library.load, library._folder, library._key)
-    for cached in caches:
-        cached.cache_clear()
-    yield tmp_path
-    for cached in caches:
-        cached.cache_clear()
+needs_kernel = pytest.mark.usefixtures("cpp_kernel")
 
 
 def run_both(variant: str, hidden: int, inputs: int, dtype: torch.dtype, n: int = 2) -> None:
@@ -213,80 +192,6 @@ def test_memory_that_was_freed_is_not_read() -> None:
         output.sum().backward()
 
 
-def test_switched_off() -> None:
-    code = "import torch, spatial_lstm; print(spatial_lstm.backends()['cpp']); spatial_lstm.SpatialLSTM(1, 2)(torch.zeros(1, 1, 2, 2))"
-    environment = os.environ | {"SPATIAL_LSTM_CPP": "0"}
-    command = [sys.executable, "-W", "error", "-c", code]
-    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert found.stdout == "unavailable: switched off by SPATIAL_LSTM_CPP=0\n"
-
-
-def test_without_a_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert "no C++ compiler found" in spatial_lstm.backends()["cpp"]
-    output, _ = spatial_lstm.SpatialLSTM(1, 2)(torch.zeros(1, 1, 2, 2))  # the plain kernel runs, without a warning
-    assert output.shape == (1, 2, 2, 2)
-    assert main(["build"]) == 1
-
-
-def test_where_compiling_fails(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "false")
-    with pytest.warns(UserWarning, match="the plain one runs instead"):
-        spatial_lstm.SpatialLSTM(1, 2)(torch.zeros(1, 1, 2, 2))
-    spatial_lstm.SpatialLSTM(1, 2)(torch.zeros(1, 1, 2, 2))  # warns once
-    assert "failed" in spatial_lstm.backends()["cpp"]
-    assert [p.name for p in fresh.iterdir()] == ["lock"]
-
-
-@needs_kernel
-def test_a_broken_library_does_not_load(fresh: Path) -> None:
-    command = [library.compilers()[0], *next(library._flag_sets())]
-    library._path(command).write_bytes(b"no library")
-    with pytest.warns(UserWarning, match="does not load"):
-        assert isinstance(library.load(), library.BuildError)
-
-
-@needs_kernel
-@pytest.mark.parametrize("other", [*structures.STRUCTURES, None])
-def test_a_library_of_other_structures_is_refused(
-    other: str | None, fresh: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that says another size of any structure, or none at all."""
-    source = tmp_path_factory.mktemp("source")
-    sizes = {name: ctypes.sizeof(structure) + 8 * (name == other) for name, structure in structures.STRUCTURES.items()}
-    lines = [f'extern "C" long long size_of_{name}() {{ return {size}; }}' for name, size in sizes.items()]
-    (source / "kernel.cpp").write_text("\n".join(lines if other else lines[1:]) + "\n")
-    monkeypatch.setattr(library, "SOURCE", source)
-    with pytest.warns(UserWarning, match="the plain one runs instead"):
-        found = library.load()
-    assert isinstance(found, library.BuildError)
-    name = structures.STRUCTURES[other or "layer"].__name__
-    size = sizes[other or "layer"] - 8 * bool(other)
-    assert f"{name} has {size} bytes here and {size + 8 if other else None} there" in str(found)
-
-
-@needs_kernel
-def test_compiled_once_and_found_again(
-    fresh: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """A stand-in for the compiler, which takes its time, is run once; without a compiler the library is still found."""
-    script = fresh / "compiler"
-    script.write_text(
-        '#!/bin/sh\nwhile [ "$1" != "-o" ]; do shift; done\necho compiled > "$2"\necho ran >> "$(dirname "$0")/runs"\n'
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("CXX", str(script))
-    assert main(["build"]) == 0
-    assert main(["build"]) == 0
-    assert (fresh / "runs").read_text() == "ran\n"
-    assert main(["build", "--force"]) == 0
-    assert (fresh / "runs").read_text() == "ran\nran\n"
-    path = library.build()
-    assert path.read_text() == "compiled\n"
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert library.build() == path
-
-
 @needs_kernel
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if knows("cpp", variant)])
@@ -329,23 +234,6 @@ def test_memory_of_large_tables_is_used_again() -> None:
 
 def block_start(block: mmap.mmap) -> int:
     return torch.frombuffer(block, dtype=torch.uint8).data_ptr()
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no such users")
-def test_no_library_is_loaded_from_a_folder_that_others_can_write_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(library.tempfile, "tempdir", str(tmp_path))
-    own = library._temporary_folder()
-    assert own.parent == tmp_path
-    assert library._temporary_folder() == own
-    assert own.stat().st_mode & 0o777 == 0o700
-    own.chmod(0o777)
-    other = library._temporary_folder()
-    assert other not in (own, library._temporary_folder())
-    own.rmdir()
-    own.symlink_to(other)
-    assert library._temporary_folder() != own
 
 
 def test_small_tables_are_torchs() -> None:

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import torch
 
-from benchmarks import image_models, mnist, photographs
+from benchmarks import image_models, mnist, photographs, textures
 from benchmarks.harness import Row
 from spatial_lstm.image_models import RIDE, LinearGaussian, PixelRNN
 
@@ -119,6 +119,17 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     capsys.readouterr()
     mnist.main()
     assert json.loads((tmp_path / "mnist.json").read_text())["rows"] == rows
+
+
+def test_textures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"RESULTS": tmp_path, "RUNS": tmp_path / "runs", "HIDDEN": 2, "COMPONENTS": 2, "FEATURES": 2, "SIDE": 9}
+    for name, value in small.items():
+        monkeypatch.setattr(textures, name, value)
+    monkeypatch.setattr(sys, "argv", ["textures", "--steps", "2"])
+    textures.main()
+    assert capsys.readouterr().out.count("\n| ") == 4
+    assert (tmp_path / "textures.png").read_bytes().startswith(b"\x89PNG")
+    assert image_models.report(tmp_path).count("| gravel |") == 1
 
 
 def test_nats_are_the_mean_over_images() -> None:

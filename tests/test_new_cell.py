@@ -13,7 +13,6 @@ import torch
 
 from spatial_lstm import SpatialLSTM, SpatialLSTMCell, functional, reference
 from spatial_lstm.engine import CELLS, Cell, UnsuitedError
-from spatial_lstm.engine.kernels import KERNELS
 from spatial_lstm.reference.cells import Cell as ReferenceCell
 from tests.cases import SIZES, assert_close, faces, gradients, make_input, make_state
 
@@ -102,7 +101,7 @@ def test_the_rest_of_the_library_takes_it(leaky: str) -> None:
         SpatialLSTM(3, 4, cell=leaky, spatial_dims=1).to_lstm()
 
 
-@pytest.mark.skipif(KERNELS["cpp"].unavailable() is not None, reason="no C++ kernel")
+@pytest.mark.usefixtures("cpp_kernel")
 def test_a_kernel_that_does_not_know_it_refuses(leaky: str) -> None:
     layer = SpatialLSTM(3, 4, cell=leaky, backend="cpp")
     with pytest.raises(UnsuitedError, match="does not know the cell 'leaky'"):

@@ -99,7 +99,7 @@ def compare(devices: Sequence[str] | None = None, seed: int = 0) -> Iterator[lis
     """
     if devices is None:
         devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    names = [name for name, found in backends().items() if found == "available" and name != "reference"]
+    names = [name for name, found in backends().items() if found.startswith("available") and name != "reference"]
     for device in devices:
         for variant in VARIANTS:
             for axes in FIELDS:

@@ -8,6 +8,7 @@ import time
 
 from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.engine.kernels.cpp import library
+from spatial_lstm.engine.kernels.cpp.compiler import BuildError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +26,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the C++ kernel is not provided on Windows, the plain one runs there")
     start = time.perf_counter()
     try:
-        path = library.build(force=args.force)
-    except library.BuildError as error:
+        built = library.build(force=args.force)
+    except BuildError as error:
         print(f"build: {error}", file=sys.stderr)
         return 1
-    print(f"{path} ({time.perf_counter() - start:.1f} s)")
+    for note in built.notes:
+        print(f"build: {note}", file=sys.stderr)
+    print(f"{built.library._name} ({time.perf_counter() - start:.1f} s)")
     return 0

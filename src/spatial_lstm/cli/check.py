@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from spatial_lstm import backends
+from spatial_lstm import SpatialLSTM, backends
 from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.equality import TOLERANCE, Comparison, compare
 
@@ -39,10 +39,14 @@ def run(args: argparse.Namespace) -> int:
 def print_table(devices: list[str] | None = None) -> bool:
     """Print one line per cell, axes, directions and device, and per type the worst backend's error beside its bound.
 
+    Then which backends are not there, and why.
+
     Returns:
         Whether every error is within its bound.
     """
-    names = ", ".join(name for name, found in backends().items() if found == "available" and name != "reference")
+    SpatialLSTM(1, 1)(torch.zeros(1, 1, 1, 1))  # what is compiled on first use is there now, or not
+    states = backends()
+    names = ", ".join(name for name, state in states.items() if state.startswith("available") and name != "reference")
     print(f"Equality with the NumPy reference, outputs and gradients; worst error of the backends {names} / bound")
     types = [str(dtype).removeprefix("torch.") for dtype in TOLERANCE]
     print(f"{'cell':<17}{'axes':<5}{'directions':<11}{'device':<8}" + "".join(f"{name:<18}" for name in types))
@@ -63,6 +67,9 @@ def print_table(devices: list[str] | None = None) -> bool:
             f"FAILED: backend {found.backend}, cell {found.variant}, axes {found.axes}, directions {found.directions or 'one'}, "
             f"{found.device}, {found.dtype}: error {found.error:.2g}, bound {found.bound:.0e}"
         )
+    for state in dict.fromkeys(states.values()):
+        if state != "available":
+            print(f"{', '.join(name for name in states if states[name] == state)}: {state}")
     print(f"{count - len(failed)} of {count} comparisons within their bounds")
     return not failed
 

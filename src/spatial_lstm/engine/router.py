@@ -15,13 +15,13 @@ BACKENDS = ("auto", "composite", "reference", *KERNELS)
 
 
 def backends() -> dict[str, str]:
-    """Return every backend's name with ``"available"``, or why it cannot run on this machine.
+    """Return every backend's name with ``"available"``, after which may stand what there is to know, or why it cannot run on this machine.
 
+    Nothing is compiled for it: before its first use the C++ kernel is ``"available, compiled on first use"``.
     ``"auto"`` takes the first kernel in this order that suits the layer and its device. ``"composite"`` is plain differentiable
     torch, which runs under forward-mode AD and ``torch.func`` transforms. ``"reference"`` is the NumPy specification.
     """
-    kernels = {name: kernel.unavailable() for name, kernel in KERNELS.items()}
-    found = {name: "available" if reason is None else f"unavailable: {reason}" for name, reason in kernels.items()}
+    found = {name: kernel.status() for name, kernel in KERNELS.items()}
     return {**found, "composite": "available", "reference": "available"}
 
 

@@ -81,7 +81,12 @@ class Kernel(ABC):
 
     @abstractmethod
     def unavailable(self) -> str | None:
-        """Why this kernel cannot run on this machine; None when it can."""
+        """Why this kernel cannot run on this machine; None when it can. Asked where a problem suits it, so it may take its time once."""
+
+    def status(self) -> str:
+        """What :func:`spatial_lstm.backends` says: ``"available"`` and what there is to add, or why not. Takes no time."""
+        reason = self.unavailable()
+        return "available" if reason is None else f"unavailable: {reason}"
 
     @abstractmethod
     def unsuited(self, problem: Problem) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Collection, Mapping
 
 import torch
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
-from spatial_lstm.engine.kernels.cpp import memory, structures
-from spatial_lstm.engine.kernels.cpp.library import BuildError, load
+from spatial_lstm.engine.kernels.cpp import library, memory, structures
+from spatial_lstm.engine.kernels.cpp.compiler import BuildError
 from spatial_lstm.engine.problem import Problem
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
 
@@ -46,10 +45,16 @@ class CppKernel(Kernel):
     name = "cpp"
 
     def unavailable(self) -> str | None:
-        if sys.platform == "win32":
-            return "not provided on Windows"
-        library = load()
-        return str(library) if isinstance(library, BuildError) else None
+        found = library.load()
+        return str(found) if isinstance(found, BuildError) else None
+
+    def status(self) -> str:
+        found = library.find()
+        if found is None:
+            return "available, compiled on first use"
+        if isinstance(found, BuildError):
+            return f"unavailable: {found}"
+        return "available" if library.has_threads(found) else "available, on one thread: compiled without OpenMP"
 
     def unsuited(self, problem: Problem) -> str | None:
         x = problem.tensors.x
@@ -120,7 +125,7 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     if tensors.weight_peephole is not None:
         tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
     layer = _layer(problem, tensors)
-    status = getattr(load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
+    status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
     if status:
         kind, message = FAILURES[status]
         raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))

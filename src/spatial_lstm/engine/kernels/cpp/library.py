@@ -1,14 +1,13 @@
-"""Compiling and loading the source, once per machine.
+"""The compiled library: found, or compiled once per machine, and loaded.
 
-The source is plain C++17 without dependencies: it takes any compiler half a minute and needs neither torch's nor Python's headers. The
-library is kept in ``$SPATIAL_LSTM_CACHE``, else in the user's cache folder, under a name made of the source, the command and the CPU's
-features. Compiled into a temporary file and then renamed, it is never seen half-written, whoever else compiles at the same time.
+The source is plain C++17 without dependencies: it takes any compiler half a minute and needs neither torch's nor Python's headers. A probe
+of a few lines decides the flags before. Of processes that need it at the same time one compiles; a failure is remembered for ten minutes.
 
 Environment:
     SPATIAL_LSTM_CPP: ``0`` switches the kernel off.
-    SPATIAL_LSTM_CACHE: Where to keep compiled libraries.
+    SPATIAL_LSTM_CACHE: Where to keep compiled libraries; default ``spatial_lstm`` in the user's cache folder.
     SPATIAL_LSTM_CXXFLAGS: More flags for the compiler, for example of sanitizers.
-    CXX: The compiler; default ``c++``, ``g++`` or ``clang++``, whichever is found first.
+    CXX: The compiler, arguments may follow; where it is not there or fails, ``c++``, ``g++`` and ``clang++`` are tried in turn.
 """
 
 from __future__ import annotations
@@ -16,195 +15,181 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import logging
 import os
-import platform
-import shlex
-import shutil
-import stat
-import subprocess
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from spatial_lstm.engine.kernels.cpp.structures import STRUCTURES
+from spatial_lstm.engine.kernels.cpp import folders, store
+from spatial_lstm.engine.kernels.cpp.compiler import (
+    NATIVE,
+    SOURCE,
+    THREADS,
+    BuildError,
+    Compiler,
+    command_of,
+    compilers,
+    optional_flags,
+    run_compiler,
+)
+from spatial_lstm.engine.kernels.cpp.lock import one_at_a_time
 
-SOURCE = Path(__file__).parent / "source"
-TIMEOUT = 600.0  # seconds
+TIMEOUT = 600.0  # seconds for all there is to do: waiting for another process, one compiler after another
+LOST = {NATIVE: "it is slower than it could be", THREADS: "it runs on one thread"}
 _log = logging.getLogger("spatial_lstm")
+_outcome: ctypes.CDLL | BuildError | None = None  # of load(), in this process
 
 
-class BuildError(Exception):
-    """There is no compiler, it did not succeed, or its library is not what is expected here."""
+class Built(NamedTuple):
+    """A library, and what is worth knowing of how it came about."""
+
+    library: ctypes.CDLL
+    notes: tuple[str, ...] = ()
 
 
-@functools.cache
 def load() -> ctypes.CDLL | BuildError:
-    """Return the library, compiled now if need be, or why there is none; warns once where compiling fails."""
-    if os.environ.get("SPATIAL_LSTM_CPP") == "0":
-        return BuildError("switched off by SPATIAL_LSTM_CPP=0")
-    try:
-        return _checked(ctypes.CDLL(str(build())))
-    except (BuildError, OSError) as error:
-        reason = error if isinstance(error, BuildError) else BuildError(f"the compiled library does not load: {error}")
-        if compilers():
-            warnings.warn(f"the C++ kernel cannot be used, the plain one runs instead: {reason}", stacklevel=2)
-        return reason
+    """Return the library, compiled now if need be, or why there is none; what there is to know is said in warnings, once."""
+    global _outcome
+    if _outcome is not None:
+        return _outcome
+    found = find()
+    notes: tuple[str, ...] = ()
+    if found is None:
+        try:
+            found, notes = build(again=False)
+        except BuildError as error:
+            found = error
+    _outcome = found
+    if isinstance(found, BuildError) and not _unwanted():
+        notes = (
+            "the C++ kernel cannot be used, the plain one runs instead and takes 2 to 15 times as long "
+            f"(`python -m spatial_lstm build` tries again): {found}",
+        )
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return found
 
 
-def _checked(library: ctypes.CDLL) -> ctypes.CDLL:
-    """Return the library if all that crosses into it is laid out as here, as far as sizes tell."""
-    for name, structure in STRUCTURES.items():
-        size = getattr(library, f"size_of_{name}", None)
-        found = None if size is None else size()
-        if found != ctypes.sizeof(structure):
-            raise BuildError(
-                f"the compiled library {library._name} passes other structures: {structure.__name__} has "
-                f"{ctypes.sizeof(structure)} bytes here and {found} there"
-            )
-    return library
+def find() -> ctypes.CDLL | BuildError | None:
+    """What :func:`load` returns, as far as it is known without compiling anything; None where it would compile."""
+    global _outcome
+    if _outcome is not None:
+        return _outcome
+    if reason := _unwanted():
+        return BuildError(reason)
+    there = compilers()
+    library = store.ready(there)
+    if library is not None:
+        _outcome = library
+        return library
+    return store.remembered(there) if there else _no_compiler()
 
 
-def build(*, force: bool = False) -> Path:
-    """Return the library's path, after compiling it unless it is there already.
+def has_threads(library: ctypes.CDLL) -> bool:
+    """Whether it can use more than one."""
+    return bool(library.has_threads())
+
+
+def build(*, force: bool = False, again: bool = True) -> Built:
+    """Return the library that is there, else one compiled now.
+
+    Args:
+        force: Compile even if there is one.
+        again: Compile even if that has failed not long ago.
 
     Raises:
-        BuildError: If it cannot be compiled.
+        BuildError: If there is no compiler, or none succeeds.
     """
-    commands = [[compiler, *flags] for compiler in compilers()[:1] for flags in _flag_sets()]
-    for command in commands:
-        path = _path(command)
-        if path.exists() and not force:
-            return path
-    if not commands:
-        ready = sorted(_folder().glob(f"{_key()}-*.so"))
-        if ready:
-            return ready[0]
-        raise BuildError("no C++ compiler found (set CXX, or install g++ or clang++)")
-    with _one_at_a_time():
-        return _compile(commands, force)
+    deadline, there = time.monotonic() + TIMEOUT, compilers()
+    found = None if force else store.ready(there)
+    if found is not None:
+        return Built(found)
+    if not there:
+        raise _no_compiler()
+    folder, fault = folders.writable()
+    try:
+        with one_at_a_time(_lockable(folder), deadline):
+            found = None if force else store.ready(there)  # compiled by another process meanwhile
+            failure = None if again else store.remembered(there)
+            if found is not None:
+                return Built(found)
+            if failure is not None:
+                raise failure
+            built = _compile(there, folder, deadline)
+    except TimeoutError as error:
+        raise BuildError(str(error)) from error
+    moved = f"the C++ kernel's library is kept in {folder} (SPATIAL_LSTM_CACHE names another place): {fault}"
+    return built._replace(notes=(*built.notes, moved)) if fault else built
 
 
-def compilers() -> list[str]:
-    """The compilers there are, the preferred one first."""
-    named = os.environ.get("CXX")
-    candidates = [named] if named else ["c++", "g++", "clang++"]
-    return [found for name in candidates if (found := shutil.which(name))]
+def _lockable(folder: Path) -> Iterator[Path]:
+    """The folder, and one of this machine, for a file system of a network may have no locks."""
+    yield folder
+    with contextlib.suppress(OSError):
+        yield folders.temporary_folder()
 
 
-def _flag_sets() -> Iterator[list[str]]:
-    """From the fastest flags to those that every compiler knows."""
-    common = [
-        "-std=c++17",
-        "-O2",
-        "-fno-math-errno",
-        "-fPIC",
-        "-shared",
-        *shlex.split(os.environ.get("SPATIAL_LSTM_CXXFLAGS", "")),
-    ]
-    native = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
-    threads = "-fopenmp"  # torch's own OpenMP runtime serves, if the names agree; without OpenMP one thread runs
-    yield [*common, native, threads]
-    yield [*common, native]
-    yield common
-
-
-def _compile(commands: list[list[str]], force: bool) -> Path:
-    errors: list[str] = []
-    for command in commands:
-        path = _path(command)
-        if path.exists() and not force:
-            return path
-        if not errors:
-            _log.warning("compiling the C++ kernel, once (under a minute)")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
+def _compile(there: Sequence[Compiler], folder: Path, deadline: float) -> Built:
+    """A library of the first compiler that succeeds, kept in a folder; where none does, the reasons are."""
+    reasons = _misnamed()
+    for compiler in there:
         try:
-            found = subprocess.run(
-                [*command, str(SOURCE / "kernel.cpp"), "-o", name],
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-            if found.returncode == 0:
-                os.chmod(name, 0o755)
-                os.replace(name, path)
-                return path
-            errors.append(found.stderr.strip() or f"exit status {found.returncode}")
-        except (OSError, subprocess.TimeoutExpired) as error:
-            errors.append(str(error))
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-    raise BuildError(f"{commands[-1][0]} failed: {errors[-1][-2000:]}")
+            with tempfile.TemporaryDirectory(prefix="build-", dir=folder, ignore_cleanup_errors=True) as scratch:
+                output, lost = _compile_with(compiler, Path(scratch), deadline)
+                library = store.load(store.keep(folder, there, output))
+        except (BuildError, OSError) as error:
+            reasons.append(f"{compiler}: {error}")
+            continue
+        notes = [f"the C++ kernel was compiled by {compiler}: {reason}" for reason in reasons]
+        return Built(library, (*notes, *lost))
+    failure = BuildError("; ".join(reasons))
+    store.remember(folder, there, failure)
+    raise failure
 
 
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Hold a lock between processes where the system has one; compiling twice would only cost time."""
+def _compile_with(compiler: Compiler, scratch: Path, deadline: float) -> tuple[Path, list[str]]:
+    """The library, and what it lacks."""
+    output = scratch / "kernel.so"
+    flags = optional_flags(compiler, scratch, deadline)
+    _announce()
+    run_compiler(compiler, flags, SOURCE / "kernel.cpp", output, deadline)
+    return output, [
+        f"the C++ kernel was compiled without {flag}, which {compiler} does not take: {what} "
+        "(`python -m spatial_lstm build --force` tries again)"
+        for flag, what in LOST.items()
+        if flag not in flags
+    ]
+
+
+def _no_compiler() -> BuildError:
+    return BuildError(
+        "; ".join(["no C++ compiler was found: install g++ or clang++, or name one by CXX", *_misnamed()])
+    )
+
+
+def _misnamed() -> list[str]:
+    """What is wrong with the compiler that the user names, if anything."""
+    named = os.environ.get("CXX")
+    return [f"CXX names {named!r}, which is no program"] if named and command_of(named) is None else []
+
+
+def _unwanted() -> str | None:
+    """Why no library is looked for."""
     if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        return "not provided on Windows"
+    return "switched off by SPATIAL_LSTM_CPP=0" if os.environ.get("SPATIAL_LSTM_CPP") == "0" else None
 
 
 @functools.cache
-def _folder() -> Path:
-    """Where libraries are kept: the first of the candidates that can be written to."""
-    named = os.environ.get("SPATIAL_LSTM_CACHE")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(base) if base else Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    try:
-        (folder / "spatial_lstm").mkdir(parents=True, exist_ok=True)
-        if os.access(folder / "spatial_lstm", os.W_OK):
-            return folder / "spatial_lstm"
-    except OSError:
-        pass
-    return _temporary_folder()
-
-
-def _temporary_folder() -> Path:
-    """A folder that nobody else can write a library into: the user's own, or a new one where somebody took its name."""
-    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
-    folder = Path(tempfile.gettempdir()) / f"spatial_lstm-{user}"
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077:
-        return folder
-    return Path(tempfile.mkdtemp(prefix="spatial_lstm-"))
-
-
-def _path(command: list[str]) -> Path:
-    return _folder() / f"{_key()}-{hashlib.sha256(' '.join(command[1:]).encode()).hexdigest()[:8]}.so"
-
-
-@functools.cache
-def _key() -> str:
-    """What a library depends on, besides the command: the source and the CPU."""
-    digest = hashlib.sha256()
-    for file in sorted(SOURCE.iterdir()):
-        digest.update(file.name.encode() + file.read_bytes())
-    digest.update(f"{platform.system()} {platform.machine()} {_cpu_features()}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _cpu_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+def _announce() -> None:
+    """Say what takes so long where a person looks, else in the log."""
+    text = "compiling the C++ kernel, once (under a minute)"
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write(f"{text}\n")
+    else:
+        _log.warning(text)

@@ -1,4 +1,5 @@
-// The functions that Python calls: those that compute return a status, those named after a structure its size in bytes.
+// The functions that Python calls: those that compute return a status, those named after a structure its size in bytes, and has_threads whether
+// more than one thread can be used.
 #include <cstring>
 #include <new>
 #include <type_traits>
@@ -73,3 +74,11 @@ extern "C" int64_t size_of_layer() { return sizeof(Layer); }
 extern "C" int64_t size_of_results() { return sizeof(Results<float>); }
 extern "C" int64_t size_of_backward_data() { return sizeof(BackwardData<float>); }
 extern "C" int64_t size_of_gradients() { return sizeof(Gradients<float>); }
+
+extern "C" int has_threads() {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}

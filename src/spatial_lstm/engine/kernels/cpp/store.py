@@ -1,0 +1,128 @@
+"""Compiled libraries in their folders, and failures to compile one.
+
+A library's name is made of what it depends on (the source, the flags asked for, the CPU's features; the compilers there are and what they
+say of themselves) and of its content. So another compiler makes another library, and one that is damaged, which could end the process that
+loads it, is not taken for one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fnmatch
+import functools
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spatial_lstm.engine.kernels.cpp import folders
+from spatial_lstm.engine.kernels.cpp.compiler import SOURCE, BuildError, Compiler
+from spatial_lstm.engine.kernels.cpp.structures import STRUCTURES
+from spatial_lstm.files import write_atomically
+
+# Seconds for which a failure is remembered: what failed in passing is to be tried again soon, what fails for good seldom.
+REMEMBERED = 600.0
+
+
+def ready(compilers: Sequence[Compiler]) -> ctypes.CDLL | None:
+    """The newest library of these compilers that loads, of any compilers where there are none now."""
+    for path in _files(f"{_name(compilers) if compilers else f'{_conditions()}-*'}-*.so"):
+        with contextlib.suppress(BuildError):
+            return load(path)
+    return None
+
+
+def keep(folder: Path, compilers: Sequence[Compiler], library: Path) -> Path:
+    """Write a library into a folder, under the name that :func:`ready` finds it by."""
+    content = library.read_bytes()
+    path = folder / f"{_name(compilers)}-{_digest(content)}.so"
+    write_atomically(path, lambda file: file.write(content))
+    return path
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Return a library if it is whole and all that crosses into it is laid out as here, as far as sizes tell.
+
+    Raises:
+        BuildError: If it is not, or does not load.
+    """
+    try:
+        if not path.stem.endswith(f"-{_digest(path.read_bytes())}"):
+            raise BuildError(f"the compiled library {path} is damaged")
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BuildError(f"the compiled library does not load: {error}") from error
+    for name, structure in STRUCTURES.items():
+        size = getattr(library, f"size_of_{name}", None)
+        found = None if size is None else size()
+        if found != ctypes.sizeof(structure):
+            raise BuildError(
+                f"the compiled library {path} passes other structures: {structure.__name__} has "
+                f"{ctypes.sizeof(structure)} bytes here and {found} there"
+            )
+    return library
+
+
+def remember(folder: Path, compilers: Sequence[Compiler], failure: BuildError) -> None:
+    """Keep why these compilers have failed, for a while."""
+    with contextlib.suppress(OSError):
+        write_atomically(folder / f"{_name(compilers)}.failed", lambda file: file.write(str(failure).encode()))
+
+
+def remembered(compilers: Sequence[Compiler]) -> BuildError | None:
+    """Why these compilers have failed not long ago, in whatever process."""
+    for path in _files(f"{_name(compilers)}.failed"):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - path.stat().st_mtime) < REMEMBERED:
+                return BuildError(path.read_text(errors="replace"))
+    return None
+
+
+def _files(pattern: str) -> Iterator[Path]:
+    """Those of a pattern, folder by folder, the newest first."""
+    for folder in folders.readable():
+        names: list[str] = []
+        with contextlib.suppress(OSError):
+            names = fnmatch.filter(os.listdir(folder), pattern)
+        yield from sorted((folder / name for name in names), key=_written, reverse=True)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _name(compilers: Sequence[Compiler]) -> str:
+    return f"{_conditions()}-{_digest(repr([tuple(compiler) for compiler in compilers]).encode())}"
+
+
+def _conditions() -> str:
+    """What a library depends on besides the compilers."""
+    return _digest(f"{_source()} {os.environ.get('SPATIAL_LSTM_CXXFLAGS', '')}".encode())
+
+
+@functools.cache
+def _source() -> str:
+    """Source and CPU."""
+    digest = hashlib.sha256()
+    for file in sorted(SOURCE.iterdir()):
+        digest.update(file.name.encode() + file.read_bytes())
+    digest.update(f"{platform.system()} {platform.machine()} {_cpu_features()}".encode())
+    return digest.hexdigest()
+
+
+def _cpu_features() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]

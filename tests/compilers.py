@@ -1,0 +1,101 @@
+"""A machine whose compilers are scripts: they note how they are called, and copy a library that was compiled before."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from spatial_lstm.engine.kernels.cpp import compiler, folders, library, store
+
+SCRIPT = """#!/bin/sh
+PATH={path}
+case "$*" in *--version) echo "the compiler {version}"; exit;; esac
+echo "$*" >> {calls}
+{trouble}
+for output; do :; done
+cp {library} "$output"
+"""
+
+
+def fails(where: str = "") -> str:
+    """The trouble of a compiler that fails where its arguments have some text."""
+    return f'case "$*" in *"{where}"*) echo "{where or "this"} is too much" >&2; exit 1;; esac'
+
+
+def dies(call: int) -> str:
+    """The trouble of a compiler that is killed at one of its calls, counted from 1."""
+    return f'if [ $(wc -l < "$0.calls") = {call} ]; then kill -9 $$; fi'
+
+
+@dataclass(frozen=True)
+class FakeCompiler:
+    """A script and how it was called."""
+
+    path: Path
+
+    @property
+    def calls(self) -> list[str]:
+        """The arguments of each call but those that ask for the version."""
+        notes = Path(f"{self.path}.calls")
+        return notes.read_text().splitlines() if notes.exists() else []
+
+    @property
+    def kernels(self) -> list[str]:
+        """Those that compile the kernel."""
+        return [call for call in self.calls if "kernel.cpp" in call]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One without any compiler, folder or library at first.
+
+    Attributes:
+        root: What lies on it.
+        cache: Where libraries are kept.
+        compiled: The library that its compilers copy.
+        path: Where programs are.
+    """
+
+    root: Path
+    cache: Path
+    compiled: Path
+    path: str
+
+    @classmethod
+    def make(cls, root: Path, compiled: Path, patch: pytest.MonkeyPatch) -> Machine:
+        machine = cls(root, root / "cache", compiled, os.environ["PATH"])
+        for folder in ("bin", "tmp"):
+            (root / folder).mkdir()
+        for name in ("CXX", "SPATIAL_LSTM_CXXFLAGS", "SPATIAL_LSTM_CPP", "XDG_CACHE_HOME"):
+            patch.delenv(name, raising=False)
+        patch.setenv("PATH", str(root / "bin"))
+        patch.setenv("SPATIAL_LSTM_CACHE", str(machine.cache))
+        patch.setattr(folders.tempfile, "tempdir", str(root / "tmp"))
+        patch.setattr(library, "_outcome", None)
+        machine.restart()
+        return machine
+
+    def compiler(
+        self, name: str = "c++", trouble: str = "", version: str = "", copies: Path | None = None
+    ) -> FakeCompiler:
+        """Put a compiler where programs are, or where ``name`` says."""
+        path = self.root / "bin" / name
+        words = {"path": self.path, "calls": f"{path}.calls", "library": str(copies or self.compiled)}
+        quoted = {key: shlex.quote(word) for key, word in words.items()}
+        path.write_text(SCRIPT.format(version=version or f"{name} 1.0", trouble=trouble, **quoted))
+        path.chmod(0o755)
+        return FakeCompiler(path)
+
+    @property
+    def libraries(self) -> list[Path]:
+        return sorted(self.root.rglob("*.so"))
+
+    def restart(self) -> None:
+        """Forget what a process knows."""
+        library._outcome = None
+        for cached in (library._announce, compiler._version, folders.temporary_folder, store._source):
+            cached.cache_clear()

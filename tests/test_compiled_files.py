@@ -1,0 +1,167 @@
+"""Where compiled libraries are kept, on machines of any kind, and those that are not what they should be."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import stat
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from spatial_lstm.cli import main
+from spatial_lstm.engine.kernels.cpp import compiler, folders, library, store, structures
+from spatial_lstm.engine.kernels.cpp.compiler import BuildError
+from tests.compilers import Machine
+
+
+def private(machine: Machine) -> Path:
+    """The user's own temporary folder."""
+    folder = machine.root / "tmp" / f"spatial_lstm-{os.getuid()}"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    return folder
+
+
+def load_with_a_warning(machine: Machine, match: str) -> None:
+    """The library is compiled into the temporary folder, with one warning, and found there without one."""
+    with pytest.warns(UserWarning, match=match) as said:
+        assert isinstance(library.load(), ctypes.CDLL)
+    assert len(said) == 1
+    assert [path.parent for path in machine.libraries] == [private(machine)]
+    machine.restart()
+    assert not library.build().notes
+
+
+def nobody(uid: int) -> None:
+    raise KeyError(uid)
+
+
+@pytest.mark.parametrize("named", ["", "~/libraries"])
+def test_no_home_and_an_unknown_user(named: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = machine.compiler()
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setenv("SPATIAL_LSTM_CACHE", named)
+    load_with_a_warning(machine, "kept in .*SPATIAL_LSTM_CACHE names another place.: there is no home folder")
+    assert len(found.kernels) == 1
+
+
+def test_a_folder_in_the_home(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.compiler()
+    monkeypatch.setenv("HOME", str(machine.root))
+    for named, where in {"~/x": "x", "": ".cache/spatial_lstm"}.items():
+        monkeypatch.setenv("SPATIAL_LSTM_CACHE", named)
+        machine.restart()
+        assert library.build().library._name.startswith(f"{machine.root}/{where}/")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(machine.root / "xdg"))
+    machine.restart()
+    assert library.build().library._name.startswith(f"{machine.root}/xdg/spatial_lstm/")
+
+
+def test_a_folder_that_cannot_be_written_to(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.compiler()
+    machine.cache.write_text("a file")
+    load_with_a_warning(machine, f"{machine.cache} cannot be written to: ")
+    assert main(["build", "--force"]) == 0
+    assert "cannot be written to" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "ST_NOEXEC"), reason="the system does not say it")
+def test_a_folder_without_programs(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.compiler()
+    flags = {machine.cache: os.ST_NOEXEC}
+    monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_flag=flags.get(folder, 0)))
+    load_with_a_warning(machine, "noexec")
+
+
+def test_no_folder_at_all(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.compiler()
+    machine.cache.write_text("a file")
+    monkeypatch.setattr(folders.tempfile, "tempdir", str(machine.cache))
+    assert main(["build"]) == 1
+    assert "build: no folder to keep it in (set SPATIAL_LSTM_CACHE): " in capsys.readouterr().err
+    with pytest.warns(UserWarning, match="the plain one runs instead.*no folder to keep it in"):
+        assert isinstance(library.load(), BuildError)
+
+
+def test_a_library_is_found_where_nothing_can_be_written(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an image of a container that was made by another user."""
+    machine.compiler()
+    library.build()
+    machine.restart()
+    monkeypatch.setattr(folders, "writable", lambda: pytest.fail("asked for a folder to write to"))
+    assert isinstance(library.load(), ctypes.CDLL)
+
+
+def test_no_library_is_loaded_from_a_folder_that_others_can_write_to(machine: Machine) -> None:
+    own = folders.temporary_folder()
+    assert own == private(machine)
+    machine.restart()
+    assert folders.temporary_folder() == own
+    assert own in folders.readable()
+    own.chmod(0o777)
+    machine.restart()
+    other = folders.temporary_folder()
+    assert stat.S_IMODE(other.stat().st_mode) == 0o700
+    assert own not in folders.readable()
+    own.rmdir()
+    own.symlink_to(other)
+    machine.restart()
+    assert folders.temporary_folder() not in (own, other)
+    assert own not in folders.readable()
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    path.unlink()  # this process may have mapped it
+    if how == "other-system":  # whole, but nothing that can be loaded here
+        path = path.with_name(f"{path.stem.rpartition('-')[0]}-{store._digest(b'strange')}.so")
+        content = b"strange"
+    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2]}.get(how, content))
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "other-system"])
+def test_a_library_that_does_not_load_is_compiled_again(how: str, machine: Machine) -> None:
+    found = machine.compiler()
+    damage(Path(library.build().library._name), how)
+    for _ in range(2):
+        machine.restart()
+        assert isinstance(library.load(), ctypes.CDLL)
+        assert len(found.kernels) == 2
+
+
+def test_a_library_that_never_loads_is_compiled_once(machine: Machine) -> None:
+    strange = machine.root / "strange"
+    strange.write_text("no library")
+    found = machine.compiler()
+    machine.compiler(trouble=f'case "$*" in *kernel.cpp*) for output; do :; done; cp {strange} "$output"; exit;; esac')
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="the plain one runs instead.*does not load"):
+            assert isinstance(library.load(), BuildError)
+        assert len(found.kernels) == 1
+        machine.restart()
+
+
+@pytest.mark.parametrize("other", [*structures.STRUCTURES, None])
+def test_a_library_of_other_structures_is_refused(
+    other: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that says another size of any structure, or none at all."""
+    sizes = {name: ctypes.sizeof(structure) + 8 * (name == other) for name, structure in structures.STRUCTURES.items()}
+    lines = [f'extern "C" long long size_of_{name}() {{ return {size}; }}' for name, size in sizes.items()]
+    if not compiler.compilers():
+        pytest.skip("no compiler")
+    source, output = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
+    source.write_text("\n".join(lines if other else lines[1:]) + "\n")
+    compiler.run_compiler(compiler.compilers()[0], [], source, output, time.monotonic() + 60)
+    path = store.keep(tmp_path, [], output)
+    with pytest.raises(BuildError, match="passes other structures") as found:
+        store.load(path)
+    name = structures.STRUCTURES[other or "layer"].__name__
+    size = sizes[other or "layer"] - 8 * bool(other)
+    assert f"{name} has {size} bytes here and {size + 8 if other else None} there" in str(found.value)
