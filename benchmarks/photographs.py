@@ -4,8 +4,8 @@
 
 PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
-scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble is that of the deepest model. Training
-runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
+scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble, that of the deepest model, on tiles
+alone. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
 ``benchmarks/results/photographs_<budget>.json``, and a plot beside them.
 """
 
@@ -141,8 +141,8 @@ class Contest:
     def scored(self, model: ImageModel) -> Row:
         """Bits per pixel of every test image, cut into tiles and whole."""
         row: Row = {"parameters": sum(p.numel() for p in model.parameters()), "bits": {}}
-        brief = self.name == "cells" or isinstance(model, Ensemble)  # eight times the work
-        for side in (TILE, None) if brief else SIDES:
+        sides = (TILE, None) if self.name == "cells" else SIDES
+        for side in (TILE,) if isinstance(model, Ensemble) else sides:  # eight times the work
             row["bits"][str(side or "whole")] = [bits(model, image, side) for image in self.splits.test]
         if isinstance(model, RIDE):
             row["largest_c"] = {str(side): largest_c(model, tiles(self.splits.test[::5], side)) for side in GROWTH}
@@ -166,7 +166,9 @@ def largest_c(model: RIDE, images: Tensor) -> float | None:
 
 
 def mean_bits(rows: Sequence[Row], side: str) -> str:
-    """The mean over images and seeds, and how many images of all are not finite."""
+    """The mean over images and seeds, and how many images of all are not finite; empty for a side that was not scored."""
+    if side not in rows[0]["bits"]:
+        return ""
     found = [value for row in rows for value in row["bits"][side]]
     finite = [value for value in found if value is not None]
     lost = f" ({len(found) - len(finite)} of {len(found)} not finite)" if len(finite) < len(found) else ""

@@ -59,7 +59,7 @@ def test_photographs(
         assert "| BSDS300, ensemble | " in image_models.readme_section(tmp_path)
     assert said.count("seed 0") == len(names)
     rows = json.loads((tmp_path / f"photographs_{budget}.json").read_text())["rows"]
-    assert all(len(row["bits"]["whole"]) == 3 for row in rows)
+    assert all(len(bits) == 3 for row in rows for bits in row["bits"].values())
     photographs.main()
     assert "seed 0" not in capsys.readouterr().out
 
@@ -141,3 +141,10 @@ def test_nats_are_the_mean_over_images() -> None:
     nats = torch.cat([-model.log_prob(image[None]).nats for image in images])
     assert found["nats_per_image"] == pytest.approx(nats.mean().item())
     assert found["standard_error"] == pytest.approx(nats.std().item() / math.sqrt(7))
+
+
+def test_the_readme_has_the_kept_results() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    section = readme.split("<!-- images:begin -->\n")[1].split("\n<!-- images:end -->")[0]
+    assert section == image_models.readme_section(image_models.RESULTS)
+    assert (image_models.RESULTS / image_models.REPORT).read_text() == image_models.report(image_models.RESULTS)

@@ -84,11 +84,12 @@ def test_unbatched() -> None:
     assert_close([alone, *faces(far_alone)], [output[0], *(face[:, 0] for face in faces(far))])
 
 
-def test_empty_batch() -> None:
-    layer = make_layer("spatial", 3, 4, 2, directions="all")
+@pytest.mark.parametrize(("merge", "features"), [("concat", 16), ("sum", 4), ("mean", 4)])
+def test_empty_batch(merge: str, features: int) -> None:
+    layer = make_layer("spatial", 3, 4, 2, directions="all", merge=merge)
     x = make_input(layer, 0)
     output, state = layer(x)
-    assert output.shape == (0, 16, 4, 3)
+    assert output.shape == (0, features, 4, 3)
     assert [face.shape for face in state.h] == [(8, 0, 4, 3), (8, 0, 4, 4)]
     output.sum().backward()
     assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())

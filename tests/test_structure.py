@@ -67,7 +67,11 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
 
 @pytest.mark.parametrize(
     ("name", "others"),
-    [("training", ("arguments", "files")), ("image_models", ("arguments", "files", "training"))],
+    [
+        ("training", ("arguments", "files")),
+        ("image_models", ("arguments", "files", "training")),
+        ("handwriting", ("arguments", "files", "training")),
+    ],
 )
 def test_users_of_the_layer_see_what_everybody_sees(name: str, others: tuple[str, ...]) -> None:
     """The layer by the names that the package itself offers, and nothing from behind them."""

@@ -158,6 +158,8 @@ def test_stages() -> None:
     assert [rising.rate_at(step, step / 8) for step in (0, 1, 2, 3, 8)] == [0.25, 0.5, 0.75, 1, 1]
     timed = Stage(optimizer="adam", rate=1.0, final_rate=1.0, batch=1, minutes=9, warmup=3)
     assert [timed.rate_at(step, gone) for step, gone in ((0, 0), (1, 0.01), (1, 0.1), (2, 0.2))] == [0.25, 0.5, 1, 1]
+    flat = Stage(optimizer="adamw", rate=1.0, final_rate=0.2, batch=1, flat=0.5)
+    assert [flat.rate_at(step, step / 4) for step in range(5)] == pytest.approx([1, 1, 1, 0.6, 0.2])
     assert (falling.count(7), rising.count(7)) == (7, 9)
     assert Stage(optimizer="sgd", rate=1, final_rate=1, batch=1, epochs=2.5).count(4) == 10
     assert Stage(**rising.to_dict()) == rising

@@ -8,7 +8,20 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import spatial_lstm
-from spatial_lstm.cli import build, check, inpaint, ride_demo, sample, score, trace, train_pixelrnn, train_ride
+from spatial_lstm.cli import (
+    build,
+    check,
+    inpaint,
+    read,
+    ride_demo,
+    sample,
+    score,
+    test_htr,
+    trace,
+    train_htr,
+    train_pixelrnn,
+    train_ride,
+)
 from spatial_lstm.cli.errors import UsageError, plain_warnings
 
 COMMANDS: dict[str, ModuleType] = {
@@ -18,13 +31,19 @@ COMMANDS: dict[str, ModuleType] = {
     "score": score,
     "sample": sample,
     "inpaint": inpaint,
+    "train-htr": train_htr,
+    "test-htr": test_htr,
+    "read": read,
     "check": check,
     "trace": trace,
     "build": build,
 }
 DEFAULT = "ride"
 # The extra that brings what commands import beyond the core.
-EXTRAS = dict.fromkeys(("matplotlib", "sklearn", "skimage", "PIL", "tqdm"), "demo")
+EXTRAS = {
+    **dict.fromkeys(("matplotlib", "sklearn", "skimage", "PIL", "tqdm"), "demo"),
+    **dict.fromkeys(("defusedxml", "rapidfuzz"), "handwriting"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads what is printed has seen enough
+        sys.stdout = None
+        return 1
     except UsageError as error:
         print(f"{args.command}: {error}", file=sys.stderr)
         return 2

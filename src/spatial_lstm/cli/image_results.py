@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spatial_lstm.cli.runs import RESULT, write_result
 from spatial_lstm.cli.scores import tell, versions
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from spatial_lstm.image_models.training import ImageTask
     from spatial_lstm.training import Trainer
 
-RESULT = "result.json"
 # Images in each row of the pictures.
 SHOWN = 6
 
@@ -28,7 +27,7 @@ def keep(trainer: Trainer[ImageTask], folder: Path, *, threads: int, pictures: b
     side = task.side("test")
     status = tell(test, f"test images in tiles of {side}x{side}", remedy=task.model.remedy())
     found = result(trainer, test, threads)
-    _write(folder, found)
+    write_result(folder, found)
     written = [BEST, METRICS, RESULT]
     if pictures:
         written += _draw(folder, trainer)
@@ -57,16 +56,6 @@ def result(trainer: Trainer[ImageTask], test: Score, threads: int) -> dict[str, 
         "options": trainer.notes,
         "versions": versions(),
     }
-
-
-def _write(folder: Path, found: dict[str, Any]) -> None:
-    """Write the result beside the model and into its file."""
-    from spatial_lstm.files import write_atomically
-    from spatial_lstm.training import BEST, files
-
-    text = json.dumps(found, indent=1, allow_nan=False) + "\n"
-    write_atomically(folder / RESULT, lambda file: file.write(text.encode()))
-    files.save(folder / BEST, {**files.read(folder / BEST), "result": json.loads(text)})
 
 
 def _draw(folder: Path, trainer: Trainer[ImageTask]) -> list[str]:

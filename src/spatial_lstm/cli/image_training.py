@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.errors import input_errors
-from spatial_lstm.cli.image_options import DATA, MAY_DIFFER, PATHS, given_options, told_in_notes
+from spatial_lstm.cli.image_options import DATA, told_in_notes
 from spatial_lstm.cli.image_results import keep
-from spatial_lstm.cli.runs import require_matplotlib, tell_diverged, tell_interrupted
+from spatial_lstm.cli.options import MAY_DIFFER, PATHS, given_options
+from spatial_lstm.cli.training import Job, Say, options_of, refuse_run, resumed_notes, run_job
 
 if TYPE_CHECKING:
     import torch
@@ -46,75 +46,40 @@ def train(args: argparse.Namespace, recipe: Recipe) -> int:
     Raises:
         UsageError: If the options, the data or the checkpoint are not usable.
     """
-    from spatial_lstm.training import DivergedError, group_from_environment, local_device
-
-    if not args.no_pictures:
-        require_matplotlib()
-    with input_errors():
-        device = local_device(args.device)
-    try:
-        with group_from_environment(device) as group:
-            with input_errors():
-                trainer = (_resumed if args.resume else _begun)(args, recipe, device, group)
-                trainer.prepare()
-            return _train(args, trainer)
-    except DivergedError as error:
-        return tell_diverged(args.command, error)
-    except KeyboardInterrupt:
-        return tell_interrupted(args.command, args.out)
+    return run_job(
+        args,
+        Job(
+            begin=lambda device, group: _begun(args, recipe, device, group),
+            resume=lambda device, group: _resumed(args, recipe, device, group),
+            introduce=_introduce,
+            keep=lambda trainer, threads: keep(trainer, args.out, threads=threads, pictures=not args.no_pictures),
+        ),
+    )
 
 
-def _train(args: argparse.Namespace, trainer: Trainer[ImageTask]) -> int:
-    say = print if trainer.group.rank == 0 else _nothing
+def _introduce(trainer: Trainer[ImageTask], say: Say) -> None:
     model, splits = trainer.task.model, trainer.task.splits
     parameters = sum(p.numel() for p in model.parameters())
     counts = ", ".join(f"{len(splits.part(part))} {part}" for part in ("train", "validation", "test"))
     say(f"{type(model).__name__} with {parameters:,} parameters on {splits.name}: {counts} images")
     for note in splits.notes:
         say(note.replace("color=True", "--color"))
-    threads = _choose_threads(trainer)
-    say(f"writing to {args.out}, on {args.device}, threads: {threads}")
-    trainer.run()
-    return keep(trainer, args.out, threads=threads, pictures=not args.no_pictures) if trainer.group.rank == 0 else 0
-
-
-def _choose_threads(trainer: Trainer[ImageTask]) -> int:
-    """Set the number of threads that was wanted, or the faster one at the stage that comes; return it."""
-    import torch
-
-    from spatial_lstm.training import set_threads, step_seconds
-
-    wanted = trainer.notes.get("threads", "auto")
-    if wanted != "auto":
-        return set_threads(wanted, _nothing)
-    if trainer.task.device.type != "cpu" or trainer.state.stage == len(trainer.stages):
-        return torch.get_num_threads()
-    stage = trainer.stages[trainer.state.stage]
-    return set_threads(None, lambda: step_seconds(trainer.task, stage, steps=4, autocast=trainer.options.autocast))
 
 
 def _begun(args: argparse.Namespace, recipe: Recipe, device: torch.device, group: Group) -> Trainer[ImageTask]:
     import torch
 
+    from spatial_lstm.image_models.data import NAMES
     from spatial_lstm.image_models.training import ImageOptions, ImageTask, common_side
-    from spatial_lstm.training import Options, Trainer, holds_run
+    from spatial_lstm.training import Trainer
 
-    if not args.overwrite and holds_run(args.out):
-        how = "add --resume to continue it or --overwrite to lose it, or choose another --out"
-        raise ValueError(f"expected a folder without a run, got {args.out}: {how}")
-    given = given_options(args, recipe.defaults)
+    refuse_run(args)
+    given = given_options(args, recipe.defaults, names=NAMES)
     chosen = argparse.Namespace(**{**recipe.defaults, **given})
     recipe.check(chosen, given)
     notes = {**vars(chosen), "command": args.command}
     splits = _load(notes)
-    options = Options(
-        seed=chosen.seed,
-        validate_every=chosen.validate_every,
-        patience=chosen.patience,
-        checkpoint_seconds=chosen.checkpoint_seconds,
-        clip=0.0 if notes.get("schedule") == "sgd" else 1.0,
-        autocast=chosen.autocast,
-    )
+    options = options_of(chosen, clip=0.0 if notes.get("schedule") == "sgd" else 1.0)
     looks = {name: notes[name] for name in ("tile", "validation_tiles", "finetune_pixels") if name in notes}
     torch.manual_seed(chosen.seed)
     task = ImageTask(recipe.make_model(chosen, splits.channels).to(device), splits, ImageOptions(**looks))
@@ -123,25 +88,16 @@ def _begun(args: argparse.Namespace, recipe: Recipe, device: torch.device, group
 
 
 def _resumed(args: argparse.Namespace, recipe: Recipe, device: torch.device, group: Group) -> Trainer[ImageTask]:
+    from spatial_lstm.image_models.data import NAMES
     from spatial_lstm.image_models.training import ImageTask
     from spatial_lstm.training import Checkpoint, Trainer
 
     checkpoint = Checkpoint.read(args.out)
-    notes, given = checkpoint.notes, given_options(args, recipe.defaults)
-    begun_by = notes.get("command", "train-ride")  # older runs do not say
-    if begun_by != args.command:
-        raise ValueError(f"expected a run of {args.command} in {args.out}, got one of {begun_by}")
     # A folder may have been moved: what is in it tells whether it is the same, if the run has noted that.
     may_differ = MAY_DIFFER | (set(PATHS) if "data" in checkpoint.task else set())
-    for name in notes.keys() & given.keys() - may_differ:
-        if given[name] != notes[name]:
-            flag = "--" + name.replace("_", "-")
-            raise ValueError(
-                f"expected the options that {args.out} was begun with, {flag} {notes[name]}, got {given[name]}"
-            )
-    notes.update({name: given[name] for name in given.keys() & may_differ})
-    task = ImageTask.restore(checkpoint, _load(notes), device)
-    return Trainer.resume(args.out, checkpoint, task, group=group)
+    given = given_options(args, recipe.defaults, names=NAMES)
+    notes = resumed_notes(args, checkpoint, given, may_differ)
+    return Trainer.resume(args.out, checkpoint, ImageTask.restore(checkpoint, _load(notes), device), group=group)
 
 
 def _load(notes: Mapping[str, Any]) -> Splits:
@@ -152,7 +108,3 @@ def _load(notes: Mapping[str, Any]) -> Splits:
     with told_in_notes():
         splits = load(known["data"], **{name: known[name] for name in ways})
     return splits if known["limit"] is None else splits.limited(known["limit"])
-
-
-def _nothing(*_: object) -> None:
-    """What processes but the first say."""

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.image_options import DEVICES
 from spatial_lstm.cli.numbers import threads
+from spatial_lstm.cli.options import DEVICES
 from spatial_lstm.cli.scores import listed
 
 if TYPE_CHECKING:
@@ -113,11 +113,11 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
     return replace(part, images=cut, names=[part.names[place] for place in kept], notes=notes)
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
+def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
     """Refuse to write what is there.
 
     Raises:
         ValueError: If it is, and may not be lost.
     """
     if path.exists() and not overwrite:
-        raise ValueError(f"expected --out to be new, got {path}, which is there: add --overwrite to lose it")
+        raise ValueError(f"expected {option} to be new, got {path}, which is there: add --overwrite to lose it")

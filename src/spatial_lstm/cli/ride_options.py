@@ -6,16 +6,9 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.image_options import (
-    DATA,
-    RUN,
-    add_data_options,
-    add_group,
-    add_run_options,
-    add_schedule_options,
-    refuse_given,
-)
+from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_schedule_options
 from spatial_lstm.cli.numbers import positive_int
+from spatial_lstm.cli.options import add_group, add_run_options, refuse_given
 
 if TYPE_CHECKING:
     from spatial_lstm.image_models import ImageModel

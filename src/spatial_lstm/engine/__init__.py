@@ -21,6 +21,7 @@ from spatial_lstm.engine.validation import (
     check_options,
     check_site,
     check_site_state,
+    check_sizes,
     check_weight,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "check_options",
     "check_site",
     "check_site_state",
+    "check_sizes",
     "check_weight",
     "get_cell",
     "parse_directions",

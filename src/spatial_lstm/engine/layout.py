@@ -55,7 +55,7 @@ def merge_directions(output: Tensor, count: int, merge: str) -> Tensor:
     """``(N, *S, D h)`` to ``(N, *S, D h)``, or ``(N, *S, h)`` for ``"sum"`` and ``"mean"``."""
     if merge == "concat":
         return output
-    split = output.reshape(*output.shape[:-1], count, -1)
+    split = output.reshape(*output.shape[:-1], count, output.shape[-1] // count)
     return split.sum(-2) if merge == "sum" else split.mean(-2)
 
 

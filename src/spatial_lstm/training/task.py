@@ -96,6 +96,14 @@ class Task(ABC, Generic[S, B]):
         """Return a mean loss on the scale of the score, to be shown beside it; None where there is no such thing."""
         return None
 
+    def words(self, score: float) -> str:
+        """Return a score as it is shown to people."""
+        return f"{score:.3f}"
+
+    def details(self) -> Mapping[str, float]:
+        """Return what else the last :meth:`evaluate` found, for the metrics."""
+        return {}
+
     def begin(self) -> None:
         """Prepare the model before the first step of all; every process does, and then takes the first one's weights."""
 

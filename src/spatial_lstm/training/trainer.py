@@ -261,9 +261,11 @@ class Trainer(Generic[T]):
             validation=score,
             best=self.state.best,
             seconds=round(self._watch.seconds, 3),
+            **self.task.details(),
         )
-        shown = "" if loss is None else f"loss {loss:.3f}, " if train is None else f"train {train:.3f}, "
-        self._bar.say(f"{self.task.score}: {shown}validation {score:.3f}, best {self.state.best:.3f}")
+        words = self.task.words
+        shown = "" if loss is None else f"loss {loss:.3f}, " if train is None else f"train {words(train)}, "
+        self._bar.say(f"{self.task.score}: {shown}validation {words(score)}, best {words(self.state.best)}")
 
     def _save(self, optimizer: dict[str, Any] | None) -> None:
         """Note the time; in the first process, write a checkpoint."""

@@ -1,0 +1,106 @@
+"""Test a trained reader of handwriting on lines or pages with their texts: error rates with intervals, by page, and which errors.
+
+For example: test-htr out/charters --data others --json others.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spatial_lstm.cli.errors import input_errors
+from spatial_lstm.cli.htr_data import SHOWN, lines_of
+from spatial_lstm.cli.htr_models import add_reader_arguments, open_reader, transcribe
+from spatial_lstm.cli.htr_options import LINES
+from spatial_lstm.cli.models import refuse_existing
+from spatial_lstm.cli.runs import require
+from spatial_lstm.cli.scores import versions
+
+if TYPE_CHECKING:
+    from spatial_lstm.handwriting import Evaluation, LineReader
+    from spatial_lstm.handwriting.data import Lines
+    from spatial_lstm.handwriting.data.report import Report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_reader_arguments(parser)
+    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help=f"{LINES}; or: digits")
+    parser.add_argument(
+        "--part",
+        choices=("test", "validation", "train", "all"),
+        help="of data that has parts (default: test; all of data that has none)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rates and all errors")
+    parser.add_argument("--overwrite", action="store_true", help="lose a file that --json names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the error rates.
+
+    Raises:
+        UsageError: If the model or the lines are not usable.
+    """
+    from spatial_lstm.handwriting.metrics_tables import markdown
+    from spatial_lstm.handwriting.training.task import compared
+
+    require("rapidfuzz", "PIL")
+    with input_errors():
+        if args.json:
+            refuse_existing(args.json, args.overwrite, "--json")
+        reader = open_reader(args)
+        lines, report = _lines(args, reader)
+    if report is not None:
+        print(report.summary())
+        if report.left_out:
+            print(report.markdown(SHOWN))
+    found = compared(lines, [read.text for read in transcribe(args, reader, lines)], reader.codec)
+    print(markdown(found))
+    if args.json:
+        with input_errors():
+            _write(args, reader, found, report)
+    return 0
+
+
+def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report | None]:
+    """The lines of the part that was asked for."""
+    from spatial_lstm.handwriting.training import digit_lines
+
+    report = None
+    if args.data == ["digits"]:
+        parts = digit_lines(seed=reader.record.get("notes", {}).get("seed", 0))
+        lines = parts.train + parts.validation + parts.test
+    else:
+        lines, report = lines_of(args.data, height=reader.model.height)
+    named = {line.part for line in lines} - {None}
+    part = args.part or ("test" if named else "all")
+    kept = lines if part == "all" else lines.of_part(part)
+    if not kept:
+        told = f", whose parts are {', '.join(sorted(map(str, named)))}: choose one by --part" if named else ""
+        why = "" if report is None else f": {report.summary()}"
+        raise ValueError(f"expected lines of part {part} with texts, got none in {' '.join(args.data)}{told}{why}")
+    if len(kept) < len(lines):
+        print(f"{len(kept)} of {len(lines)} lines, those of part {part}")
+    return kept, report
+
+
+def _write(args: argparse.Namespace, reader: LineReader, found: Evaluation, report: Report | None) -> None:
+    """Write the evaluation as JSON."""
+    from spatial_lstm.files import write_atomically
+    from spatial_lstm.handwriting.metrics_tables import to_dict
+
+    record: dict[str, Any] = {name: value for name, value in reader.record.items() if name != "result"}
+    told = {
+        **to_dict(found, worst=len(found.lines)),
+        "data": args.data,
+        "part": args.part,
+        "beam": args.beam,
+        "language": args.language,
+        "read": None if report is None else report.to_dict(),
+        "model": {"path": str(args.model), "config": reader.model.config(), **record},
+        "versions": versions(),
+    }
+    text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(args.json, lambda file: file.write(text.encode()))

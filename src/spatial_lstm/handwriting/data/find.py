@@ -1,0 +1,141 @@
+"""The pictures, transcripts and layouts that a folder, a list or a name stands for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spatial_lstm.handwriting.data.parts import NAMES
+from spatial_lstm.handwriting.data.report import Refusal, Report
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+LAYOUT, TRANSCRIPT = ".xml", ".gt.txt"
+# A folder may have this list of the parts of its layouts: {"page_files": {"train": ["a.xml", ..], "val": [..], "test": [..]}}.
+SPLIT = "split.json"
+
+
+@dataclass
+class Files:
+    """What was found, in order.
+
+    Attributes:
+        base: The folder from which files are named.
+        layouts: XML files.
+        pictures: Pictures, of lines or of pages.
+        transcripts: The texts of lines.
+        parts: Of files whose folder or list names one.
+        tops: The folders that were asked for, and those in them that name a part.
+    """
+
+    base: Path
+    layouts: list[Path] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+    transcripts: list[Path] = field(default_factory=list)
+    parts: dict[Path, str] = field(default_factory=dict)
+    tops: set[Path] = field(default_factory=set)
+
+    def name(self, path: Path) -> str:
+        """A file's name from the base."""
+        return Path(os.path.relpath(path, self.base)).as_posix()
+
+    def add(self, path: Path) -> bool:
+        """Sort a file in; False if it is of no kind that is read."""
+        name = path.name.lower()
+        if name.endswith(TRANSCRIPT):
+            self.transcripts.append(path)
+        elif name.endswith(LAYOUT):
+            self.layouts.append(path)
+        elif name.endswith(PICTURES):
+            self.pictures.append(path)
+        else:
+            return False
+        return True
+
+
+def find(paths: Sequence[Path], report: Report) -> Files:
+    """Look through folders and the folders in them, lists, and single files.
+
+    A list is a file of text with a path on each line, from where the list is, to a picture or an XML file. The first folder within a
+    folder names a part if it is called train, val, test or alike; so does a folder's ``split.json`` for its XML files. Files and folders
+    whose names begin with a dot are passed over.
+
+    Args:
+        paths: To read.
+        report: Where paths that lead nowhere and files named twice are noted.
+
+    Raises:
+        FileNotFoundError: If one of ``paths`` is not there.
+        ValueError: If there is none, or one is of no kind that is read.
+    """
+    if not paths:
+        raise ValueError("expected a folder, a list, a picture or an XML file, got nothing")
+    paths = [Path(os.path.abspath(path)) for path in paths]
+    files = Files(Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths])))
+    seen: set[Path] = set()
+    for path in paths:
+        for file in _files_of(path, files, report):
+            if file in seen:
+                report.refuse(files.name(file), "", Refusal("named twice"))
+            elif not file.is_file():
+                report.refuse(files.name(file), "", Refusal("no such file", f"named in {path.name}"))
+            elif not files.add(file):
+                report.refuse(files.name(file), "", Refusal("neither a picture nor XML", f"named in {path.name}"))
+            seen.add(file)
+    return files
+
+
+def _files_of(path: Path, files: Files, report: Report) -> Iterator[Path]:
+    """The files that a path stands for, their parts noted."""
+    if path.is_dir():
+        yield from _files_in(path, files, report)
+    elif not path.exists():
+        raise FileNotFoundError(f"expected a folder, a list, a picture or an XML file, got {path}, which is not there")
+    elif path.name.lower().endswith((LAYOUT, TRANSCRIPT, *PICTURES)):
+        yield path
+    else:
+        yield from _listed(path)
+
+
+def _files_in(folder: Path, files: Files, report: Report) -> Iterator[Path]:
+    listed = _listed_parts(folder)
+    files.tops |= {folder, *(folder / name for name in os.listdir(folder) if name.lower() in NAMES)}
+    for here, folders, names in os.walk(folder):
+        for name in [name for name in folders if Path(here, name).is_symlink()]:
+            report.refuse(files.name(Path(here, name)), "", Refusal("link to a folder", "not followed"))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        first = next(iter(Path(here).relative_to(folder).parts), "")
+        for name in sorted(names):
+            path = Path(here, name)
+            if name.startswith(".") or not name.lower().endswith((LAYOUT, TRANSCRIPT, *PICTURES)):
+                continue
+            if part := NAMES.get(first.lower()) or (listed.get(name) if name.lower().endswith(LAYOUT) else None):
+                files.parts[path] = part
+            yield path
+
+
+def _listed(path: Path) -> Iterator[Path]:
+    try:
+        names = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"expected a folder, a picture, an XML file or a list of such, got {path}: {error}") from error
+    if not any(name.strip() for name in names):
+        raise ValueError(f"expected a list of pictures or XML files, got {path}, which is empty")
+    for name in names:
+        if name.strip():
+            yield Path(os.path.abspath(path.parent / name.strip()))
+
+
+def _listed_parts(folder: Path) -> dict[str, str]:
+    """The parts of layouts by their names, of a folder that has a list of them."""
+    path = folder / SPLIT
+    if not path.is_file():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding="utf-8-sig"))["page_files"]
+        return {str(name): NAMES[part] for part, names in told.items() for name in names}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        wanted = '{"page_files": {"train": ["a.xml"], "val": [], "test": []}}'
+        raise ValueError(f"expected {path} to be like {wanted}, got {type(error).__name__}: {error}") from error

@@ -1,0 +1,152 @@
+"""Pictures as gray pixels, and at the height and on the scale that a network takes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.handwriting.data.report import Refusal
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Gray = NDArray[np.uint8]
+BROKEN = "broken image"
+# Least difference of ink and paper that is stretched to 1, in levels of 256: less is the paper's own grain.
+LEAST_CONTRAST = 64
+# The share of a line's pixels that is darker, or lighter, than what counts as the darkest and the lightest.
+EXTREME = 0.01
+# The tag of a camera's orientation, and its values from which on width and height change places.
+EXIF_ORIENTATION, LYING = 0x0112, 5
+
+
+def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height as a picture is stored, and as it is looked at, turned as its camera says; without decoding it.
+
+    Raises:
+        Refusal: If it is missing or no picture.
+    """
+    with _opened(path) as picture:
+        width, height = picture.size
+        lying = picture.getexif().get(EXIF_ORIENTATION, 1) >= LYING
+        return (width, height), (height, width) if lying else (width, height)
+
+
+def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int = 1) -> Gray:
+    """A picture's gray values, ``(height, width)``, 0 black to 255 white; what is transparent is white.
+
+    Args:
+        path: PNG, JPEG, TIFF (its first page) or whatever Pillow reads, of 1, 8 or 16 bits.
+        size: Width and height that layout and picture agree on; a picture stored in that size is not turned as its camera says.
+        reduction: 1, 2, 4 or 8: of how many rows and columns each pixel is the mean.
+
+    Raises:
+        Refusal: If it is missing, broken or no picture.
+        ModuleNotFoundError: If Pillow is missing.
+    """
+    import PIL.Image
+    import PIL.ImageOps
+
+    with _opened(path) as picture:
+        turn = picture.size != size
+        width = picture.width
+        # A JPEG's decoder makes the gray values, and the reduction, in less time.
+        picture.draft("L", (picture.width // reduction, picture.height // reduction))
+        left = round(reduction * picture.width / width)
+        gray = _eight_bits(PIL.ImageOps.exif_transpose(picture) if turn else picture)
+    return gray if left == 1 else np.asarray(PIL.Image.fromarray(gray).reduce(left))
+
+
+def check_gray(image: Gray) -> None:
+    """Refuse anything but gray values ``(height, width)``, uint8, at least one.
+
+    Raises:
+        TypeError: If it is not an array of uint8.
+        ValueError: If it is of another rank or empty.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        raise TypeError(f"expected an array of uint8, got {getattr(image, 'dtype', type(image).__name__)}")
+    if image.ndim != 2 or 0 in image.shape:
+        raise ValueError(f"expected gray values (height, width), got shape {image.shape}")
+
+
+def scaled(image: Gray, height: int) -> Gray:
+    """A line at another height, its width in proportion, at least 1."""
+    check_positive_int("height", height)
+    return resized(image, height, max(1, round(image.shape[1] * height / image.shape[0])))
+
+
+def resized(image: Gray, height: int, width: int) -> Gray:
+    """A picture in another size, each pixel the mean of what it covers, weighted toward its middle."""
+    from PIL import Image
+
+    if image.shape == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalize(image: Gray, height: int) -> Tensor:
+    """What a network takes: paper is 0, ink is up to 1, ``(1, height, width)``, float32.
+
+    So zeros around a line are more paper. Paper is the line's median, ink what lies farther from it: the darkest hundredth of the
+    pixels, or the lightest on dark paper. Other levels lie between them; beyond them they are cut off. A difference of less than
+    64 levels is not stretched to the full, so that empty paper stays nearly empty.
+
+    Args:
+        image: Gray values ``(any, width)``, uint8.
+        height: Of the network's input, in pixels.
+
+    Raises:
+        TypeError: If it is not an array of uint8.
+        ValueError: If the array is empty or of another rank.
+    """
+    check_gray(image)
+    pixels = scaled(image, height).astype(np.float32)
+    dark, paper, light = np.quantile(pixels, [EXTREME, 0.5, 1 - EXTREME])
+    ink = dark if paper - dark >= light - paper else light
+    contrast = max(abs(ink - paper), LEAST_CONTRAST)
+    values = (pixels - paper) / (contrast if ink > paper else -contrast)
+    return torch.from_numpy(values.clip(0, 1).astype(np.float32)[None])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """A picture while it is read; whatever is wrong with it is told as a refusal."""
+    import PIL.Image
+
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of pages from 89 million pixels on, and refuses twice that; and of odd metadata.
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(path) as picture:
+                yield picture
+    except FileNotFoundError as error:
+        raise Refusal("no image", f"{path.name} is not there") from error
+    except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError) as error:
+        if isinstance(error, Refusal):
+            raise
+        raise Refusal(BROKEN, f"{path.name}: {error}") from error
+
+
+def _eight_bits(picture: Image) -> Gray:
+    """Gray values; of 16 bits the upper eight, which Pillow's own conversion would clip instead."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        return (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    if picture.mode == "F":
+        raise ValueError("expected pixels of 1, 8 or 16 bits, got floating point")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        colors = picture.convert("RGBA")
+        paper = Image.new("RGBA", colors.size, "white")
+        picture = Image.alpha_composite(paper, colors)
+    return np.asarray(picture.convert("L"))

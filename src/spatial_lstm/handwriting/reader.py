@@ -1,0 +1,242 @@
+"""A trained network with what it takes to read with it: one file, pictures of lines in, texts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.handwriting.codec import Codec
+from spatial_lstm.handwriting.data.line import Line
+from spatial_lstm.handwriting.data.pictures import Gray, normalize
+from spatial_lstm.handwriting.decoding import BeamSearch, Decoder, Greedy, Language, NGram, read_columns
+from spatial_lstm.handwriting.network import HandwritingRecognizer
+from spatial_lstm.training import BEST, LAST, files
+
+# What the network was told a line looks like: :func:`spatial_lstm.handwriting.data.normalize`.
+INPUT = "paper 0, ink 1"
+# Lines are padded to multiples of this, in pixels: fewer shapes, for which memory is kept.
+STEP = 64
+Track = Callable[[Sequence[int]], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What was read in a line.
+
+    Attributes:
+        text: In the order of reading.
+        confidence: The network's probability of the whole text, for each character: its geometric mean, from 0 to 1.
+        characters: Each character with its own confidence, from left to right on the paper.
+    """
+
+    text: str
+    confidence: float
+    characters: tuple[tuple[str, float], ...]
+
+
+class LineReader:
+    """Reads pictures of lines.
+
+    Args:
+        model: The network.
+        codec: Its characters.
+        record: How the model came about, as far as its file says.
+        language: What characters follow which, in the order on paper; None where that was not learnt.
+
+    Raises:
+        ValueError: If network and codec have different numbers of classes.
+
+    Example:
+        >>> reader = LineReader(HandwritingRecognizer(3, height=16), Codec("ab"))
+        >>> (found,) = reader.read([torch.zeros(20, 90, dtype=torch.uint8).numpy()])
+        >>> set(found.text) <= set("ab")
+        True
+    """
+
+    def __init__(
+        self,
+        model: HandwritingRecognizer,
+        codec: Codec,
+        record: dict[str, Any] | None = None,
+        language: NGram | None = None,
+    ) -> None:
+        if model.classes != codec.classes:
+            raise ValueError(f"expected a codec of {model.classes} classes, got {codec.classes}")
+        self.model = model
+        self.codec = codec
+        self.record = record or {}
+        self.language = language
+
+    @classmethod
+    def load(cls, path: Path | str) -> LineReader:
+        """Open a model file, or the best model in a run's folder.
+
+        Raises:
+            ValueError: If there is none, it cannot be read, or it is no recognizer's.
+        """
+        file = _model_file(Path(path))
+        content = files.read(file)
+        description = content.pop("model", None)
+        if not isinstance(description, dict) or description.get("kind") != HandwritingRecognizer.__name__:
+            raise ValueError(f"expected a model that reads handwriting, got {file}, which holds another")
+        kept = ("score", "unit", "steps", "task", "notes", "version", "result")
+        record = {name: content[name] for name in kept if name in content}
+        try:
+            language = NGram.from_dict(content["language"]) if "language" in content else None
+            return cls(*rebuild(description), record, language)
+        except (KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
+            raise ValueError(f"expected the weights of a model that reads handwriting, got {file}: {reason}") from error
+
+    def save(self, path: Path | str) -> None:
+        """Write one file that :meth:`load` opens, with everything that reading takes; in the place of an older one."""
+        language = {} if self.language is None else {"language": self.language.to_dict()}
+        files.save(Path(path), {"model": describe(self.model, self.codec), **self.record, **language})
+
+    def beam_search(self, width: int = 16, *, language: bool = False) -> BeamSearch:
+        """Return a decoder for :meth:`read`: of the most probable text, with ``language`` also by what follows what in the training texts.
+
+        Raises:
+            ValueError: If that was not learnt, as in a run that is not finished.
+        """
+        if not language:
+            return BeamSearch(width)
+        if self.language is None:
+            raise ValueError(
+                "expected a model with a character model of its texts, got one without: is its run finished?"
+            )
+        return BeamSearch(width, language=Language(self.language, self.codec.characters))
+
+    def read(
+        self, lines: Sequence[Line | Gray], *, decoder: Decoder | None = None, batch: int = 16, track: Track = iter
+    ) -> list[Transcription]:
+        """Read lines.
+
+        Args:
+            lines: Each a line, or its gray values ``(height, width)``, uint8, at any height.
+            decoder: Which text to take of many; None for :class:`~spatial_lstm.handwriting.decoding.Greedy`.
+            batch: Lines that are read at a time.
+            track: Called with the places of the lines, gives them back one by one: the place for a progress bar.
+
+        Raises:
+            TypeError: If pixels are of another type.
+            ValueError: If a picture is empty or broken.
+        """
+        found: dict[int, Transcription] = {}
+        for place, columns in self._columns(lines, batch, track):
+            reading = read_columns(columns, decoder or Greedy())
+            characters = [self.codec.characters[label - 1] for label in reading.labels]
+            told = tuple(zip(characters, reading.characters, strict=True))
+            found[place] = Transcription(self.codec.decode(reading.labels), reading.confidence, told)
+        return [found[place] for place in range(len(lines))]
+
+    def texts(self, lines: Sequence[Line | Gray], *, batch: int = 16) -> list[str]:
+        """The most probable paths' texts alone, which is faster; arguments and errors are those of :meth:`read`."""
+        greedy = Greedy()
+        found = {place: self.codec.decode(greedy(columns.numpy())) for place, columns in self._columns(lines, batch)}
+        return [found[place] for place in range(len(lines))]
+
+    def _columns(self, lines: Sequence[Line | Gray], batch: int, track: Track = iter) -> Iterator[tuple[int, Tensor]]:
+        """The log-probabilities of each line, ``(T, classes)`` on the CPU, with its place; lines of similar width together."""
+        height = self.model.height
+        widths = [_width(line, height) for line in lines]
+        places: list[int] = []
+        with _evaluating(self.model):
+            for place in track(sorted(range(len(lines)), key=widths.__getitem__)):
+                places.append(place)
+                if len(places) == batch:
+                    yield from self._batch(lines, places)
+                    places = []
+            yield from self._batch(lines, places)
+
+    @torch.no_grad()
+    def _batch(self, lines: Sequence[Line | Gray], places: Sequence[int]) -> list[tuple[int, Tensor]]:
+        if not places:
+            return []
+        images, widths = stacked([pixels(lines[place], self.model.height) for place in places])
+        like = self.model.output.weight
+        log_probs, lengths = self.model(images.to(like.device, like.dtype), widths)
+        log_probs = log_probs.cpu()
+        return [(place, log_probs[k, :length]) for k, (place, length) in enumerate(zip(places, lengths, strict=True))]
+
+
+def learn_language(texts: Iterable[str], codec: Codec) -> NGram:
+    """What characters follow which in some texts, in the order on paper.
+
+    Raises:
+        ValueError: If there are no texts.
+    """
+    on_paper = ("".join(codec.characters[k - 1] for k in codec.encode(text, skip_unknown=True)) for text in texts)
+    return NGram.learn(on_paper, alphabet=codec.characters)
+
+
+def describe(model: HandwritingRecognizer, codec: Codec) -> dict[str, Any]:
+    """Plain values, and a copy of the weights on the CPU."""
+    return {
+        "kind": HandwritingRecognizer.__name__,
+        "config": model.config(),
+        "codec": codec.to_dict(),
+        "input": INPUT,
+        "state": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+    }
+
+
+def rebuild(description: dict[str, Any]) -> tuple[HandwritingRecognizer, Codec]:
+    """The network and the codec that :func:`describe` described.
+
+    Raises:
+        ValueError: If the network takes its lines in another form.
+        KeyError: If something is missing.
+        RuntimeError: If the weights do not fit.
+    """
+    if description["input"] != INPUT:
+        raise ValueError(f"expected a network that takes lines as {INPUT!r}, got {description['input']!r}")
+    model = HandwritingRecognizer(**description["config"])
+    model.to(description["state"]["output.weight"].dtype).load_state_dict(description["state"])
+    return model, Codec.from_dict(description["codec"])
+
+
+def pixels(line: Line | Gray, height: int) -> Tensor:
+    """What the network takes of a line, ``(1, height, width)``."""
+    return normalize(line.image(height) if isinstance(line, Line) else line, height)
+
+
+def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Lines ``(1, height, width)`` as a batch ``(N, 1, height, W)`` with paper on the right, and their widths ``(N,)``."""
+    widths = torch.tensor([image.shape[2] for image in images])
+    found = torch.zeros(len(images), 1, images[0].shape[1], -(-int(widths.max()) // STEP) * STEP)
+    for place, image in enumerate(images):
+        found[place, :, :, : image.shape[2]] = image
+    return found, widths
+
+
+def _width(line: Line | Gray, height: int) -> float:
+    """At a height; about, where the pixels are at another one."""
+    image = line.image(height) if isinstance(line, Line) else line
+    return float(image.shape[-1] * height / max(1, image.shape[0]))
+
+
+@contextmanager
+def _evaluating(model: HandwritingRecognizer) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _model_file(path: Path) -> Path:
+    """The file that holds the model, which may be a run's folder."""
+    if not path.is_dir():
+        return path
+    found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
+    if not found:
+        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is no {BEST}")
+    return found[0]

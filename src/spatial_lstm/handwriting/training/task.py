@@ -1,0 +1,129 @@
+"""Training a recognizer by CTC, scored by its character error rate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatial_lstm.handwriting.codec import Codec
+from spatial_lstm.handwriting.data import Lines, Parts
+from spatial_lstm.handwriting.data.parts import PARTS
+from spatial_lstm.handwriting.metrics import Evaluation, Pair, evaluate
+from spatial_lstm.handwriting.network import HandwritingRecognizer
+from spatial_lstm.handwriting.reader import LineReader, describe, rebuild
+from spatial_lstm.handwriting.training.augmentation import Augmentation
+from spatial_lstm.handwriting.training.batches import Examples, LineBatch, LineBatches
+from spatial_lstm.training import Checkpoint, Stage, Task
+
+
+class HandwritingTask(Task[Stage, LineBatch]):
+    """A recognizer and lines: trained on the training lines, scored by minus the character error rate on the validation lines.
+
+    Args:
+        model: To train.
+        codec: Its characters.
+        parts: The lines, with texts.
+        augmentation: What is done to the training lines; None for nothing.
+
+    Attributes:
+        reader: The model as one that reads.
+
+    Raises:
+        ValueError: If there are no lines to train on or to choose by, or model and codec have different numbers of classes.
+    """
+
+    model: HandwritingRecognizer
+    stage_type = Stage
+    score = "minus the character error rate"
+
+    def __init__(
+        self, model: HandwritingRecognizer, codec: Codec, parts: Parts, augmentation: Augmentation | None = None
+    ) -> None:
+        for part in ("train", "validation"):
+            if not len(getattr(parts, part)):
+                raise ValueError(f"expected lines with texts for {part}, got none")
+        self.reader = LineReader(model, codec)
+        self.model = model.train()
+        self.codec = codec
+        self.parts = parts
+        self.augmentation = augmentation
+        self.examples = Examples(parts.train, codec, model.height)
+        self._data = {part: fingerprint(getattr(parts, part), model.height) for part in PARTS}
+        self._found: Evaluation | None = None
+
+    @classmethod
+    def restore(cls, checkpoint: Checkpoint, parts: Parts, device: torch.device | str = "cpu") -> HandwritingTask:
+        """Return the task that a run was begun with.
+
+        Raises:
+            ValueError: If it was no recognizer's, or had other lines.
+        """
+        settings = checkpoint.task
+        if checkpoint.model.get("kind") != HandwritingRecognizer.__name__ or "augmentation" not in settings:
+            raise ValueError("expected a run that trains a recognizer of handwriting, got another")
+        model, codec = rebuild(checkpoint.model)
+        told = settings["augmentation"]
+        task = cls(model.to(device), codec, parts, None if told is None else Augmentation(**told))
+        if other := [part for part in PARTS if task._data[part] != settings["data"][part]]:
+            raise ValueError(f"expected the lines that the run was begun with, got others for {', '.join(other)}")
+        return task
+
+    def batches(self, stage: Stage, seed: Sequence[int]) -> LineBatches:
+        return LineBatches(self.examples, stage.batch, seed=seed, augmentation=self.augmentation)
+
+    def loss(self, batch: LineBatch) -> Tensor:
+        """Return the mean over lines of nats per character."""
+        return self.model.loss(batch.images, batch.widths, batch.targets, batch.target_lengths)
+
+    def evaluate(self) -> float:
+        """Return minus the character error rate on the validation lines."""
+        self._found = self.errors("validation")
+        return -self._found.total.cer
+
+    def errors(self, part: str) -> Evaluation:
+        """Read the lines of ``"train"``, ``"validation"`` or ``"test"`` and compare."""
+        lines: Lines = getattr(self.parts, part)
+        return compared(lines, self.reader.texts(lines), self.codec)
+
+    def words(self, score: float) -> str:
+        """Return the character error rate in percent."""
+        return f"CER {-100 * score:.2f} %"
+
+    def details(self) -> Mapping[str, float]:
+        """Return the error rates of the last evaluation, as fractions."""
+        return {} if self._found is None else {"cer": self._found.total.cer, "wer": self._found.total.wer}
+
+    def describe(self) -> dict[str, Any]:
+        return describe(self.model, self.codec)
+
+    def load(self, description: dict[str, Any]) -> None:
+        self.model.load_state_dict(description["state"])
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is done to lines, and by what the lines are known again."""
+        return {"augmentation": None if self.augmentation is None else asdict(self.augmentation), "data": self._data}
+
+
+def compared(lines: Lines, texts: Sequence[str], codec: Codec) -> Evaluation:
+    """The errors of texts that were read in lines.
+
+    Raises:
+        ValueError: If the lines have no texts to compare with.
+    """
+    pairs = [
+        Pair(written, read, line.page, line.id) for line, written, read in zip(lines, lines.texts(), texts, strict=True)
+    ]
+    return evaluate(pairs, form=codec.form)
+
+
+def fingerprint(lines: Lines, height: int) -> dict[str, Any]:
+    """By what lines are known again, wherever their files are: their number, their texts and their widths at a height."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line.image(height).shape[1]} {line.text}\n".encode())
+    return {"lines": len(lines), "sha256": digest.hexdigest()}

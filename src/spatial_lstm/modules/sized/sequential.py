@@ -1,0 +1,136 @@
+"""A network for ragged batches."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from spatial_lstm.engine import check_sizes
+from spatial_lstm.modules.sized.groups import Parts, cropped, similar
+from spatial_lstm.modules.sized.module import SizedModule
+from spatial_lstm.modules.sized.rules import rule_of
+
+
+class SizedSequential(SizedModule):
+    """:class:`torch.nn.Sequential` for images of different sizes: a padded batch gives what each image gives alone.
+
+    Sizes are carried exactly through strided convolutions and poolings, floor((s + 2p - d (k - 1) - 1) / stride) + 1, and what a layer
+    leaves in the padding reaches no other. Of PyTorch's layers it takes convolutions (zeros as padding), maximum and average pooling,
+    batch normalization (statistics over sites of images alone), dropout and activations; :class:`~spatial_lstm.SpatialLSTM`; and any
+    :class:`~spatial_lstm.SizedModule`, itself among them.
+
+    Args:
+        layers: In order; or one ordered dictionary of them by name, as :class:`torch.nn.Sequential` takes.
+
+    Inputs: x, sizes
+        - x: ``(N, C, *S)``; what stands in the padding does not matter.
+        - sizes: integers ``(N, n)``, or ``(N,)`` for n = 1, in a tensor or in nested sequences: each image's own extent. None where all
+          fill the batch. Kept on the CPU they cost no synchronization.
+
+    Outputs: y, sizes
+        - y: as large as the largest image, and zero beyond each one's own extent.
+        - sizes: those extents, ``(N, n)``, int64 on the CPU.
+
+    Raises:
+        TypeError: If a layer is of a kind whose way with padding is not known.
+        ValueError: If a layer has options under which images would see their padding, sizes do not fit, or an image is too small for a
+            layer's window.
+
+    Example:
+        >>> from spatial_lstm import SpatialLSTM
+        >>> network = SizedSequential(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), SpatialLSTM(8, 16, directions="all"))
+        >>> y, sizes = network(torch.zeros(2, 1, 30, 20), [[30, 20], [7, 12]])
+        >>> y.shape, sizes.tolist()
+        (torch.Size([2, 64, 14, 9]), [[14, 9], [3, 5]])
+    """
+
+    def __init__(self, *layers: nn.Module | OrderedDict[str, nn.Module]) -> None:
+        super().__init__()
+        named: dict[str, nn.Module] = {}
+        for place, layer in enumerate(layers):
+            named.update(layer if isinstance(layer, OrderedDict) else {str(place): layer})
+        for name, layer in named.items():
+            rule_of(layer)
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor, sizes: Tensor | Sequence[object] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the output and its sizes; see the class."""
+        own = _own_sizes(x, sizes)
+        self._check(own)
+        x = cropped(x, own)
+        # On a GPU some more sites cost less than more launches.
+        groups = similar(own) if x.device.type == "cpu" else []
+        if len(groups) < 2:
+            return self._run(Parts(x, own, [len(own)]))
+        order = torch.tensor(list(chain(*groups)))
+        y, own = self._run(Parts(x[order], own[order], [len(group) for group in groups]))
+        back = order.argsort()
+        return y[back], own[back]
+
+    def _run(self, parts: Parts) -> tuple[Tensor, Tensor]:
+        """Run the layers, whole where a layer looks after sizes itself."""
+        zero = False
+        for layer in self:
+            rule = rule_of(layer)
+            parts.put_together() if rule.together else parts.take_apart()
+            if not zero and (rule.reads_padding(layer) or layer is self[0]):
+                parts.clear()
+            parts.tensors = [rule.run(layer, x, sizes) for x, sizes in parts]
+            parts.sizes, zero = rule.extents(layer, parts.sizes), rule.leaves_zero
+        if not zero:
+            parts.clear()
+        parts.put_together()
+        return parts.tensors[0], parts.sizes
+
+    def extents(self, sizes: Tensor) -> Tensor:
+        """Return the sizes that come out where ``sizes`` ``(N, n)`` go in; 0 where an image is too small. Computes nothing else."""
+        fits = torch.ones(len(sizes), 1, dtype=torch.bool)
+        for layer in self:
+            sizes = rule_of(layer).extents(layer, sizes)
+            fits &= (sizes >= 1).all(1, keepdim=True)
+        return sizes * fits
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        """The layers."""
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+    def __getitem__(self, place: int) -> nn.Module:
+        """One of them."""
+        return list(self)[place]
+
+    def __len__(self) -> int:
+        """Their number."""
+        return len(self._modules)
+
+    def _check(self, sizes: Tensor) -> None:
+        """Refuse what does not go through all layers."""
+        for layer in self:
+            rule, axes = rule_of(layer), sizes.shape[1]
+            if rule.axes(layer) not in (None, axes):
+                raise ValueError(f"expected layers for {axes} spatial axes here, got {layer}")
+            after = rule.extents(layer, sizes)
+            small = (after < 1).any(1)
+            if small.any():
+                place = int(small.nonzero()[0])
+                found = f"{' x '.join(map(str, sizes[place].tolist()))} sites in image {place}"
+                raise ValueError(f"expected images no smaller than the window of {layer}, got {found}")
+            sizes = after
+
+
+def _own_sizes(x: Tensor, sizes: Tensor | Sequence[object] | None) -> Tensor:
+    """Checked sizes ``(N, n)``."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
+    if x.ndim < 3:
+        raise ValueError(f"expected a batch x of shape (N, C, *S), got {tuple(x.shape)}")
+    extents = torch.tensor(x.shape[2:])
+    own = check_sizes(sizes, x.shape[0], x.shape[2:])
+    if own is None:
+        return extents.expand(x.shape[0], -1)
+    if bool(((own < 1) | (own > extents)).any()):
+        raise ValueError(f"expected sizes from 1 to the batch's extents {tuple(extents.tolist())}, got {own.tolist()}")
+    return own

@@ -1,0 +1,234 @@
+"""Networks on ragged batches: what a padded batch gives is what each image gives alone."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spatial_lstm import SizedModule, SizedSequential, SpatialLSTM
+from tests.cases import assert_close, gradients
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+POOLINGS = {
+    "max": {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d},
+    "average": {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d},
+}
+
+
+def ragged(axes: int, channels: int, least: int = 1, most: int = 9, batch: int = 4) -> tuple[Tensor, Tensor]:
+    """Images of random extents in a batch, NaN in the padding, and one site more than the largest on the last axis."""
+    sizes = torch.randint(least, most + 1, (batch, axes))
+    sizes[0, 0] = least
+    extents = sizes.amax(0).tolist()
+    extents[-1] += 1
+    x = torch.full((batch, channels, *extents), math.nan, dtype=torch.float64)
+    for image, own in zip(x, sizes.tolist(), strict=True):
+        region = (slice(None), *(slice(s) for s in own))
+        image[region] = torch.randn(channels, *own, dtype=torch.float64)
+    return x, sizes
+
+
+def images(batch: Tensor, sizes: Tensor) -> list[Tensor]:
+    """Each image without its padding, as a batch of one."""
+    return [x[(slice(None), *(slice(s) for s in own))][None] for x, own in zip(batch, sizes.tolist(), strict=True)]
+
+
+def alone(network: SizedSequential, image: Tensor) -> Tensor:
+    """One image through PyTorch's layers themselves."""
+    for layer in network:
+        image = layer(image)[0] if isinstance(layer, SpatialLSTM) else layer(image)
+    return image
+
+
+def assert_as_alone(network: SizedSequential, x: Tensor, sizes: Tensor) -> None:
+    """Outputs, sizes and every gradient; padding comes out zero, and no gradient goes in through it."""
+    network.double()
+    x.requires_grad_()
+    y, own = network(x, sizes)
+    singles = [alone(network, image) for image in images(x, sizes)]
+    assert own.tolist() == [list(single.shape[2:]) for single in singles]
+    assert own.tolist() == network.extents(sizes).tolist()
+    parts = images(y, own)
+    assert_close(parts, singles)
+    inputs = [x, *network.parameters()]
+    assert_close(gradients(parts, inputs), gradients(singles, inputs))
+    padding = torch.ones_like(y, dtype=torch.bool)
+    for part in images(padding, own):
+        part.zero_()
+    assert padding.any()
+    assert not y[padding].any()
+    assert not any(gradient.any() for gradient in gradients([network(x, sizes)[0][padding]], inputs))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_convolutions_one_on_the_other(axes: int, padding: int, stride: int) -> None:
+    torch.manual_seed(10 * padding + stride)
+    conv = CONVOLUTIONS[axes]
+    network = SizedSequential(conv(2, 3, 3, stride, padding), nn.Softplus(), conv(3, 2, 2, 1, 1), nn.ReLU())
+    assert_as_alone(network, *ragged(axes, 2, least=1 if padding else 3))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_poolings_of_negative_numbers(kind: str, axes: int, padding: int, stride: int) -> None:
+    torch.manual_seed(10 * padding + stride)
+    conv = CONVOLUTIONS[axes](2, 2, 1)
+    nn.init.constant_(conv.bias, -5.0)
+    network = SizedSequential(conv, POOLINGS[kind][axes](3, stride, padding), CONVOLUTIONS[axes](2, 2, 1))
+    assert_as_alone(network, *ragged(axes, 2, least=1 if padding and axes < 3 else 3))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(2, 4, (1, 4), (3, 2), (2, 0), (1, 2)),
+        nn.Conv2d(2, 4, (3, 4), padding="same", dilation=(1, 2)),
+        nn.Conv2d(2, 4, 2, padding="valid", groups=2, bias=False),
+        nn.MaxPool2d((2, 3), (1, 2), (1, 0), (2, 1)),
+        nn.AvgPool2d((2, 3), (3, 1), (0, 1), divisor_override=4),
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3, padding=1)),
+    ],
+    ids=lambda layer: str(layer).split("\n")[0],
+)
+def test_options_of_windows(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    assert_as_alone(SizedSequential(nn.Conv2d(2, 2, 1), layer), *ragged(2, 2, least=7, most=11))
+
+
+@pytest.mark.parametrize("cell", ["spatial", "graves", "stable", "diagonal"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_recurrent_layers_between_convolutions(axes: int, cell: str) -> None:
+    torch.manual_seed(axes)
+    conv = CONVOLUTIONS[axes]
+    first = SpatialLSTM(3, 4, directions="all", spatial_dims=axes, merge="sum", cell=cell)
+    last = SpatialLSTM(2, 3, directions="r" * axes, spatial_dims=axes, cell=cell)
+    network = SizedSequential(conv(1, 3, 3, 2, 1), nn.Tanh(), first, nn.Sigmoid(), conv(4, 2, 3, 1, 1), last)
+    assert_as_alone(network, *ragged(axes, 1, most=6 if axes == 3 else 9))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_batch_normalization_sees_the_sites_of_images_alone(axes: int, training: bool) -> None:
+    torch.manual_seed(0)
+    norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes](3).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    plain = nn.BatchNorm1d(3).double()
+    plain.load_state_dict(norm.state_dict())
+    network = SizedSequential(norm, CONVOLUTIONS[axes](3, 3, 1, bias=False).double()).train(training)
+    plain.train(training)
+    x, sizes = ragged(axes, 3)
+    x.requires_grad_()
+    y, _ = network(x, sizes)
+    rows = torch.cat([image[0].flatten(1).T for image in images(x, sizes)])  # (sites, C)
+    expected = plain(rows) @ network[1].weight.flatten(1).T
+    found = torch.cat([image[0].flatten(1).T for image in images(y, sizes)])
+    assert_close([found], [expected])
+    own = gradients([found], [x, norm.weight, norm.bias])
+    assert_close(own, gradients([expected], [x, plain.weight, plain.bias]))
+    assert_close([norm.running_mean, norm.running_var], [plain.running_mean, plain.running_var])
+
+
+class Doubled(SizedModule):
+    """A layer of one's own: two sites for every one of the last axis."""
+
+    def forward(self, x: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        assert not x.isnan().any()
+        return x.repeat_interleave(2, -1), self.extents(sizes)
+
+    def extents(self, sizes: Tensor) -> Tensor:
+        return sizes * torch.tensor([1] * (sizes.shape[1] - 1) + [2])
+
+
+def test_layers_of_ones_own_and_networks_within_networks() -> None:
+    inner = SizedSequential(OrderedDict(wide=Doubled(), narrow=nn.MaxPool2d((1, 2))))
+    network = SizedSequential(nn.Conv2d(1, 2, 1), inner, nn.Tanh()).double()
+    x, sizes = ragged(2, 1)
+    y, own = network(x, sizes)
+    assert own.tolist() == sizes.tolist()
+    assert_close(images(y, own), [network[2](network[0](image)) for image in images(x, sizes)])
+    assert list(network.state_dict()) == ["0.weight", "0.bias"]
+    assert [name for name, _ in inner.named_children()] == ["wide", "narrow"]
+
+
+def test_without_sizes_all_images_fill_the_batch() -> None:
+    network = SizedSequential(nn.Conv1d(1, 2, 3, 2), nn.ReLU())
+    x = torch.randn(2, 1, 8)
+    y, sizes = network(x)
+    assert_close([y], [torch.relu(network[0](x))])
+    assert sizes.tolist() == [[3], [3]]
+    assert network(x, [8, 4])[1].tolist() == [[3], [1]]
+
+
+def test_similar_images_are_computed_together() -> None:
+    seen: list[tuple[int, ...]] = []
+    network = SizedSequential(nn.Conv2d(1, 1, 1), nn.ReLU(), SpatialLSTM(1, 1), nn.Tanh())
+    for layer in network:
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    sizes = [[9, 90], [8, 11], [9, 85], [9, 10], [2, 60]]
+    y, own = network(torch.zeros(5, 1, 12, 100), sizes)
+    groups = [(2, 1, 9, 11), (1, 1, 2, 60), (2, 1, 9, 90)]
+    assert seen == [*groups, *groups, (5, 1, 9, 90), *groups]
+    assert (y.shape, own.tolist()) == ((5, 1, 9, 90), sizes)
+    seen.clear()
+    network(torch.zeros(3, 1, 9, 50), [[9, 50], [9, 46], [8, 49]])
+    assert seen == [(3, 1, 9, 50)] * 4
+
+
+def test_extents_say_which_images_are_too_small() -> None:
+    network = SizedSequential(nn.Conv2d(1, 1, (2, 3)), nn.Conv2d(1, 1, 1, padding=1))
+    assert network.extents(torch.tensor([[2, 3], [1, 3], [2, 2], [5, 9]])).tolist() == [[3, 3], [0, 0], [0, 0], [6, 9]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "words"),
+    [
+        (nn.GroupNorm(1, 2), TypeError, "whose way with padding is known.*got GroupNorm"),
+        (nn.Sequential(nn.ReLU()), TypeError, "SizedModule.*got Sequential"),
+        (nn.ConvTranspose2d(1, 1, 2), TypeError, "got ConvTranspose2d"),
+        (nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"), ValueError, "padding_mode='zeros'"),
+        (nn.MaxPool2d(2, ceil_mode=True), ValueError, "ceil_mode=False"),
+        (nn.MaxPool2d(2, return_indices=True), ValueError, "return_indices=False"),
+        (nn.AvgPool2d(3, padding=1, count_include_pad=False), ValueError, "counts its padding"),
+        (SpatialLSTM(1, 1, channels_last=True), ValueError, "channels_last=False"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_layers_that_would_see_padding_are_refused(layer: nn.Module, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        SizedSequential(layer)
+
+
+@pytest.mark.parametrize(
+    ("x", "sizes", "error", "words"),
+    [
+        (torch.zeros(2, 1, 5, 5), [[5, 5], [2, 5]], ValueError, r"window of Conv2d.*got 2 x 5 sites in image 1"),
+        (torch.zeros(2, 1, 5, 5), [[5, 5], [0, 5]], ValueError, "sizes from 1"),
+        (torch.zeros(2, 1, 5, 5), [[5, 5], [6, 5]], ValueError, "sizes from 1"),
+        (torch.zeros(2, 1, 5, 5), [5, 5], ValueError, r"shape \(2, 2\)"),
+        (torch.zeros(2, 1, 5), [5, 5], ValueError, "layers for 1 spatial axes"),
+        (torch.zeros(2, 1), None, ValueError, r"\(N, C, \*S\)"),
+        ([[1.0]], None, TypeError, "Tensor, got list"),
+    ],
+    ids=["small", "zero", "large", "rank", "axes", "no-axes", "list"],
+)
+def test_what_does_not_fit_is_refused(x: Any, sizes: Sequence[Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        SizedSequential(nn.ReLU(), nn.Conv2d(1, 1, 3))(x, sizes)
+
+
+def test_no_images_at_all() -> None:
+    network = SizedSequential(nn.Conv2d(1, 2, 3, padding=1), SpatialLSTM(2, 3))
+    y, sizes = network(torch.zeros(0, 1, 4, 5), torch.zeros(0, 2, dtype=torch.int64))
+    assert y.shape == (0, 3, 4, 5)
+    assert sizes.shape == (0, 2)
