@@ -210,7 +210,8 @@ def report(rows: list[Row]) -> str:
     """Markdown: what was measured, and the table."""
     size = rows[0]["settings"]
     images = f"{size['held_out']} held-out images of {size['side']}x{size['side']} after training on {size['images']}"
-    hidden = f"RIDE has {size['hidden']} hidden units"
+    # Rows that do not name a cell are from before there was another.
+    hidden = f"RIDE has {size['hidden']} hidden units and the cell `{size.get('cell', 'spatial')}`"
     return (
         f"{images}; mean and range of the seeds. No model can exceed {noise_bound():.3f} bits per pixel on these images; the\n"
         f"paper's own are not to be had, so gaps alone compare. {hidden}. Layers are added one by one, and all\n"
