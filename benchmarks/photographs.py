@@ -176,11 +176,16 @@ def mean_bits(rows: Sequence[Row], side: str) -> str:
 
 
 def paired(rows: Sequence[Row], base: Sequence[Row], side: str) -> tuple[float, float]:
-    """The mean gain over another model on the same images, and half the width of its 95 % interval over images; seeds are averaged."""
+    """The mean gain over another model on the same images, and half the width of its 95 % interval over images; seeds are averaged.
+
+    Images whose likelihood is not finite for one of them are left out.
+    """
     gains = []
-    for image in range(len(rows[0]["bits"][side])):
-        own = statistics.fmean(row["bits"][side][image] for row in rows)
-        gains.append(own - statistics.fmean(row["bits"][side][image] for row in base))
+    for own, other in zip(
+        *(zip(*(row["bits"][side] for row in part), strict=True) for part in (rows, base)), strict=True
+    ):
+        if None not in own + other:
+            gains.append(statistics.fmean(own) - statistics.fmean(other))
     return statistics.fmean(gains), 1.96 * statistics.stdev(gains) / math.sqrt(len(gains))
 
 
@@ -254,7 +259,7 @@ def main() -> None:
             rows.append(row)
             write_results(path, "photographs", rows, quick=False)
     print(table(rows, args.budget))
-    if args.budget == "paper" and any(row["model"] == BASE for row in rows):
+    if args.budget == "paper" and {BASE} < {row["model"] for row in rows}:
         plot(path.with_suffix(".png"), rows)
 
 

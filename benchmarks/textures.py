@@ -10,6 +10,7 @@ units is trained on each, and what it draws stands beside crops of the data in `
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ import torch
 from benchmarks.harness import Row, markdown_table, write_results
 from benchmarks.harness.training import trained
 from spatial_lstm.image_models import RIDE
-from spatial_lstm.image_models.data import load
+from spatial_lstm.image_models.data import Splits, load
 from spatial_lstm.image_models.training import ImageTask, adam
 from spatial_lstm.image_models.training.pictures import image_rows
 from spatial_lstm.training import Options
@@ -26,8 +27,9 @@ RESULTS = Path(__file__).parent / "results"
 RUNS = Path("out/textures")
 NAMES = ("brick", "grass", "gravel")
 HIDDEN, COMPONENTS, FEATURES = 64, 32, 32
+OPTIONS = Options(clip=1.0, validate_every=500)
 # Side of the samples, in pixels, and how many of them.
-SIDE, SAMPLES = 128, 2
+SIDE, SAMPLES = 128, 1
 
 
 def table(rows: list[Row]) -> str:
@@ -36,6 +38,12 @@ def table(rows: list[Row]) -> str:
         [row["model"], f"{row['bits_per_pixel']:.3f}", f"{row['steps']:,}", f"{row['seconds']:.0f}"] for row in rows
     ]
     return markdown_table(["texture", "bits per pixel, 64x64 tiles", "steps", "seconds of one thread"], lines)
+
+
+def new_task(splits: Splits) -> ImageTask:
+    """An untrained model."""
+    torch.manual_seed(0)
+    return ImageTask(RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES), splits)
 
 
 def main() -> None:
@@ -48,17 +56,14 @@ def main() -> None:
     rows: list[Row] = []
     pictures = {}
     for name in NAMES:
-        torch.manual_seed(0)
         splits = load(name)
-        model = RIDE(hidden_size=HIDDEN, components=COMPONENTS, features=FEATURES)
-        options = Options(clip=1.0, validate_every=500)
-        run = trained(RUNS / name, lambda: ImageTask(model, splits), splits, adam(args.steps), options)  # noqa: B023
+        run = trained(RUNS / name, partial(new_task, splits), splits, adam(args.steps), OPTIONS)
         bits = run.task.bits(run.task.tiles("test"))
         rows.append({"model": name, "bits_per_pixel": bits, "steps": run.state.total, "seconds": run.state.seconds})
         generator = torch.Generator().manual_seed(0)
         samples = list(run.task.model.sample(SIDE, SIDE, SAMPLES, generator=generator))
         crops = [splits.train[0][:, :SIDE, start : start + SIDE] for start in range(0, SAMPLES * SIDE, SIDE)]
-        pictures[f"{name}: data, then samples"] = crops + samples
+        pictures[f"{name}: data, then a sample"] = crops + samples
     write_results(RESULTS / "textures.json", "textures", rows, quick=False)
     image_rows(RESULTS / "textures.png", pictures)
     print(table(rows))

@@ -89,6 +89,8 @@ def test_gains_are_paired() -> None:
     gain, half = photographs.paired(rows, base, "64")
     assert gain == pytest.approx((0.1 + 0.1 + 0.4) / 3)
     assert half == pytest.approx(1.96 * math.sqrt(0.03) / math.sqrt(3))
+    lost: list[Row] = [{"bits": {"64": [None, *row["bits"]["64"]]}} for row in rows]
+    assert photographs.paired(lost, [{"bits": {"64": [7.0, *row["bits"]["64"]]}} for row in base], "64") == (gain, half)
 
 
 def write_idx(path: Path, images: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from spatial_lstm.handwriting.data.line import Line
 from spatial_lstm.handwriting.data.pictures import Gray, normalize
 from spatial_lstm.handwriting.decoding import BeamSearch, Decoder, Greedy, Language, NGram, read_columns
 from spatial_lstm.handwriting.network import HandwritingRecognizer
-from spatial_lstm.training import BEST, LAST, files
+from spatial_lstm.training import files, model_file
 
 # What the network was told a line looks like: :func:`spatial_lstm.handwriting.data.normalize`.
 INPUT = "paper 0, ink 1"
@@ -80,7 +80,7 @@ class LineReader:
         Raises:
             ValueError: If there is none, it cannot be read, or it is no recognizer's.
         """
-        file = _model_file(Path(path))
+        file = model_file(Path(path))
         content = files.read(file)
         description = content.pop("model", None)
         if not isinstance(description, dict) or description.get("kind") != HandwritingRecognizer.__name__:
@@ -230,13 +230,3 @@ def _evaluating(model: HandwritingRecognizer) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-def _model_file(path: Path) -> Path:
-    """The file that holds the model, which may be a run's folder."""
-    if not path.is_dir():
-        return path
-    found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
-    if not found:
-        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is no {BEST}")
-    return found[0]

@@ -6,7 +6,7 @@ Not imported by :mod:`spatial_lstm`; knows no model. Tasks stand with their mode
 
 from __future__ import annotations
 
-from spatial_lstm.training.checkpoint import BEST, LAST, METRICS, Checkpoint, holds_run
+from spatial_lstm.training.checkpoint import BEST, LAST, METRICS, Checkpoint, holds_run, model_file
 from spatial_lstm.training.distributed import Group, group_from_environment, local_device
 from spatial_lstm.training.files import read_metrics
 from spatial_lstm.training.loss import Loss
@@ -36,6 +36,7 @@ __all__ = [
     "group_from_environment",
     "holds_run",
     "local_device",
+    "model_file",
     "read_metrics",
     "set_threads",
     "step_seconds",

@@ -75,6 +75,20 @@ def holds_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (LAST, BEST))
 
 
+def model_file(path: Path) -> Path:
+    """Return the file that holds a trained model: ``path`` itself, or the best one in a run's folder, else the last.
+
+    Raises:
+        ValueError: If it is a folder with neither.
+    """
+    if not path.is_dir():
+        return path
+    found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
+    if not found:
+        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is no {BEST}")
+    return found[0]
+
+
 def _from_first_format(content: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint of version 0.1: other names, and the task's options among the others."""
     state, options, stages = content["position"], content["options"], content["stages"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spatial_lstm.image_models import RIDE, ColorRIDE, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE, PixelRNN
-from spatial_lstm.training import BEST, LAST, files
+from spatial_lstm.training import files, model_file
 
 KINDS: dict[str, type[ImageModel]] = {
     kind.__name__: kind for kind in (RIDE, ColorRIDE, MultiscaleRIDE, MCGSMImage, LinearGaussian, PixelRNN)
@@ -59,7 +59,7 @@ def open_model(path: Path) -> TrainedModel:
     Raises:
         ValueError: If there is none, it cannot be read, or it is of no image model.
     """
-    file = _model_file(path)
+    file = model_file(path)
     content = files.read(file)
     description = content.pop("model", None)
     if not isinstance(description, dict):
@@ -77,16 +77,6 @@ def open_model(path: Path) -> TrainedModel:
 def load_model(path: Path) -> ImageModel:
     """The model that :func:`open_model` opens."""
     return open_model(path).model
-
-
-def _model_file(path: Path) -> Path:
-    """The file that holds the model, which may be a run's folder."""
-    if not path.is_dir():
-        return path
-    found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
-    if not found:
-        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is no {BEST}")
-    return found[0]
 
 
 def grow(model: ImageModel, layers: int | None) -> ImageModel:
