@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,3 +211,14 @@ def test_a_record_of_images_from_nowhere() -> None:
     assert splits.record()["train"] == {"count": 3, "pixels": 192, "sources": []}
     assert splits.limited(2).record()["train"] == {"count": 2, "pixels": 128, "sources": []}
     assert splits.limited(4).record() == splits.record()
+
+
+def test_a_folder_named_like_a_data_set_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    said = r"expected a data set or a path, got 'photos', which is both here: write \./photos for the path"
+    for read in (data.load, data.load_part):
+        with pytest.raises(ValueError, match=said):
+            read("photos")
+        with pytest.raises(ValueError, match="usable|picture"):
+            read("./photos")

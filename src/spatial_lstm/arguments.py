@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
+
 
 def check_positive_int(name: str, value: object) -> None:
     """Refuse anything but a positive int."""
@@ -15,3 +18,17 @@ def check_flag(name: str, value: object) -> None:
     """Refuse anything but a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
+
+
+def names_data_set(source: object, names: Collection[str]) -> bool:
+    """Whether a text is one of the names of data sets, rather than a path.
+
+    Raises:
+        ValueError: If it is both: which one is meant cannot be told.
+    """
+    if not (isinstance(source, str) and source in names):
+        return False
+    if os.path.exists(source):
+        how = f"write ./{source} for the path, or change to a folder without it"
+        raise ValueError(f"expected a data set or a path, got {source!r}, which is both here: {how}")
+    return True

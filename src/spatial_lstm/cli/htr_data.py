@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from spatial_lstm.arguments import names_data_set
 from spatial_lstm.cli.htr_options import NAMES
 from spatial_lstm.cli.scores import listed
 
@@ -56,7 +57,7 @@ def given_parts(options: Mapping[str, Any], *, height: int) -> Given:
     from spatial_lstm.handwriting.data import Parts, divide
     from spatial_lstm.handwriting.training import digit_lines
 
-    if options["data"] == ["digits"]:
+    if len(options["data"]) == 1 and names_data_set(options["data"][0], NAMES):
         return Given(digit_lines(seed=options["seed"]))
     reports: dict[str, Report] = {}
     read: dict[str, Lines] = {}

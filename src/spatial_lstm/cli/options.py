@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from spatial_lstm.arguments import names_data_set
 from spatial_lstm.cli.numbers import non_negative_float, non_negative_int, positive_int, threads
 
 RUN: dict[str, Any] = {
@@ -82,7 +83,7 @@ def given_options(
 
 
 def _full(path: str, names: Collection[str]) -> str:
-    return path if path in names else str(Path(path).resolve())
+    return path if names_data_set(path, names) else str(Path(path).resolve())
 
 
 def refuse_given(given: Mapping[str, Any], names: tuple[str, ...], wanted: str) -> None:

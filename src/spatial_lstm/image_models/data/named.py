@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_lstm.arguments import names_data_set
 from spatial_lstm.image_models.data.dead_leaves import NOISE, dead_leaves
 from spatial_lstm.image_models.data.decoding import Gray, missing
 from spatial_lstm.image_models.data.folders import by_area, check_disjoint, folder_part, folder_parts
@@ -54,7 +55,8 @@ def load(
     validation or test folder that a divided folder lacks, is held out of the training files: a tenth, at least one.
 
     Args:
-        source: A name, a folder, or a picture. A folder named like a data set is meant by ``./name`` or by a Path.
+        source: A name, a folder, or a picture. A folder named like a data set is meant by ``./name`` or by a Path; what could
+            be either is refused.
         seed: Of what is generated, of the noise added to integers, and of the division of a folder's files.
         color: Three channels instead of one, where there are any.
         gray: What colors turn to without ``color``: ``"luma"`` after ITU-R 601-2, or the rounded ``"mean"`` of R, G and B.
@@ -124,15 +126,15 @@ def generated(*, train: int = 400, held_out: int = 20, side: int = 128, seed: in
 
 def _parts(source: str | Path, reader: Reader, given: Mapping[str, Part]) -> dict[str, Part]:
     """The three parts of a data set; those given stand for its own."""
-    if isinstance(source, str) and source in NAMES:
-        return {**_named(source, reader), **given}
+    if names_data_set(source, NAMES):
+        return {**_named(str(source), reader), **given}
     return folder_parts(_existing(source), reader, given)
 
 
 def _part(source: str | Path, part: str, reader: Reader) -> Part:
     """One part of a data set, or all of a folder without parts."""
-    if isinstance(source, str) and source in NAMES:
-        return _named(source, reader)[part]
+    if names_data_set(source, NAMES):
+        return _named(str(source), reader)[part]
     return folder_part(_existing(source), part, reader)
 
 
@@ -157,7 +159,7 @@ def _existing(source: str | Path) -> Path:
 
 def _name(source: str | Path) -> str:
     """What a data set is called: a folder by its own name, even where it is given as ``.``."""
-    return source if isinstance(source, str) and source in NAMES else os.path.basename(os.path.abspath(source))
+    return str(source) if names_data_set(source, NAMES) else os.path.basename(os.path.abspath(source))
 
 
 def _textures(*names: str) -> Loader:
