@@ -7,10 +7,17 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+# Asked once: up to 2.11, torch cannot compile the question. A type that a user's own backend renames has autocast.
+_WITHOUT = frozenset(
+    device_type
+    for device_type in ("cpu", "cuda", "hpu", "ipu", "maia", "meta", "mps", "mtia", "vulkan", "xla", "xpu")
+    if not torch.amp.is_autocast_available(device_type)
+)
+
 
 def autocast_dtype(device_type: str) -> torch.dtype | None:
     """The type to compute in under autocast; None outside it."""
-    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
+    if device_type not in _WITHOUT and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type)
     return None
 

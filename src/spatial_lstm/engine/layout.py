@@ -68,13 +68,13 @@ def flatten_faces(
     faces: Sequence[Tensor | None], dtype: torch.dtype, shapes: Sequence[tuple[int, ...]]
 ) -> Tensor | None:
     """Faces ``(D, N, h, *S without k)`` to rows ``(D, F, h)``, zeros for a face that is None; None when all are."""
-    given = next((face for face in faces if face is not None), None)
-    if given is None:
+    given = [face for face in faces if face is not None]
+    if not given:
         return None
     rows = []
     for face, (batch, hidden, *rest) in zip(faces, shapes, strict=True):
         if face is None:
-            rows.append(given.new_zeros((given.shape[0], batch * math.prod(rest), hidden), dtype=dtype))
+            rows.append(given[0].new_zeros((given[0].shape[0], batch * math.prod(rest), hidden), dtype=dtype))
         else:
             rows.append(face.movedim(2, -1).flatten(1, -2).to(dtype))
     return torch.cat(rows, dim=1)

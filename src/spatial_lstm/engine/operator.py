@@ -23,8 +23,16 @@ from spatial_lstm.engine.kernels import GATES, NOTHING, Results
 from spatial_lstm.engine.second_order import differentiate_backward, differentiate_forward
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
+# Schemas are written out, since torch 2.6 infers none from annotations that are strings.
+_INPUTS = "Tensor[] tensors, str names, Tensor? sizes, str directions, str cell, str kernel"
+_FORWARD = f"({_INPUTS}, str keep, SymInt sites, SymInt edges) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+_BACKWARD = (
+    f"({_INPUTS}, Tensor? grad_output, Tensor? grad_far_h, Tensor? grad_far_c, Tensor output, Tensor c_table, Tensor gates, "
+    "str wanted) -> Tensor[]"
+)
 
-@torch.library.custom_op("spatial_lstm::forward", mutates_args=())
+
+@torch.library.custom_op("spatial_lstm::forward", mutates_args=(), schema=_FORWARD)
 def forward(
     tensors: Sequence[Tensor],
     names: str,
@@ -75,7 +83,7 @@ def _(
     )
 
 
-@torch.library.custom_op("spatial_lstm::backward", mutates_args=())
+@torch.library.custom_op("spatial_lstm::backward", mutates_args=(), schema=_BACKWARD)
 def backward(
     tensors: Sequence[Tensor],
     names: str,
