@@ -257,7 +257,7 @@ BELOW: dict[str, tuple[Tensors, Options, str]] = {
 def test_the_operators_check_for_themselves(case: str) -> None:
     """As exported programs call them with whatever weights they are given."""
     tensors, options, message = BELOW[case]
-    present = tensors.present
+    present = tensors.present()
     with pytest.raises(ValueError, match=message):
         torch.ops.spatial_lstm.forward(list(present.values()), ",".join(present), *options, "gates", 24, 14)
 

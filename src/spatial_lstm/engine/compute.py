@@ -87,7 +87,7 @@ def backward(
         incoming = Incoming(None if grad_output is None else grad_output.view(states), *grad_faces)
         check_tables(problem, saved, incoming)
         found = choose_kernel(options.kernel, problem).gradients(problem, saved, incoming, wanted)
-        return {name: getattr(found, name).view(t.shape) for name, t in given.present.items() if name in wanted}
+        return {name: getattr(found, name).view(t.shape) for name, t in given.present().items() if name in wanted}
 
 
 def _with_rows(table: Tensor, rows: int) -> Tensor:

@@ -12,6 +12,8 @@ from torch._subclasses import FakeTensor
 from torch.autograd import forward_ad
 
 _PLAIN = (Tensor, nn.Parameter)
+# The exporter of 2.6 does not say that it runs, and so cannot export a layer.
+_EXPORTER_HAS_FLAG = torch.__version__ >= "2.7"
 
 
 def forward_mode_active() -> bool:
@@ -26,13 +28,22 @@ def functorch_active() -> bool:
     return depth > 0
 
 
+# Dynamo asks while it traces, when the transforms of the program are open, since up to 2.12 it cannot trace the question. That is what
+# torch.compiler.assume_constant_result says, whose import of the compiler takes a second. Dynamo guards on the transforms around a program.
+functorch_active._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def onnx_export_active() -> bool:
     """Whether one of torch's exporters to ONNX is tracing."""
     if torch.compiler.is_compiling():
-        from torch.onnx._internal.exporter import _flags  # dynamo takes `is_in_onnx_export` to be false
-
-        return _flags._is_onnx_exporting
+        return _EXPORTER_HAS_FLAG and _exporting()
     return torch._C._is_tracing() and torch.onnx.is_in_onnx_export()
+
+
+def _exporting() -> bool:
+    from torch.onnx._internal.exporter import _flags  # dynamo takes `is_in_onnx_export` to be false
+
+    return _flags._is_onnx_exporting
 
 
 def without_values(*tensors: Tensor | None) -> bool:

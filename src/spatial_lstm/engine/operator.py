@@ -122,12 +122,12 @@ def _(
     wanted: str,
 ) -> list[Tensor]:
     asked = wanted.split(",")
-    return [t.new_empty(t.shape) for name, t in _by_name(tensors, names).present.items() if name in asked]
+    return [t.new_empty(t.shape) for name, t in _by_name(tensors, names).present().items() if name in asked]
 
 
 def run(given: Tensors, options: Options, keep: Keep) -> Results:
     """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed."""
-    present = given.present
+    present = given.present()
     if not modes.dispatcher_needed(present.values()):
         if keep.what == NOTHING:
             return compute.forward(given, options, keep)
@@ -202,7 +202,7 @@ def _backward_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     by_wanted = dict(zip(ctx.wanted.split(","), grads, strict=True))
     options = ctx.options._replace(sizes=sizes)
     to_inputs, to_incoming = differentiate_backward(given, options, incoming, by_wanted)
-    return [to_inputs.get(name) for name in given.present], *([None] * 5), *to_incoming, *([None] * 4)
+    return [to_inputs.get(name) for name in given.present()], *([None] * 5), *to_incoming, *([None] * 4)
 
 
 def _by_name(tensors: Sequence[Tensor], names: str) -> Tensors:

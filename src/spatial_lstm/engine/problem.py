@@ -87,7 +87,7 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     check_tensors(found, tensors, directions.split(","))
     check_size_table(sizes, tensors.x)
     plan = plan_for(tensors.x, sizes, directions)
-    packed = Tensors(**{name: tensor.contiguous() for name, tensor in tensors.present.items()})
+    packed = Tensors(**{name: tensor.contiguous() for name, tensor in tensors.present().items()})
     return Problem(
         found,
         plan,
@@ -119,7 +119,7 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: list[str]) -> None:
     shapes = {name: (count, *shape) for name, shape in weight_shapes(cell, axes, x.shape[-1], hidden).items()}
     faces = (count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
     shapes |= {"x": tuple(x.shape), "h0": faces, "c0": faces}
-    for name, tensor in tensors.present.items():
+    for name, tensor in tensors.present().items():
         if tuple(tensor.shape) != shapes[name]:
             raise ValueError(
                 f"expected {name} of shape {shapes[name]} for cell {cell.name!r}, {axes} axes and {hidden} features, "

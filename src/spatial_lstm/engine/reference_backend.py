@@ -55,7 +55,7 @@ class _ReferenceFunction(torch.autograd.Function):
         found = {"x": np.moveaxis(np.sum([part.x for part in parts], axis=0), 1, -1)}
         found |= {
             name: np.stack([getattr(part, name) for part in parts])
-            for name in ctx.like.present
+            for name in ctx.like.present()
             if name in Weights._fields
         }
         for name, state in (("h0", "h"), ("c0", "c")):

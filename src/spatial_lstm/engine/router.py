@@ -62,9 +62,10 @@ def recurrence(
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
         )
-    training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.present.values())
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.present().values())
     keep = NOTHING if not training else STATES if recompute else GATES
-    return run_operator(tensors, Options(sizes, names, cell, backend), keep)[:3]
+    output, far_h, far_c, *_ = run_operator(tensors, Options(sizes, names, cell, backend), keep)
+    return output, far_h, far_c
 
 
 def run_composite(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> tuple[Tensor, Tensor, Tensor]:

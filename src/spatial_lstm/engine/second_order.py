@@ -19,7 +19,7 @@ def differentiate_forward(
     """Vector-Jacobian product of the forward: what :func:`spatial_lstm.engine.compute.backward` returns, differentiably."""
     higher = torch.is_grad_enabled()
     with torch.enable_grad(), no_autocast(given.x.device.type):
-        primals = {name: _alias(tensor, higher) for name, tensor in given.present.items()}
+        primals = {name: _alias(tensor, higher) for name, tensor in given.present().items()}
         outputs = composite.forward(Tensors(**primals), options.sizes, options.directions, options.cell)
         used = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
         found: Sequence[Tensor | None] = torch.autograd.grad(
@@ -51,7 +51,7 @@ def differentiate_backward(
     """
     higher = torch.is_grad_enabled()  # a third derivative is to follow
     with torch.enable_grad(), no_autocast(given.x.device.type):
-        primals = {name: _alias(tensor, higher) for name, tensor in given.present.items()}
+        primals = {name: _alias(tensor, higher) for name, tensor in given.present().items()}
         cotangents = [None if t is None else _alias(t, higher) for t in incoming]
         outputs = composite.forward(Tensors(**primals), options.sizes, options.directions, options.cell)
         used = [(out, cot) for out, cot in zip(outputs, cotangents, strict=True) if cot is not None]

@@ -46,7 +46,7 @@ def run_layers(
     autocast = autocast_dtype(like.device.type)
     if autocast is not None:
         input, like = cast(input, autocast), cast(like, autocast)
-        layers = [Weights._make(None if w is None else cast(w, autocast) for w in layer) for layer in layers]
+        layers = [Weights(*[None if w is None else cast(w, autocast) for w in layer]) for layer in layers]  # type: ignore[arg-type]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last)
     x = to_channels_last(input, axes, options.channels_last)
     shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
@@ -103,6 +103,6 @@ def _empty(tensors: Tensors) -> tuple[Tensor, Tensor, Tensor]:
     """Results for a batch of no images, part of the graph all the same, so that training on them gives zero gradients."""
     x, weight_hh = tensors.x, tensors.weight_hh
     count, hidden = weight_hh.shape[0], weight_hh.shape[-1] // (x.ndim - 2)
-    anchor = torch.stack([t.sum().to(x.dtype) for t in tensors.present.values()]).sum() * 0
+    anchor = torch.stack([t.sum().to(x.dtype) for t in tensors.present().values()]).sum() * 0
     faces = x.new_zeros((count, 0, hidden))
     return x.new_zeros((*x.shape[:-1], count * hidden)) + anchor, faces, faces.to(state_dtype(x.dtype))

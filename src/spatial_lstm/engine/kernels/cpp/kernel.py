@@ -91,7 +91,7 @@ class CppKernel(Kernel):
             near = {"near_h": x.new_empty(shape), "near_c": x.new_empty(shape, dtype=problem.carried)}
         weights = {
             name: torch.empty_like(weight)
-            for name, weight in problem.tensors.present.items()
+            for name, weight in problem.tensors.present().items()
             if name in wanted and name in Weights._fields
         }
         _call(

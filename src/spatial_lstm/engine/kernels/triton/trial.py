@@ -63,7 +63,7 @@ class Errors(NamedTuple):
 
 def subject_of(problem: Problem, choice: Choice) -> Subject:
     """What has to be tried before ``problem`` runs."""
-    peephole, extended = (name in problem.tensors.present for name in ("weight_peephole", "weight_ch"))
+    peephole, extended = (name in problem.tensors.present() for name in ("weight_peephole", "weight_ch"))
     device = problem.tensors.x.device
     return Subject(choice, problem.cell.name, problem.axes, problem.hidden, peephole, extended, problem.dtype, device)
 
@@ -74,7 +74,7 @@ def measure(subject: Subject) -> Errors:
 
     generator = torch.Generator(subject.device).manual_seed(0)
     tensors = draw_tensors(subject, generator)
-    doubled = Tensors(**{name: tensor.double() for name, tensor in tensors.present.items()})
+    doubled = Tensors(**{name: tensor.double() for name, tensor in tensors.present().items()})
     problem, exact = _problem(subject, tensors), _problem(subject, doubled)
     shape = (2, problem.directions, problem.plan.sites, problem.hidden)
     incoming = torch.randn(shape, generator=generator, device=subject.device)
