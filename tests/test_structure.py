@@ -16,7 +16,18 @@ from tests.references import dangling
 PACKAGE = SOURCE / "spatial_lstm"
 MODULES = modules(PACKAGE)
 ALL = [*MODULES, *modules(SOURCE.parent / "benchmarks"), *modules(SOURCE.parent / "examples")]
-ABOVE_THE_ENGINE = ("modules", "functional", "state", "equality", "image_models", "handwriting", "training", "cli")
+ABOVE_THE_ENGINE = (
+    "modules",
+    "functional",
+    "state",
+    "equality",
+    "image_models",
+    "handwriting",
+    "training",
+    "hub",
+    "importers",
+    "cli",
+)
 
 
 def room(name: str) -> dict[str, set[tuple[str, str]]]:
@@ -71,6 +82,8 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
         ("training", ("arguments", "files")),
         ("image_models", ("arguments", "files", "training")),
         ("handwriting", ("arguments", "files", "training")),
+        ("hub", ("files", "training", "image_models", "handwriting")),
+        ("importers", ()),
     ],
 )
 def test_users_of_the_layer_see_what_everybody_sees(name: str, others: tuple[str, ...]) -> None:
@@ -93,6 +106,7 @@ def test_all_come_in_by_the_front_door(name: str) -> None:
 
 def test_an_import_of_the_package_imports_no_triton_and_no_extra() -> None:
     extras = {"triton", "tqdm", "matplotlib", "onnx", "onnxscript", "sklearn", "skimage", "PIL"}
+    extras |= {"huggingface_hub", "safetensors"}
     code = f"import sys, torch; before = set(sys.modules); import spatial_lstm; print((set(sys.modules) - before) & {extras})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"

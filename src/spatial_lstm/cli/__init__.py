@@ -12,6 +12,7 @@ from spatial_lstm.cli import (
     build,
     check,
     inpaint,
+    publish,
     read,
     ride_demo,
     sample,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, ModuleType] = {
     "train-htr": train_htr,
     "test-htr": test_htr,
     "read": read,
+    "publish": publish,
     "check": check,
     "trace": trace,
     "build": build,
@@ -43,6 +45,7 @@ DEFAULT = "ride"
 EXTRAS = {
     **dict.fromkeys(("matplotlib", "sklearn", "skimage", "PIL", "tqdm"), "demo"),
     **dict.fromkeys(("defusedxml", "rapidfuzz"), "handwriting"),
+    **dict.fromkeys(("huggingface_hub", "safetensors"), "hub"),
 }
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, and where it computes."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or the best.pt in it")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="a run's folder, the best.pt in it, or a published model's folder"
+    )
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="(default: %(default)s)")
     parser.add_argument(
         "--threads",

@@ -16,7 +16,7 @@ from spatial_lstm.handwriting.data.line import Line
 from spatial_lstm.handwriting.data.pictures import Gray, normalize
 from spatial_lstm.handwriting.decoding import BeamSearch, Decoder, Greedy, Language, NGram, read_columns
 from spatial_lstm.handwriting.network import HandwritingRecognizer
-from spatial_lstm.training import files, model_file
+from spatial_lstm.training import files, read_model
 
 # What the network was told a line looks like: :func:`spatial_lstm.handwriting.data.normalize`.
 INPUT = "paper 0, ink 1"
@@ -75,13 +75,12 @@ class LineReader:
 
     @classmethod
     def load(cls, path: Path | str) -> LineReader:
-        """Open a model file, or the best model in a run's folder.
+        """Open a model file, the best model in a run's folder, or a published model's folder.
 
         Raises:
             ValueError: If there is none, it cannot be read, or it is no recognizer's.
         """
-        file = model_file(Path(path))
-        content = files.read(file)
+        file, content = read_model(Path(path))
         description = content.pop("model", None)
         if not isinstance(description, dict) or description.get("kind") != HandwritingRecognizer.__name__:
             raise ValueError(f"expected a model that reads handwriting, got {file}, which holds another")

@@ -6,7 +6,7 @@ Not imported by :mod:`spatial_lstm`; knows no model. Tasks stand with their mode
 
 from __future__ import annotations
 
-from spatial_lstm.training.checkpoint import BEST, LAST, METRICS, Checkpoint, holds_run, model_file
+from spatial_lstm.training.checkpoint import BEST, LAST, METRICS, Checkpoint, holds_run, model_file, read_model
 from spatial_lstm.training.distributed import Group, group_from_environment, local_device
 from spatial_lstm.training.files import read_metrics
 from spatial_lstm.training.loss import Loss
@@ -38,6 +38,7 @@ __all__ = [
     "local_device",
     "model_file",
     "read_metrics",
+    "read_model",
     "set_threads",
     "step_seconds",
 ]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from spatial_lstm.training import files
+from spatial_lstm.training import files, published
 from spatial_lstm.training.options import Options, TrainingState
 
 LAST, BEST, METRICS = "last.pt", "best.pt", "metrics.jsonl"
@@ -76,17 +76,30 @@ def holds_run(folder: Path) -> bool:
 
 
 def model_file(path: Path) -> Path:
-    """Return the file that holds a trained model: ``path`` itself, or the best one in a run's folder, else the last.
+    """Return the file that holds a trained model: ``path`` itself, or the best one in a run's folder, else the last, or a published one.
 
     Raises:
-        ValueError: If it is a folder with neither.
+        ValueError: If it is a folder with none of them.
     """
     if not path.is_dir():
         return path
-    found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
+    found = [path / name for name in (BEST, LAST, published.CONFIG) if (path / name).is_file()]
     if not found:
-        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is no {BEST}")
+        missing = f"no {BEST} and no {published.CONFIG} of a published model"
+        raise ValueError(f"expected a model file or a run's folder, got {path}, in which there is {missing}")
     return found[0]
+
+
+def read_model(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the file of :func:`model_file` and what it holds, whether a run wrote it or it was published.
+
+    Raises:
+        ValueError: If there is none, or it cannot be read.
+    """
+    file = model_file(path)
+    if file.name in (published.CONFIG, published.WEIGHTS):
+        return file, published.read(file.parent)
+    return file, files.read(file)
 
 
 def _from_first_format(content: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spatial_lstm.image_models import RIDE, ColorRIDE, ImageModel, LinearGaussian, MCGSMImage, MultiscaleRIDE, PixelRNN
-from spatial_lstm.training import files, model_file
+from spatial_lstm.training import read_model
 
 KINDS: dict[str, type[ImageModel]] = {
     kind.__name__: kind for kind in (RIDE, ColorRIDE, MultiscaleRIDE, MCGSMImage, LinearGaussian, PixelRNN)
@@ -36,7 +36,9 @@ def rebuild(description: dict[str, Any]) -> ImageModel:
     if kind not in KINDS:
         raise ValueError(f"expected a model of one of {', '.join(KINDS)}, got {kind}")
     model = KINDS[kind](**description["config"])
-    model.to(next(iter(description["state"].values())).dtype).load_state_dict(description["state"])
+    for tensor in list(description["state"].values())[:1]:
+        model.to(tensor.dtype)
+    model.load_state_dict(description["state"])
     return model
 
 
@@ -54,13 +56,12 @@ class TrainedModel(NamedTuple):
 
 
 def open_model(path: Path) -> TrainedModel:
-    """The model of a file, ``best.pt`` or ``last.pt`` of a run, or the best of a run's folder, and its record.
+    """The model of a file, ``best.pt`` or ``last.pt`` of a run, the best of a run's folder or that of a published one, and its record.
 
     Raises:
         ValueError: If there is none, it cannot be read, or it is of no image model.
     """
-    file = model_file(path)
-    content = files.read(file)
+    file, content = read_model(path)
     description = content.pop("model", None)
     if not isinstance(description, dict):
         raise ValueError(f"expected a checkpoint of an image model, got {file}, which holds {sorted(content)}")

@@ -1,0 +1,379 @@
+"""Trained models as folders of the Hub's kind: written, opened again to the bit, described, refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spatial_lstm.handwriting import Codec, HandwritingRecognizer, LineReader
+from spatial_lstm.handwriting.reader import learn_language
+from spatial_lstm.image_models.training import TrainedModel, open_model
+from spatial_lstm.training import BEST, files
+from tests.commands import MODELS, command, model_file, picture, pixels, refused
+
+pytest.importorskip("safetensors")
+hub_client = pytest.importorskip("huggingface_hub")
+
+from spatial_lstm import hub  # noqa: E402
+
+FILES = {"README.md", "config.json", "model.safetensors", "record.json"}
+RECORD: dict[str, Any] = {
+    "score": 0.1 + 0.2,
+    "unit": "bits per pixel",
+    "steps": 1234,
+    "version": "0.1.0",
+    "notes": {"data": "/home/somebody/photographs", "seed": 0, "validation": None},
+    "task": {
+        "side": 9,
+        "record": {
+            "name": "photographs",
+            "notes": ["3 pictures lost their color"],
+            "train": {"count": 10, "pixels": 4000, "sources": ["a.png"]},
+            "validation": {"count": 1, "pixels": 400, "sources": []},
+            "test": {"count": 2, "pixels": 800, "sources": []},
+        },
+    },
+}
+RESULT: dict[str, Any] = {
+    "steps": 1300,
+    "seconds": 61.25,
+    "device": "cpu",
+    "versions": {"torch": "2"},
+    "validation": {"score": 1.5, "unit": "bits per pixel (log2 of a density; higher is better)", "tiles": 4, "tile": 9},
+    "test": {
+        "bits_per_pixel": 1.25,
+        "standard_error": 0.0625,
+        "unit": "bits per pixel: mean log2 of a density; higher is better, over all pixels",
+        "images": 2,
+        "tiles": 8,
+        "tile": 9,
+        "pixels": 420,
+    },
+}
+RATES = {
+    "lines": 3,
+    "characters": 40,
+    "cer": 0.05,
+    "wer": 0.5,
+    "cer_interval": [0.025, 0.075],
+    "wer_interval": [0.25, 0.75],
+    "interval_over": "pages",
+    "worst": [{"reference": "what somebody wrote", "hypothesis": "what was read"}],
+    "pages": [{"page": "letter-7.xml"}],
+}
+
+
+def reader(path: Path, **record: Any) -> LineReader:
+    """A file that reads something, with a language and a codec of letters that go from right to left."""
+    torch.manual_seed(0)
+    codec = Codec("אבג ", form="NFD", right_to_left=True)
+    network = HandwritingRecognizer(5, architecture="graves-2009", height=32)
+    torch.nn.init.normal_(network.output.weight)
+    made = LineReader(network, codec, record, learn_language(["אב ג", "בבא"], codec))
+    path.parent.mkdir(exist_ok=True)
+    made.save(path)
+    return made
+
+
+def assert_same(found: torch.nn.Module, expected: torch.nn.Module) -> None:
+    """To the bit, and in the same order."""
+    one, other = found.state_dict(), expected.state_dict()
+    assert list(one) == list(other)
+    for name, tensor in other.items():
+        assert one[name].dtype == tensor.dtype
+        assert torch.equal(one[name], tensor), name
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
+def test_an_image_model_comes_back_to_the_bit(tmp_path: Path, name: str, dtype: torch.dtype) -> None:
+    model = model_file(tmp_path / "run", name, **RECORD)
+    content = files.read(tmp_path / "run" / BEST)
+    content["model"]["state"] = {key: tensor.to(dtype) for key, tensor in content["model"]["state"].items()}
+    files.save(tmp_path / "run" / BEST, content)
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    assert {path.name for path in folder.iterdir()} == FILES
+    found = hub.load_pretrained(folder)
+    assert isinstance(found, TrainedModel)
+    expected = open_model(tmp_path / "run")
+    assert type(found.model) is type(model)
+    assert not found.model.training
+    assert_same(found.model, expected.model)
+    assert found.model.config() == expected.model.config()
+    notes = {**RECORD["notes"], "data": "photographs"}
+    assert found.record == {**expected.record, "notes": notes}
+
+
+def test_a_reader_comes_back_with_codec_and_language(tmp_path: Path) -> None:
+    made = reader(tmp_path / "run" / BEST, score=-0.25, result={"test": RATES, "validation": {}})
+    found = hub.load_pretrained(hub.save_pretrained(tmp_path / "run" / BEST, tmp_path / "out"))
+    assert isinstance(found, LineReader)
+    assert_same(found.model, made.model)
+    assert found.codec == made.codec
+    assert found.language is not None
+    assert made.language is not None
+    assert list(found.language.counts.items()) == list(made.language.counts.items())
+    assert np.array_equal(found.language.log_probs("בב"), made.language.log_probs("בב"))
+    lines = [pixels(32, width, seed=width) for width in (60, 90)]
+    search = found.beam_search(language=True)
+    assert found.read(lines, decoder=search) == made.read(lines, decoder=made.beam_search(language=True))
+    assert LineReader.load(tmp_path / "out" / "config.json").record["score"] == -0.25
+
+
+def test_texts_of_lines_and_places_on_the_machine_stay_at_home(tmp_path: Path) -> None:
+    reader(tmp_path / "run" / BEST, result={"test": RATES}, notes={"data": ["/home/somebody/letters"], "load": None})
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    published = "".join((folder / name).read_text() for name in FILES - {"model.safetensors"})
+    assert "letters" in published
+    for private in ("somebody", "what was read", "letter-7"):
+        assert private not in published
+
+
+def metadata(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = hub_client.ModelCard.load(folder / "README.md").data.to_dict()
+    return found
+
+
+def test_the_card_says_what_the_record_says(tmp_path: Path) -> None:
+    model_file(tmp_path / "run", "ride", **RECORD, result=RESULT)
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "stones", license="cc-by-4.0", datasets=["owner/stones"])
+    text, data = (folder / "README.md").read_text(), metadata(folder)
+    assert (data["library_name"], data["license"], data["datasets"]) == ("spatial-lstm", "cc-by-4.0", ["owner/stones"])
+    assert data["pipeline_tag"] == "unconditional-image-generation"
+    assert data["metrics"] == ["bits_per_pixel", "log_likelihood"]
+    assert {"spatial-lstm", "ride"} <= set(data["tags"])
+    first = data["model-index"][0]["results"][0]
+    assert first["dataset"] == {"name": "photographs", "type": "owner/stones", "split": "test"}
+    assert first["metrics"] == [{"type": "bits_per_pixel", "value": 1.25, "name": "bits per pixel"}]
+    assert "A RIDE of 309 parameters" in text
+    assert "| train | 10 | 4,000 |" in text
+    assert "3 pictures lost their color" in text
+    assert (
+        "| test | bits per pixel | 1.2500 | +- 0.0625 (standard error over images) | 2 images in 8 tiles of 9x9, 420"
+        in text
+    )
+    assert (
+        "| validation | bits per pixel | 1.5000 | not known | 4 tiles of 9x9, by which the weights were chosen |"
+        in text
+    )
+    assert "The weights are those after 1,234 steps." in text
+    assert text.rstrip().endswith("## License\n\ncc-by-4.0")
+
+
+def test_the_card_of_a_reader(tmp_path: Path) -> None:
+    told = {"train": {"lines": 1200, "sha256": "abc"}}
+    reader(tmp_path / "run" / BEST, result={"test": RATES}, notes={"data": ["letters"]}, task={"data": told})
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out", name="owner/letters-htr")
+    text, data = (folder / "README.md").read_text(), metadata(folder)
+    assert data["pipeline_tag"] == "image-to-text"
+    assert data["metrics"] == ["cer", "wer"]
+    assert "license" not in data
+    assert "datasets" not in data
+    assert "None was stated" in text
+    assert "| test | character error rate, % | 5.0000 | 2.50 .. 7.50 (95 %, bootstrap over pages) | 3 lines, 40" in text
+    assert "| train | 1,200 | `abc` |" in text
+    assert "load_pretrained('owner/letters-htr')" in text
+    assert "hf download owner/letters-htr --local-dir letters-htr\npython -m spatial_lstm read letters-htr" in text
+
+
+def test_a_run_that_is_not_finished_has_no_figures(tmp_path: Path) -> None:
+    model_file(tmp_path / "run", "mcgsm")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    assert "The record has none: the run was not finished." in (folder / "README.md").read_text()
+    assert not {"metrics", "model-index"} & metadata(folder).keys()
+
+
+def test_nothing_is_lost_unasked(tmp_path: Path) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match=r"expected a new folder, got .*out, which holds a model: it is kept unless"):
+        hub.save_pretrained(tmp_path / "run", folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(ValueError, match=r"expected a new folder, got .*run, which holds best.pt"):
+        hub.save_pretrained(tmp_path / "run", tmp_path / "run", overwrite=True)
+    with pytest.raises(ValueError, match=r"expected a folder to write to, got the file"):
+        hub.save_pretrained(tmp_path / "run", tmp_path / "run" / BEST, overwrite=True)
+    reader(tmp_path / "other" / BEST)
+    hub.save_pretrained(tmp_path / "other", folder, overwrite=True)
+    assert isinstance(hub.load_pretrained(folder), LineReader)
+    hub.save_pretrained(folder, folder, license="mit", overwrite=True)
+    assert metadata(folder)["license"] == "mit"
+    assert isinstance(hub.load_pretrained(folder), LineReader)
+
+
+def test_a_model_that_is_cut_off_while_it_is_replaced_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    monkeypatch.setattr("safetensors.torch.save", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        hub.save_pretrained(tmp_path / "run", folder, overwrite=True)
+    with pytest.raises(ValueError, match=r"no config.json of a published model"):
+        hub.load_pretrained(folder)
+
+
+@pytest.mark.parametrize("license", ["MIT", "my own", ""])
+def test_a_license_is_a_name_of_the_hub(tmp_path: Path, license: str) -> None:
+    model_file(tmp_path / "run", "ride")
+    with pytest.raises(ValueError, match="expected a license as the Hub calls it"):
+        hub.save_pretrained(tmp_path / "run", tmp_path / "out", license=license)
+    assert not (tmp_path / "out").exists()
+
+
+def changed(folder: Path, **values: Any) -> None:
+    """Put other values into ``config.json``."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no-weights": (lambda folder: (folder / "model.safetensors").unlink(), "expected the weights of a published model"),
+    "half-weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
+        "expected weights in safetensors, got .* cannot be read",
+    ),
+    "pickle": (lambda folder: torch.save({}, folder / "model.safetensors"), "expected weights in safetensors"),
+    "no-record": (lambda folder: (folder / "record.json").unlink(), "expected a published model, got no .*record.json"),
+    "not-json": (lambda folder: (folder / "config.json").write_text("{"), "expected JSON, got .*config.json"),
+    "not-text": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\xff"), "expected JSON"),
+    "list": (lambda folder: (folder / "config.json").write_text("[]"), "expected an object of JSON"),
+    "of-a-mixin": (
+        lambda folder: (folder / "config.json").write_text('{"hidden": 4}'),
+        r"expected a model of spatial-lstm, got .*config.json with \['hidden'\]; a class with PyTorchModelHubMixin",
+    ),
+    "transformers": (lambda folder: changed(folder, library_name="transformers"), "got .*config.json of transformers"),
+    "newer": (lambda folder: changed(folder, format=2), "expected a published model of format 1, got .* of format 2"),
+    "no-kind": (lambda folder: changed(folder, kind=None), "expected kind, config and tensors of a model"),
+    "other-kind": (lambda folder: changed(folder, kind="os.system"), "expected a model of one of RIDE"),
+    "other-tensors": (lambda folder: changed(folder, tensors=["a"]), "expected the tensors that .* got others: "),
+    "other-options": (lambda folder: changed(folder, config={"hidden": 3}), "expected the weights of an image model"),
+    "other-sizes": (
+        lambda folder: changed(folder, config={"hidden_size": 5}),
+        "expected the weights of an image model",
+    ),
+    "of-a-reader": (
+        lambda folder: changed(folder, kind="HandwritingRecognizer"),
+        "expected the weights of a model that",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_and_foreign_folders_are_refused(tmp_path: Path, name: str) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    damage, words = BROKEN[name]
+    damage(folder)
+    with pytest.raises(ValueError, match=words):
+        hub.load_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["nothing", "a/b/c", "owner/na me"])
+def test_what_is_no_folder_and_no_repository(name: str) -> None:
+    with pytest.raises(ValueError, match="expected a folder or owner/name of a repository, got"):
+        hub.load_pretrained(name)
+
+
+def test_a_repository_is_fetched_by_the_hubs_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    asked: list[tuple[str, str | None]] = []
+
+    def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((name, revision))
+        assert set(allow_patterns) == FILES - {"README.md"}
+        return str(folder)
+
+    monkeypatch.setattr(hub_client, "snapshot_download", fetch)
+    found = hub.load_pretrained("owner/name", revision="v1")
+    assert isinstance(found, TrainedModel)
+    assert asked == [("owner/name", "v1")]
+    with pytest.raises(ValueError, match="expected a revision of a repository alone"):
+        hub.load_pretrained(folder, revision="v1")
+    monkeypatch.setattr(hub_client, "snapshot_download", lambda *_, **__: 1 / 0)
+    with pytest.raises(OSError, match="of that name the Hub gave nothing: division by zero"):
+        hub.load_pretrained("owner/name")
+
+
+def test_the_command_writes_and_others_take_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_file(tmp_path / "run", "ride", steps=7)
+    folder = tmp_path / "stones"
+    assert command("publish", tmp_path / "run", folder) == 0
+    assert "it states no license: --license says one" in capsys.readouterr().out
+    image, mask = picture(tmp_path / "a.png", pixels(20, 24)), np.zeros((20, 24), np.uint8)
+    mask[9:11, 9:12] = 255
+    quiet = ["--threads", "1"]
+    told = []
+    for model in (tmp_path / "run", folder):
+        out = tmp_path / f"of-{model.name}"
+        assert command("score", model, "--data", image, "--json", out / "score.json", *quiet) == 0
+        assert command("sample", model, "--out", out / "sheet.png", "--count", "2", "--height", "12", *quiet) == 0
+        hole = picture(tmp_path / "mask.png", mask)
+        assert command("inpaint", model, image, hole, "--out", out / "filled.png", "--sweeps", "1", *quiet) == 0
+        score = json.loads((out / "score.json").read_text())
+        told.append((score["per_image"], (out / "sheet.png").read_bytes(), (out / "filled.png").read_bytes()))
+    assert told[0] == told[1]
+
+
+def test_the_commands_on_handwriting_take_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rapidfuzz")
+    reader(tmp_path / "run" / BEST)
+    assert command("publish", tmp_path / "run", tmp_path / "htr", "--license", "mit") == 0
+    picture(tmp_path / "lines" / "a.png", pixels(32, 90))
+    (tmp_path / "lines" / "a.gt.txt").write_text("אב", encoding="utf-8")
+    told = []
+    for model in ("run", "htr"):
+        capsys.readouterr()
+        assert command("read", tmp_path / model, tmp_path / "lines" / "a.png", "--language", "--threads", "1") == 0
+        assert command("test-htr", tmp_path / model, "--data", tmp_path / "lines", "--threads", "1") == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] != ""
+
+
+def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = tmp_path / "out"
+    assert "expected --license with --push" in refused(capsys, "publish", tmp_path / "run", folder, "--push", "a/b")
+    assert "expected --private with --push" in refused(capsys, "publish", tmp_path / "run", folder, "--private")
+    assert "which holds best.pt" in refused(capsys, "publish", tmp_path / "run", tmp_path / "run")
+    assert "expected a license" in refused(capsys, "publish", tmp_path / "run", folder, "--license", "Mine")
+    assert not folder.exists()
+    hub.save_pretrained(tmp_path / "run", folder)
+    (folder / "model.safetensors").unlink()
+    said = refused(capsys, "sample", folder, "--out", tmp_path / "sheet.png")
+    assert "expected the weights of a published model, got no" in said
+
+
+class Api:
+    """Stands for the Hub's client."""
+
+    calls: list[tuple[Any, ...]] = []  # noqa: RUF012
+
+    def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> None:
+        if repository == "not/mine":
+            raise RuntimeError("403 Forbidden\nmore")
+        self.calls.append((repository, private, exist_ok))
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, allow_patterns: list[str]) -> str:
+        self.calls.append((repo_id, folder_path, set(allow_patterns)))
+        return f"https://hub/{repo_id}"
+
+
+def test_pushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(hub_client, "HfApi", Api)
+    monkeypatch.setattr(Api, "calls", [])
+    model_file(tmp_path / "run", "ride")
+    folder = tmp_path / "out"
+    assert command("publish", tmp_path / "run", folder, "--license", "mit", "--push", "owner/name", "--private") == 0
+    assert Api.calls == [("owner/name", True, True), ("owner/name", str(folder), FILES)]
+    assert "uploaded: https://hub/owner/name" in capsys.readouterr().out
+    with pytest.raises(OSError, match="not/mine could not be written to the Hub: 403 Forbidden$"):
+        hub.push(folder, "not/mine")
+    with pytest.raises(ValueError, match="expected a model file or a run's folder"):
+        hub.push(tmp_path, "owner/name")
