@@ -38,7 +38,7 @@ def single(images: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_padded_batch_gives_what_each_line_gives_alone(architecture: str) -> None:
-    recognizer, images = make(architecture), lines()
+    recognizer, images = make(architecture).eval(), lines()
     log_probs, lengths = recognizer(images, WIDTHS)
     alone = [recognizer(*single(images, k)) for k in range(4)]
     assert lengths.tolist() == [int(own) for _, own in alone] == recognizer.columns(WIDTHS).tolist()
@@ -50,6 +50,16 @@ def test_a_padded_batch_gives_what_each_line_gives_alone(architecture: str) -> N
     parameters = list(recognizer.parameters())
     assert_close([loss], [torch.stack(losses).mean()])
     assert_close(gradients([loss], parameters), gradients([torch.stack(losses).mean()], parameters))
+
+
+def test_training_sees_no_padding() -> None:
+    recognizer, images = make(), lines()
+    found = recognizer.loss(images, WIDTHS, TARGETS, LENGTHS)
+    wider = functional.pad(images, (0, 21), value=torch.inf)
+    expected = recognizer.loss(wider, WIDTHS, TARGETS, LENGTHS)
+    parameters = list(recognizer.parameters())
+    assert_close([found], [expected])
+    assert_close(gradients([found], parameters), gradients([expected], parameters))
 
 
 @pytest.mark.parametrize("architecture", ["default", "graves-2009"])
@@ -104,10 +114,10 @@ def test_controls_have_as_many_parameters(name: str) -> None:
 def test_names_of_weights() -> None:
     modules = dict.fromkeys(name.rsplit(".", 1)[0] for name in make().state_dict())
     assert list(modules) == [
-        "features.conv1",
-        "features.conv2",
+        *(f"features.{kind}{number}" for number in (1, 2, 3) for kind in ("conv", "norm")),
         "features.grid",
-        "features.conv3",
+        "features.conv4",
+        "features.norm4",
         "features.columns",
         "output",
     ]
@@ -154,7 +164,7 @@ W, T, L = torch.tensor([20, 10]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([
     [
         (lambda r: HandwritingRecognizer(1), ValueError, "at least 2 classes"),
         (lambda r: HandwritingRecognizer(5, architecture="best"), ValueError, "one of default, graves.*'best'"),
-        (lambda r: HandwritingRecognizer(5, height=12), ValueError, "height that is enough.*got 12"),
+        (lambda r: HandwritingRecognizer(5, height=8), ValueError, "height that is enough.*got 8"),
         (lambda r: HandwritingRecognizer(5, cell="gru"), ValueError, "cell"),
         (lambda r: r(IMAGES[0], W), ValueError, r"\(N, 1, 32, W\), got \(1, 32, 20\)"),
         (lambda r: r(IMAGES[:, :, :31], W), ValueError, r"\(N, 1, 32, W\)"),

@@ -110,7 +110,7 @@ def test_a_run_is_neither_lost_nor_resumed_on_other_lines(
     assert command("train-htr", "--data", lines, *out, *SMALL) == 0
     assert "expected a folder without a run" in refused(capsys, "train-htr", "--data", lines, *out, *SMALL)
     assert command("train-htr", "--resume", *out) == 0
-    assert "--rate 0.002, got 0.1" in refused(capsys, "train-htr", "--resume", *out, "--rate", "0.1")
+    assert "--rate 0.003, got 0.1" in refused(capsys, "train-htr", "--resume", *out, "--rate", "0.1")
     moved = lines.rename(tmp_path / "moved")
     assert command("train-htr", "--resume", "--data", moved, *out) == 0
     (moved / "test" / "0009.gt.txt").write_text("other")

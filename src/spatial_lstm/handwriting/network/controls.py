@@ -20,18 +20,19 @@ class RowsAndColumns(SizedModule):
     """Rows and columns each read for themselves by a bidirectional 1-D layer, and both combined at every site.
 
     Args:
-        channels: Of input and output.
+        channels: Of the input.
+        features: Of the output.
         hidden_size: Features of each direction.
 
     Shape:
-        Input and output ``(N, channels, H, W)``.
+        Input ``(N, channels, H, W)``, output ``(N, features, H, W)``.
     """
 
-    def __init__(self, channels: int, hidden_size: int) -> None:
+    def __init__(self, channels: int, features: int, hidden_size: int) -> None:
         super().__init__()
         self.columns = _sequence_layer(channels, hidden_size)
         self.rows = _sequence_layer(channels, hidden_size)
-        self.combine = nn.Linear(4 * hidden_size, channels)
+        self.combine = nn.Linear(4 * hidden_size, features)
 
     def forward(self, x: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
         last = x.movedim(1, -1)  # (N, H, W, C)
@@ -46,8 +47,9 @@ class RowsAndColumns(SizedModule):
         return sizes
 
 
-def convolutions_like(channels: int, parameters: int) -> SizedSequential:
-    """Three convolutions of 3x3 with about so many parameters, ReLU in between: what a convolutional network would do there."""
+def convolutions_like(grid: SpatialLSTM) -> SizedSequential:
+    """Three convolutions of 3x3 with about as many parameters, ReLU in between: what a convolutional network would do there."""
+    channels, features = grid.input_size, features_of(grid)
 
     def make(width: int) -> SizedSequential:
         return SizedSequential(
@@ -55,18 +57,24 @@ def convolutions_like(channels: int, parameters: int) -> SizedSequential:
             nn.ReLU(),
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(width, channels, 3, padding=1),
+            nn.Conv2d(width, features, 3, padding=1),
         )
 
-    return _nearest(make, parameters)
+    return _nearest(make, _parameters(grid))
 
 
-def sequences_like(channels: int, parameters: int) -> RowsAndColumns:
-    """Rows and columns read by 1-D layers with about so many parameters."""
-    return _nearest(lambda hidden_size: RowsAndColumns(channels, hidden_size), parameters)
+def sequences_like(grid: SpatialLSTM) -> RowsAndColumns:
+    """Rows and columns read by 1-D layers with about as many parameters."""
+    channels, features = grid.input_size, features_of(grid)
+    return _nearest(lambda hidden_size: RowsAndColumns(channels, features, hidden_size), _parameters(grid))
 
 
-def parameters_of(module: nn.Module) -> int:
+def features_of(grid: SpatialLSTM) -> int:
+    """Channels that come out of it."""
+    return grid.hidden_size * (len(grid.directions) if grid.merge == "concat" else 1)
+
+
+def _parameters(module: nn.Module) -> int:
     """How many numbers it learns."""
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -76,7 +84,7 @@ def _nearest(make: Callable[[int], M], parameters: int) -> M:
 
     def count(width: int) -> int:
         with torch.device("meta"):
-            return parameters_of(make(width))
+            return _parameters(make(width))
 
     above = bisect_left(range(WIDEST), parameters, lo=1, key=count)
     return make(min(max(1, above - 1), above, key=lambda width: abs(count(width) - parameters)))

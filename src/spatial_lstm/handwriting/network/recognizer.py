@@ -18,11 +18,11 @@ from spatial_lstm.handwriting.network.ctc import check_targets, columns_needed, 
 class HandwritingRecognizer(nn.Module):
     """Images of text lines to probabilities of characters, column by column; after Graves & Schmidhuber, 2009.
 
-    A padded batch gives what each line gives alone.
+    A padded batch gives what each line gives alone; in training the convolutions of ``"default"`` are normalized over the lines of a batch.
 
     Args:
         classes: Characters and the blank, which is class 0.
-        architecture: ``"default"``: two strided convolutions, a two-dimensional LSTM layer, a convolution over the height and a
+        architecture: ``"default"``: three strided convolutions, a two-dimensional LSTM layer, another convolution and a
             bidirectional LSTM over the columns. ``"graves"``: a hierarchy of three two-dimensional layers and tanh blocks, summed over the
             height; ``"graves-2009"`` with the paper's own few units. ``"default-convolutions"`` and ``"default-sequences"``:
             controls, with convolutions or 1-D layers of about as many parameters in the place of the two-dimensional layer.

@@ -14,8 +14,8 @@ def adamw(
     epochs: float = 50.0,
     steps: int | None = None,
     minutes: float | None = None,
-    rate: float = 2e-3,
-    batch: int = 8,
+    rate: float = 3e-3,
+    batch: int = 4,
 ) -> list[Stage]:
     """One stage: a rate that rises for 60 steps, stays for 40 % of the time and then falls to 2 % of its height.
 

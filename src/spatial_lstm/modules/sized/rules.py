@@ -106,7 +106,8 @@ class BatchNormRule(Rule):
     together = True
 
     def run(self, module: Any, x: Tensor, sizes: Tensor) -> Tensor:
-        padding = beyond(sizes, x.shape[2:], x.device)
+        takes_statistics = module.training or module.running_mean is None
+        padding = beyond(sizes, x.shape[2:], x.device) if takes_statistics else None
         if padding is None:
             return super().run(module, x, sizes)
         own, last = ~padding.squeeze(1), x.movedim(1, -1)  # (N, *S), (N, *S, C)
