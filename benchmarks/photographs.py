@@ -1,6 +1,6 @@
 """Image models on the photographs of BSDS300: which cell holds beyond the sizes it was trained on, and the table of Theis & Bethge, 2015.
 
-    python -m benchmarks.photographs --data PATH [--budget cells|paper] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
+    python -m benchmarks.photographs --data PATH [--budget cells|paper|long] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
 
 PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
@@ -65,7 +65,11 @@ class Budget:
         return adam(self.steps, patch=self.patch, rate=self.rate, final_rate=self.final_rate, batch=self.batch)
 
 
-BUDGETS = {"cells": Budget(32, 16, 16, 1500, 22, 20), "paper": Budget(64, 32, 32, 24000, 22, 20)}
+BUDGETS = {
+    "cells": Budget(32, 16, 16, 1500, 22, 20),
+    "paper": Budget(64, 32, 32, 24000, 22, 20),
+    "long": Budget(64, 32, 32, 48000, 22, 20),
+}
 
 
 class Contest:

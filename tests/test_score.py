@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def score(tmp_path: Path, *arguments: str | Path, status: int = 0) -> dict[str, Any]:
     file = tmp_path / "score.json"
-    assert command("score", tmp_path / "run", "--json", file, *arguments) == status
+    assert command("score", tmp_path / "run", "--json", file, "--overwrite", *arguments) == status
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 
@@ -45,6 +45,14 @@ def test_whole_images(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixtur
     assert f"{found['bits_per_pixel']:.4f} +- {found['standard_error']:.4f} bits per pixel: mean log2 of" in said
     assert "higher is better" in said
     assert f"{found['bits_per_dimension']:.4f} bits per dimension: at most the code of an 8-bit channel" in said
+
+
+def test_a_file_that_is_there_is_kept(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_file(tmp_path / "run", "ride")
+    file = tmp_path / "score.json"
+    file.write_text("kept")
+    assert "expected --json to be new" in refused(capsys, "score", tmp_path / "run", "--data", folder, "--json", file)
+    assert file.read_text() == "kept"
 
 
 def test_tiles_and_ensemble(tmp_path: Path, folder: Path) -> None:

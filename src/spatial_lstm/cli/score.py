@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.cli.image_options import told_in_notes
-from spatial_lstm.cli.models import add_model_arguments, choose_threads, open_trained, reading, suited
+from spatial_lstm.cli.models import (
+    add_model_arguments,
+    choose_threads,
+    open_trained,
+    reading,
+    refuse_existing,
+    suited,
+)
 from spatial_lstm.cli.numbers import non_negative_int, positive_int
 from spatial_lstm.cli.scores import tell, versions
 
@@ -71,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-not-finite", action="store_true", help="leave out images whose likelihood is not finite; else an error"
     )
     group.add_argument("--json", type=Path, metavar="FILE", help="write the scores, image by image")
+    group.add_argument("--overwrite", action="store_true", help="lose a file that --json names")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         UsageError: If the model or the images are not usable.
     """
     with input_errors():
+        if args.json:
+            refuse_existing(args.json, args.overwrite, "--json")
         trained = open_trained(args)
         model = _ensemble(args, trained.model)
         images = _images(args, trained)
