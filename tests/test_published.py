@@ -189,6 +189,13 @@ def test_a_run_that_is_not_finished_has_no_figures(tmp_path: Path) -> None:
     assert not {"metrics", "model-index"} & metadata(folder).keys()
 
 
+def test_a_record_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    model_file(tmp_path / "run", "ride", result={"test": {"bits_per_pixel": 1.0}})
+    with pytest.raises(ValueError, match="expected the record of a run, got .*run, which lacks something: 'tile'"):
+        hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_is_lost_unasked(tmp_path: Path) -> None:
     model_file(tmp_path / "run", "ride")
     folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
@@ -240,6 +247,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "pickle": (lambda folder: torch.save({}, folder / "model.safetensors"), "expected weights in safetensors"),
     "no-record": (lambda folder: (folder / "record.json").unlink(), "expected a published model, got no .*record.json"),
+    "strange-record": (
+        lambda folder: (folder / "record.json").write_text('{"notes": null}'),
+        "expected notes of a run to be an object of JSON, got None",
+    ),
     "not-json": (lambda folder: (folder / "config.json").write_text("{"), "expected JSON, got .*config.json"),
     "not-text": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\xff"), "expected JSON"),
     "list": (lambda folder: (folder / "config.json").write_text("[]"), "expected an object of JSON"),
@@ -253,6 +264,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "other-kind": (lambda folder: changed(folder, kind="os.system"), "expected a model of one of RIDE"),
     "other-tensors": (lambda folder: changed(folder, tensors=["a"]), "expected the tensors that .* got others: "),
     "other-options": (lambda folder: changed(folder, config={"hidden": 3}), "expected the weights of an image model"),
+    "endless": (
+        lambda folder: changed(folder, config={"num_layers": 10**13}),
+        "expected options of a model of [0-9]+ weights, got num_layers 10000000000000",
+    ),
     "other-sizes": (
         lambda folder: changed(folder, config={"hidden_size": 5}),
         "expected the weights of an image model",

@@ -53,7 +53,11 @@ def save_pretrained(
     _refuse(target, overwrite)
     content = publishable(read_model(Path(source))[1])
     parameters = sum(parameter.numel() for parameter in opened.model.parameters())
-    text = card(content, name=name or target.resolve().name, parameters=parameters, license=license, datasets=datasets)
+    called = name or target.resolve().name
+    try:
+        text = card(content, name=called, parameters=parameters, license=license, datasets=datasets)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"expected the record of a run, got {source}, which lacks something: {error}") from error
     write_atomically(target / CARD, lambda file: file.write(text.encode()))
     published.write(target, content)
     return target

@@ -58,7 +58,8 @@ def read(folder: Path) -> dict[str, Any]:
     if len(names) != len(state) or set(names) != state.keys():
         strange = sorted(set(names) ^ state.keys())[:3]
         raise ValueError(f"expected the tensors that {folder / CONFIG} lists in {WEIGHTS}, got others: {strange}")
-    return {**_read_json(folder / RECORD), "model": {**model, "state": {name: state[name] for name in names}}}
+    _check_sizes(folder / CONFIG, model["config"], sum(tensor.numel() for tensor in state.values()))
+    return {**_record(folder / RECORD), "model": {**model, "state": {name: state[name] for name in names}}}
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -76,6 +77,26 @@ def _config(path: Path) -> dict[str, Any]:
         case {"kind": str(), "config": dict(), "tensors": [*names]} if all(isinstance(name, str) for name in names):
             return config
     raise ValueError(f"expected kind, config and tensors of a model, got {path} with {sorted(config)}")
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """How the model came about."""
+    record = _read_json(path)
+    for name in ("task", "notes", "result"):
+        if not isinstance(record.get(name, {}), dict):
+            raise ValueError(f"expected {name} of a run to be an object of JSON, got {record[name]!r} in {path}")
+    return record
+
+
+def _check_sizes(path: Path, config: Mapping[str, Any], weights: int) -> None:
+    """Refuse numbers that would make far more of a model than there are weights for, before anything is made of them.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name, value in config.items():
+        if isinstance(value, (int, float)) and not abs(value) <= max(weights, 1):
+            raise ValueError(f"expected options of a model of {weights} weights, got {name} {value} in {path}")
 
 
 def _tensors(path: Path) -> dict[str, Any]:
