@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         load={
             "type": _full_path,
             "metavar": "MODEL",
-            "help": "go on from a trained model (a run's folder or its best.pt): its characters are kept, new ones added",
+            "help": "go on from a trained model (a run's folder, its best.pt or a published one): its characters are kept, new ones added",
         },
         architecture={"choices": ARCHITECTURES, "help": "of the network; graves are hierarchies as published"},
         height={"type": positive_int, "help": f"of the lines in the network, pixels (default: {HEIGHT})"},

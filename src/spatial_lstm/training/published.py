@@ -101,12 +101,12 @@ def _check_sizes(path: Path, config: Mapping[str, Any], weights: int) -> None:
 
 def _tensors(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     if not path.is_file():
         raise ValueError(f"expected the weights of a published model, got no {path}")
     try:
-        return dict(load_file(path))
+        return dict(load(path.read_bytes()))  # load_file maps the file, which then can't be replaced everywhere
     except (SafetensorError, OSError) as error:
         raise ValueError(f"expected weights in safetensors, got {path}, which cannot be read: {error}") from error
 
