@@ -84,6 +84,8 @@ def test_keras_bidirectional(merge: str) -> None:
     }
     assert_equal(output_of(from_keras(weights, merge=merge), x), expected[merge])
     assert not from_keras([*weights[:2], *weights[3:5]]).bias
+    turned = [weight.astype(">f8") for weight in weights]
+    assert_equal(output_of(from_keras(turned, merge=merge), x), expected[merge])
 
 
 def test_keras_becomes_what_torch_has() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,13 @@ def test_the_card_says_what_the_record_says(tmp_path: Path) -> None:
     )
     assert "The weights are those after 1,234 steps." in text
     assert text.rstrip().endswith("## License\n\ncc-by-4.0")
+
+
+def test_the_card_of_a_model_of_black_and_white(tmp_path: Path) -> None:
+    nats = {"nats_per_image": 80.5, "nats_per_image_standard_error": None}
+    model_file(tmp_path / "run", "binary", result={"test": {**RESULT["test"], **nats, "standard_error": None}})
+    text = (hub.save_pretrained(tmp_path / "run", tmp_path / "out") / "README.md").read_text()
+    assert "| test | nats per image | 80.5000 | not known | 2 images | mean negative log-likelihood; lower is" in text
 
 
 def test_the_card_of_a_reader(tmp_path: Path) -> None:
@@ -363,6 +371,19 @@ def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     (folder / "model.safetensors").unlink()
     said = refused(capsys, "sample", folder, "--out", tmp_path / "sheet.png")
     assert "expected the weights of a published model, got no" in said
+
+
+@pytest.mark.parametrize("package", ["safetensors", "huggingface_hub"])
+def test_a_missing_extra_is_named(
+    tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = f"needs {package}, which is not installed: pip install 'spatial-lstm[hub]'"
+    assert refused(capsys, "publish", tmp_path / "run", tmp_path / "new") == f"publish {wanted}"
+    if package == "safetensors":
+        assert refused(capsys, "sample", folder, "--out", tmp_path / "sheet.png") == f"sample {wanted}"
 
 
 class Api:

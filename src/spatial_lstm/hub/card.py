@@ -99,19 +99,23 @@ def _data(content: Mapping[str, Any], datasets: Sequence[str]) -> Iterator[str]:
     if datasets:
         yield "On the Hub: " + ", ".join(datasets) + "."
     if reads_lines(content):
-        yield from ("", "| part | lines | SHA-256 of texts and widths |", "| --- | ---: | --- |")
-        for part, told in task.get("data", {}).items():
-            yield f"| {part} | {told['lines']:,} | `{told['sha256']}` |"
+        rows = [f"| {part} | {told['lines']:,} | `{told['sha256']}` |" for part, told in task.get("data", {}).items()]
+        yield from _table("| part | lines | SHA-256 of texts and widths |", "| --- | ---: | --- |", rows)
         if "language" in content:
             yield "\nThe file `record.json` counts which characters follow which in the texts trained on, for reading with their language."
         return
     record = task.get("record", {})
-    yield from ("", "| part | images | pixels |", "| --- | ---: | ---: |")
-    for part in ("train", "validation", "test"):
-        if part in record:
-            yield f"| {part} | {record[part]['count']:,} | {record[part]['pixels']:,} |"
+    told = {part: record[part] for part in ("train", "validation", "test") if part in record}
+    rows = [f"| {part} | {images['count']:,} | {images['pixels']:,} |" for part, images in told.items()]
+    yield from _table("| part | images | pixels |", "| --- | ---: | ---: |", rows)
     for note in record.get("notes", []):
         yield f"\n{note}"
+
+
+def _table(head: str, rule: str, rows: Sequence[str]) -> Iterator[str]:
+    """A Markdown table, if there is anything in it."""
+    if rows:
+        yield from ("", head, rule, *rows)
 
 
 def _figures(found: Sequence[Figure]) -> Iterator[str]:

@@ -26,7 +26,7 @@ def as_array(name: str, value: object) -> Array:
     found = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     if not np.issubdtype(found.dtype, np.floating):
         raise TypeError(f"expected {name} to be an array of floating point numbers, got {found.dtype}")
-    return found
+    return found.astype(found.dtype.newbyteorder("="), copy=False)  # torch knows no other byte order
 
 
 def check_shape(name: str, array: Array, shape: tuple[int, ...], why: str) -> None:
