@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.fields import Size
 from spatial_lstm.engine import get_cell
-from spatial_lstm.engine.problem import plan_for
+from spatial_lstm.engine.geometry import Grid, make_plan
 
 TYPES = {
     "float32": (torch.float32, False),
@@ -116,7 +116,7 @@ def products(size: Size, kind: str, training: bool) -> Runner:
     """Each step's recurrent product, in training those of the backward too, without gathers and gates."""
     n, hidden, dtype = len(size.extents), size.hidden, TYPES[kind][0]
     rows = blocks(n) * hidden
-    plan = plan_for(torch.empty(size.batch, *size.extents, 1), None, "f" * n)
+    plan = make_plan(Grid(size.batch, size.extents, ["f" * n]))
     weight = torch.randn(n * hidden, rows, device="cuda").to(dtype)
     states = torch.randn(size.sites, n * hidden, device="cuda").to(dtype)
     z, back = states.new_empty(size.sites, rows), torch.empty_like(states)

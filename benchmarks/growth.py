@@ -21,7 +21,7 @@ from benchmarks.harness import markdown_table, replace_section, watched
 from spatial_lstm import SpatialLSTM, reference
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.kernels import STATES
-from spatial_lstm.engine.router import run_operator
+from spatial_lstm.engine.operator import run as run_operator
 from spatial_lstm.engine.tensors import Tensors
 from spatial_lstm.files import write_atomically
 

@@ -16,8 +16,8 @@ from spatial_lstm.engine.kernels import GATES, STATES
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted, launch
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, choose
 from spatial_lstm.engine.kernels.triton.trial import Errors, Subject, measure
+from spatial_lstm.engine.operator import run as run_operator
 from spatial_lstm.engine.problem import make_problem
-from spatial_lstm.engine.router import run_operator
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 from tests.cases import VARIANTS, assert_close, gradients
 

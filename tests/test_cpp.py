@@ -10,6 +10,7 @@ import torch
 import spatial_lstm
 from spatial_lstm.engine.cells import CELLS
 from spatial_lstm.engine.cells.diagonal import DiagonalCell
+from spatial_lstm.engine.geometry import build
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.kernels.cpp import kernel as cpp
 from spatial_lstm.engine.kernels.cpp import memory
@@ -246,8 +247,44 @@ def test_small_tables_are_torchs() -> None:
 def test_what_is_free_can_be_cleared() -> None:
     memory.new_empty((memory.LEAST,), torch.float32)
     assert memory._free
-    memory.clear()
+    spatial_lstm.clear_cache()
     assert not memory._free
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    spatial_lstm.clear_cache()
+    monkeypatch.setattr(memory, "MOST", 5 * 4 * memory.LEAST)
+    for _ in range(2):
+        tables = [memory.new_empty((memory.LEAST,), torch.float32) for _ in range(7)]
+        del tables
+        assert sum(len(block) for _, block in memory._free) == memory.MOST
+
+
+@needs_kernel
+def test_new_sizes_leave_nothing_behind() -> None:
+    """No index tables are made, whatever the sizes: not of dense batches, nor of ragged ones."""
+    spatial_lstm.clear_cache()
+    layer = make_layer("spatial", 2, 3, directions="all", backend="cpp")
+    for width in range(2, 7):
+        x = make_input(layer, 2, (5, width))
+        for sizes in (None, [[5, width], [3, 2]]):
+            layer(x, make_state(layer, 2, (5, width)), sizes=sizes)[0].sum().backward()
+    assert not build._cache._plans
+
+
+@needs_kernel
+@pytest.mark.parametrize("merge", ["sum", "mean", "concat"])
+def test_merged_directions_share_their_gradient(merge: str) -> None:
+    """The gradient of a sum comes in once, of a mean and of what is concatenated once for each direction."""
+    results = []
+    for backend in ("cpp", "plain"):
+        torch.manual_seed(0)
+        layer = make_layer("spatial", 3, 5, directions="all", merge=merge, backend=backend)
+        x = make_input(layer, 2, (4, 3))
+        output = layer(x, sizes=[[4, 3], [2, 2]])[0]
+        assert output.shape[1] == (20 if merge == "concat" else 5)
+        results.append([output, *gradients([output], [x, *layer.parameters()])])
+    assert_close(*results)
 
 
 def test_more_memory_than_there_is() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.engine.kernels.plain import PlainKernel
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
 
@@ -153,3 +155,17 @@ def test_writing_into_the_output_is_noticed() -> None:
         output.zero_()
     with pytest.raises(RuntimeError, match="inplace"):
         output.sum().backward()
+
+
+def test_one_kind_of_error_where_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds it out: torch on the CPU, NumPy or a kernel; what else goes wrong stays what it is."""
+    layer = make_layer("spatial", 2, 3, backend="plain")
+    for run, kind in (
+        (lambda *_: torch.empty(1 << 48), torch.OutOfMemoryError),
+        (lambda *_: np.empty(1 << 50), torch.OutOfMemoryError),
+        (lambda *_: torch.zeros(2) @ torch.zeros(3), RuntimeError),
+    ):
+        monkeypatch.setattr(PlainKernel, "forward", run)
+        with pytest.raises(RuntimeError) as found:
+            layer(make_input(layer))
+        assert type(found.value) is kind

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine.cells import get_cell
+from spatial_lstm.engine.geometry import Grid, make_plan
 from spatial_lstm.engine.kernels import triton
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonKernel, check
 from spatial_lstm.engine.kernels.triton.choice import BACKWARD, FORWARD, IMAGES, POINTWISE, Choice, Tile, choose
 from spatial_lstm.engine.kernels.triton.trial import Errors, Subject, draw_tensors, field_of, measure, subject_of
-from spatial_lstm.engine.problem import Problem, make_problem, plan_for
+from spatial_lstm.engine.problem import Problem, make_problem
 from tests.cases import VARIANTS
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -130,7 +131,7 @@ TILES = [*FORWARD.values(), *BACKWARD.values(), POINTWISE]
 def test_steps_have_a_whole_tile_and_one_cut_off(axes: int) -> None:
     for forward, backward in itertools.product(TILES, repeat=2):
         images, extents = field_of(Choice("step", "ieee", 1, forward, backward), axes)
-        plan = plan_for(torch.empty(images, *extents, 1), None, "f" * axes)
+        plan = make_plan(Grid(images, extents, ["f" * axes]))
         for tile in (forward, backward):
             assert max(plan.block_sizes) > tile.rows
             assert any(rows % tile.rows for rows in plan.block_sizes)
@@ -145,7 +146,7 @@ def test_programs_have_tiles_one_after_the_other_and_one_has_an_image_left_over(
     tile = Tile(rows, 16, 16, 4, 1)
     images, extents = field_of(Choice("images", "ieee", group, tile, tile), axes)
     assert images == group + 1
-    longest = max(plan_for(torch.empty(1, *extents, 1), None, "f" * axes).block_sizes)
+    longest = max(make_plan(Grid(1, extents, ["f" * axes])).block_sizes)
     assert axes == 1 or longest * group > rows
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from spatial_lstm import OutputOnly, SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.engine import compute
-from spatial_lstm.engine.compute import Keep, Options
+from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
 from tests.cases import assert_close, gradients, make_input, make_layer
 
@@ -265,7 +265,7 @@ def test_the_operators_check_for_themselves(case: str) -> None:
 @pytest.mark.parametrize("place", range(6))
 def test_the_backward_checks_its_tables(place: int) -> None:
     tensors, options = given(), Options(None, "ff", "spatial", "auto")
-    output, far_h, far_c, c, gates = compute.forward(tensors, options, Keep("gates", 24, 14))
+    output, far_h, far_c, c, gates = compute.forward(tensors, options, "gates")
     tables = [output, far_h, far_c, output, c, gates]
     tables[place] = tables[place][..., :-1]
     with pytest.raises((ValueError, RuntimeError)):

@@ -8,7 +8,7 @@ NumPy. ``python -m spatial_lstm --help`` lists the commands.
 from __future__ import annotations
 
 from spatial_lstm import functional, reference
-from spatial_lstm.engine import backends
+from spatial_lstm.engine import backends, clear_cache
 from spatial_lstm.modules import OutputOnly, SizedModule, SizedSequential, SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.state import State
 
@@ -23,6 +23,7 @@ __all__ = [
     "State",
     "__version__",
     "backends",
+    "clear_cache",
     "functional",
     "reference",
 ]

@@ -8,6 +8,7 @@ From users' tensors down: :mod:`~spatial_lstm.engine.validation` and :mod:`~spat
 from __future__ import annotations
 
 from spatial_lstm.engine.autocast import autocast_dtype
+from spatial_lstm.engine.cache import clear_cache
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
 from spatial_lstm.engine.flops import register_flops
 from spatial_lstm.engine.kernels import UnsuitedError
@@ -40,6 +41,7 @@ __all__ = [
     "check_site_state",
     "check_sizes",
     "check_weight",
+    "clear_cache",
     "get_cell",
     "parse_directions",
     "register_flops",

@@ -20,7 +20,7 @@ def forward(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) 
     problem = make_problem(tensors, sizes, directions, cell)
     plan = problem.plan
     h, c = _tables(problem)
-    output = packing.output(plan, h).reshape(*tensors.x.shape[:-1], -1)
+    output = packing.output(plan, h).unflatten(0, tensors.x.shape[:-1])
     return output, packing.far_faces(plan, h), packing.far_faces(plan, c)
 
 
@@ -48,10 +48,11 @@ def _tables(problem: Problem) -> tuple[Tensor, Tensor]:
 
 
 def _face_blocks(problem: Problem, faces: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """The near-face rows that each step reads, ``(D, entries, h)``."""
-    if faces is None:
-        faces = problem.tensors.x.new_zeros((problem.directions, problem.plan.edges, problem.hidden), dtype=dtype)
-    blocks: tuple[Tensor, ...] = faces.split(problem.plan.edge_sizes, dim=1)
+    """The near-face rows that each step reads, ``(D, entries, h)``, of flattened ``faces``."""
+    near = packing.near_faces(problem.plan, faces)
+    if near is None:
+        near = problem.tensors.x.new_zeros((problem.directions, problem.plan.edges, problem.hidden), dtype=dtype)
+    blocks: tuple[Tensor, ...] = near.split(problem.plan.edge_sizes, dim=1)
     return blocks
 
 

@@ -6,8 +6,8 @@ product over all sites, e.g. dW_hh = sum over sites dz h_prev^T.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from spatial_lstm.engine.autocast import no_autocast
 from spatial_lstm.engine.kernels import Incoming, Results, Saved, check_tables, choose_kernel
 from spatial_lstm.engine.problem import make_problem
 from spatial_lstm.engine.tensors import Tensors
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Options(NamedTuple):
@@ -34,27 +37,18 @@ class Options(NamedTuple):
     kernel: str
 
 
-class Keep(NamedTuple):
-    """What a forward pass keeps for the backward.
+def forward(given: Tensors, options: Options, keep: str) -> Results:
+    """Return the output ``(N, *S, D, h)``, flattened far faces ``(D, F, h)`` of h and c, and what is kept.
 
-    Attributes:
-        what: One of :data:`spatial_lstm.engine.kernels.base.KEEPS`.
-        sites: Rows to hold for sites: their exact number, or the number without padding where a program is traced and sizes have no values.
-        edges: Likewise for near-face entries.
+    ``keep`` is one of :data:`spatial_lstm.engine.kernels.base.KEEPS`.
+
+    Raises:
+        torch.OutOfMemoryError: If there is not enough memory, on whatever device, whoever finds it out.
     """
-
-    what: str
-    sites: int
-    edges: int
-
-
-def forward(given: Tensors, options: Options, keep: Keep) -> Results:
-    """Return the output ``(N, *S, D h)``, flattened far faces ``(D, F, h)`` of h and c, and what is kept."""
     with no_autocast(given.x.device.type):
-        problem = make_problem(given, options.sizes, options.directions, options.cell)
-        output, far_h, far_c, c, gates = choose_kernel(options.kernel, problem).forward(problem, keep.what)
-    output = output.view(*given.x.shape[:-1], -1)
-    return Results(output, far_h, far_c, _with_rows(c, keep.sites + keep.edges), _with_rows(gates, keep.sites))
+        problem = _run(make_problem, given, options.sizes, options.directions, options.cell)
+        output, *others = _run(choose_kernel(options.kernel, problem).forward, problem, keep)
+    return Results(output.view(*given.x.shape[:-1], *output.shape[1:]), *others)
 
 
 def backward(
@@ -72,25 +66,52 @@ def backward(
         grads: Gradients of the forward's output and far faces, None for zeros.
         kept: The forward's output, its table of c and its gates, these of no elements where they were not kept.
         wanted: Names of ``given``.
+
+    Raises:
+        torch.OutOfMemoryError: As the forward.
     """
     output, c, gates = kept
     with no_autocast(given.x.device.type):
-        problem = make_problem(given, options.sizes, options.directions, options.cell)
-        plan = problem.plan
-        states = (plan.raster_rows, plan.directions, problem.hidden)
+        problem = _run(make_problem, given, options.sizes, options.directions, options.cell)
+        grid = problem.grid
+        states = (grid.raster_rows, problem.directions, problem.hidden)
         saved = Saved(
             output.reshape(states),
-            c[:, : plan.table_rows].contiguous(),
-            gates[:, : plan.sites].contiguous() if gates.numel() else None,
+            _first_rows(c, grid.sites + grid.edges),
+            _first_rows(gates, grid.sites) if gates.numel() else None,
         )
-        grad_output, *grad_faces = (None if grad is None else grad.contiguous() for grad in grads)
-        incoming = Incoming(None if grad_output is None else grad_output.view(states), *grad_faces)
+        grad_output, *grad_faces = grads
+        incoming = Incoming(
+            None if grad_output is None else _rows(grad_output),
+            *(None if grad is None else grad.contiguous() for grad in grad_faces),
+        )
         check_tables(problem, saved, incoming)
-        found = choose_kernel(options.kernel, problem).gradients(problem, saved, incoming, wanted)
-        return {name: getattr(found, name).view(t.shape) for name, t in given.present().items() if name in wanted}
+        found = _run(choose_kernel(options.kernel, problem).gradients, problem, saved, incoming, wanted)
+        named = found._replace(x=None if found.x is None else found.x.view(given.x.shape))
+        return {name: getattr(named, name) for name in given.present() if name in wanted}
 
 
-def _with_rows(table: Tensor, rows: int) -> Tensor:
+def _run(compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function; what NumPy, and torch on the CPU, raise where there is no memory becomes what torch raises elsewhere."""
+    try:
+        return compute(*args, **kwargs)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" not in str(error):
+            raise
+        raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
+
+
+def _rows(grad: Tensor) -> Tensor:
+    """``(N, *S, D, h)`` to ``(R, D, h)``, its features side by side; where directions share a gradient they go on to do so."""
+    return (grad if grad.stride(-1) == 1 else grad.contiguous()).flatten(0, -3)
+
+
+def _first_rows(table: Tensor, rows: int) -> Tensor:
+    """Without the rows that :func:`with_rows` has added."""
+    return (table if table.shape[1] == rows else table[:, :rows]).contiguous()
+
+
+def with_rows(table: Tensor, rows: int) -> Tensor:
     """Pad dim 1 of ``table`` to ``rows``; a table of no elements, or of that many rows already, stays as it is.
 
     Raises:

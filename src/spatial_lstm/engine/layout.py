@@ -51,12 +51,11 @@ def from_channels_last(output: Tensor, batched: bool, channels_last: bool) -> Te
     return output if batched else output.squeeze(0)
 
 
-def merge_directions(output: Tensor, count: int, merge: str) -> Tensor:
-    """``(N, *S, D h)`` to ``(N, *S, D h)``, or ``(N, *S, h)`` for ``"sum"`` and ``"mean"``."""
-    if merge == "concat":
-        return output
-    split = output.reshape(*output.shape[:-1], count, output.shape[-1] // count)
-    return split.sum(-2) if merge == "sum" else split.mean(-2)
+def merge_directions(output: Tensor, merge: str) -> Tensor:
+    """``(N, *S, D, h)`` to ``(N, *S, D h)``, or ``(N, *S, h)`` for ``"sum"`` and ``"mean"``."""
+    if merge == "concat" or output.shape[-2] == 1:
+        return output.flatten(-2)
+    return output.sum(-2) if merge == "sum" else output.mean(-2)
 
 
 def face_shapes(batch: int, extents: Sequence[int], features: int) -> list[tuple[int, ...]]:
@@ -82,7 +81,10 @@ def flatten_faces(
 
 def unflatten_faces(rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
     """Rows ``(D, F, h)`` to faces ``(D, N, h, *S without k)``."""
-    faces = rows.split([batch * math.prod(rest) for batch, _, *rest in shapes], dim=1)
+    if len(shapes) == 1:
+        return (rows,)
+    faces = torch.split_with_sizes(rows, [batch * math.prod(rest) for batch, _, *rest in shapes], 1)
     return tuple(
-        face.unflatten(1, (batch, *rest)).movedim(-1, 2) for face, (batch, _, *rest) in zip(faces, shapes, strict=True)
+        face.view(face.shape[0], batch, *rest, hidden).movedim(-1, 2)
+        for face, (batch, hidden, *rest) in zip(faces, shapes, strict=True)
     )

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from spatial_lstm.engine import compute, flops, modes
 from spatial_lstm.engine.batching import one_by_one
-from spatial_lstm.engine.compute import Keep, Options
+from spatial_lstm.engine.compute import Options, with_rows
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import GATES, NOTHING, Results
+from spatial_lstm.engine.problem import grid_of
 from spatial_lstm.engine.second_order import differentiate_backward, differentiate_forward
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
@@ -44,7 +45,7 @@ def forward(
     sites: int,
     edges: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See :func:`spatial_lstm.engine.compute.forward`.
+    """See :func:`spatial_lstm.engine.compute.forward`; ``sites`` and ``edges`` are how many rows tables are to hold for these.
 
     Raises:
         RuntimeError: Under forward-mode AD, which the operator would answer with zeros; the router never comes here then.
@@ -55,8 +56,8 @@ def forward(
             "take the derivative of the module itself, inside torch.compile if need be"
         )
     options = Options(sizes, directions, cell, kernel)
-    output, far_h, far_c, c, gates = compute.forward(_by_name(tensors, names), options, Keep(keep, sites, edges))
-    return output, far_h, far_c, c, gates
+    output, far_h, far_c, c, gates = compute.forward(_by_name(tensors, names), options, keep)
+    return output, far_h, far_c, with_rows(c, sites + edges), with_rows(gates, sites)
 
 
 @forward.register_fake
@@ -75,7 +76,7 @@ def _(
     d, hidden = weight_hh.shape[0], weight_hh.shape[2] // (x.ndim - 2)
     slots, carried = face_positions(x.shape[0], x.shape[1:-1])[-1], state_dtype(x.dtype)
     return (
-        x.new_empty((*x.shape[:-1], d * hidden)),
+        x.new_empty((*x.shape[:-1], d, hidden)),
         x.new_empty((d, slots, hidden)),
         x.new_empty((d, slots, hidden), dtype=carried),
         x.new_empty((0,) if keep == NOTHING else (d, sites + edges, hidden), dtype=carried),
@@ -125,22 +126,35 @@ def _(
     return [t.new_empty(t.shape) for name, t in _by_name(tensors, names).present().items() if name in asked]
 
 
-def run(given: Tensors, options: Options, keep: Keep) -> Results:
+def run(given: Tensors, options: Options, keep: str) -> Results:
     """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed."""
     present = given.present()
     if not modes.dispatcher_needed(present.values()):
-        if keep.what == NOTHING:
+        if keep == NOTHING:
             return compute.forward(given, options, keep)
         results: tuple[Tensor, ...] = _Recurrence.apply(options, keep, tuple(present), *present.values())  # type: ignore[no-untyped-call]
         return Results(*results)
-    return Results(*forward(list(present.values()), ",".join(present), *options, *keep))
+    rows = _rows_to_hold(given.x, options)
+    return Results(*forward(list(present.values()), ",".join(present), *options, keep, *rows))
+
+
+def _rows_to_hold(x: Tensor, options: Options) -> tuple[int, int]:
+    """For sites and near-face entries: their exact number, or that without padding's saving while sizes have no values."""
+    if options.sizes is not None and not modes.without_values(options.sizes):
+        grid = grid_of(x, options.sizes, options.directions)
+        return grid.sites, grid.edges
+    batch, *extents, _ = x.shape
+    sites = batch
+    for extent in extents:
+        sites = sites * extent
+    return sites, sum(sites // extent for extent in extents)
 
 
 class _Recurrence(torch.autograd.Function):
     """The forward operator in eager mode."""
 
     @staticmethod
-    def forward(ctx: Any, options: Options, keep: Keep, names: Sequence[str], *tensors: Tensor) -> Results:
+    def forward(ctx: Any, options: Options, keep: str, names: Sequence[str], *tensors: Tensor) -> Results:
         results = compute.forward(Tensors(**dict(zip(names, tensors, strict=True))), options, keep)
         _save(ctx, names, tensors, options, results)
         return results

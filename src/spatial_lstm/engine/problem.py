@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
 from spatial_lstm.engine.cells import Cell, get_cell
-from spatial_lstm.engine.geometry import Plan, face_positions, make_plan, packing
+from spatial_lstm.engine.geometry import Grid, Plan, face_positions, make_plan, packing
 from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.tensors import Tensors, state_dtype, weight_shapes
 
@@ -19,32 +21,37 @@ class Problem:
 
     Attributes:
         cell: The equations.
-        plan: The order of the sites.
-        tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and plan ask for:
-            x ``(R, C)``, the input at every raster row; h0 and c0 ``(D, E, h)``, the near faces in the plan's order; the weights as in
+        grid: The sites and their directions.
+        tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and grid ask for:
+            x ``(R, C)``, the input at every raster row; h0 and c0 ``(D, F, h)``, the near faces; the weights as in
             :class:`~spatial_lstm.engine.tensors.Weights`.
     """
 
     cell: Cell
-    plan: Plan
+    grid: Grid
     tensors: Tensors
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The tables of the sites, for kernels that need them."""
+        return make_plan(self.grid, self.tensors.x.device)
 
     @property
     def directions(self) -> int:
         """Number of directions, D."""
-        return self.plan.directions
+        return len(self.grid.directions)
 
     @property
     def axes(self) -> int:
         """Number of spatial axes, n."""
-        return self.plan.axes
+        return len(self.grid.extents)
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Number of gate blocks, B."""
         return self.cell.blocks(self.axes)
 
-    @property
+    @cached_property
     def hidden(self) -> int:
         """Number of features, h."""
         return self.tensors.weight_hh.shape[2] // self.axes
@@ -66,15 +73,32 @@ class Problem:
         return table
 
     def fill_faces(self, table: Tensor, faces: Tensor | None) -> None:
-        """Write the near-face rows of a state table: ``faces`` ``(D, E, h)``, or zeros."""
+        """Write the near-face rows of a state table, from flattened ``faces`` ``(D, F, h)`` or zeros."""
         rows = table[:, self.plan.sites :]
-        rows.zero_() if faces is None else rows.copy_(faces)
+        near = packing.near_faces(self.plan, faces)
+        rows.zero_() if near is None else rows.copy_(near)
 
 
-def plan_for(x: Tensor, sizes: Tensor | None, directions: str) -> Plan:
-    """The plan of input ``(N, *S, C)``, each image of its own ``sizes`` where given."""
-    own = None if sizes is None else sizes.tolist()
-    return make_plan(x.shape[0], x.shape[1:-1], directions.split(","), own, x.device)
+def grid_of(x: Tensor, sizes: Tensor | None, directions: str) -> Grid:
+    """The grid of input ``(N, *S, C)``, each image of its own ``sizes`` where given.
+
+    Raises:
+        ValueError: If there is no site, a direction does not fit, or sizes are no ``(N, n)`` int64 within the input's extents.
+    """
+    batch, *extents, _ = x.shape
+    if not extents or 0 in (batch, *extents):
+        raise ValueError(f"expected x of shape (N, *S, C) with at least one site, got {tuple(x.shape)}")
+    if sizes is None:
+        return Grid(batch, extents, _parse(directions, len(extents)))
+    shape = (batch, len(extents))
+    if sizes.shape != shape or sizes.dtype != torch.int64:
+        raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
+    return Grid(batch, extents, _parse(directions, len(extents)), sizes.tolist())
+
+
+@lru_cache(maxsize=256)
+def _parse(directions: str, axes: int) -> tuple[str, ...]:
+    return parse_directions(directions.split(","), axes)
 
 
 def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> Problem:
@@ -83,52 +107,34 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     Raises:
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
     """
-    found = get_cell(cell)
-    check_tensors(found, tensors, directions.split(","))
-    check_size_table(sizes, tensors.x)
-    plan = plan_for(tensors.x, sizes, directions)
-    packed = Tensors(**{name: tensor.contiguous() for name, tensor in tensors.present().items()})
-    return Problem(
-        found,
-        plan,
-        packed._replace(
-            x=packed.x.flatten(0, -2),
-            h0=packing.near_faces(plan, packed.h0),
-            c0=packing.near_faces(plan, packed.c0),
-        ),
-    )
+    found, grid = get_cell(cell), grid_of(tensors.x, sizes, directions)
+    check_tensors(found, tensors, grid.directions)
+    packed = Tensors._make(None if tensor is None else tensor.contiguous() for tensor in tensors)
+    return Problem(found, grid, packed._replace(x=packed.x.flatten(0, -2)))
 
 
-def check_size_table(sizes: Tensor | None, x: Tensor) -> None:
-    """Refuse sizes that are no ``(N, n)`` int64; their values are checked where the plan is made."""
-    shape = (x.shape[0], x.ndim - 2)
-    if sizes is not None and (tuple(sizes.shape) != shape or sizes.dtype != torch.int64):
-        raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
-
-
-def check_tensors(cell: Cell, tensors: Tensors, directions: list[str]) -> None:
+def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> None:
     """Refuse tensors that do not fit ``cell`` and one another; x and ``weight_hh`` say how many axes and features there are."""
-    x, weight_hh = tensors.x, tensors.weight_hh
+    x, weight_hh, count = tensors.x, tensors.weight_hh, len(directions)
     axes = x.ndim - 2
     if axes < 1 or not x.is_floating_point():
         raise ValueError(f"expected x of shape (N, *S, C) and a floating dtype, got {tuple(x.shape)} and {x.dtype}")
-    count = len(parse_directions(directions, axes))
     hidden = weight_hh.shape[2] // axes if weight_hh.ndim == 3 else 0
     if hidden < 1:
         raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
-    shapes = {name: (count, *shape) for name, shape in weight_shapes(cell, axes, x.shape[-1], hidden).items()}
-    faces = (count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
-    shapes |= {"x": tuple(x.shape), "h0": faces, "c0": faces}
-    for name, tensor in tensors.present().items():
-        if tuple(tensor.shape) != shapes[name]:
+    dtype, device, shapes = x.dtype, x.device, weight_shapes(cell, axes, x.shape[-1], hidden)
+    if tensors.h0 is not None or tensors.c0 is not None:
+        shapes["h0"] = shapes["c0"] = (face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
+    for name, tensor in tensors.present.items():
+        if name != "x" and tensor.shape != (count, *shapes[name]):
             raise ValueError(
-                f"expected {name} of shape {shapes[name]} for cell {cell.name!r}, {axes} axes and {hidden} features, "
+                f"expected {name} of shape {(count, *shapes[name])} for cell {cell.name!r}, {axes} axes and {hidden} features, "
                 f"got {tuple(tensor.shape)}"
             )
-        dtype = state_dtype(x.dtype) if name == "c0" else x.dtype
-        if tensor.dtype != dtype or tensor.device != x.device or tensor.layout != torch.strided:
+        own = state_dtype(dtype) if name == "c0" else dtype
+        if tensor.dtype != own or tensor.device != device or tensor.layout != torch.strided:
             raise ValueError(
-                f"expected {name} of dtype {dtype} and layout torch.strided on {x.device}, as the input asks for, "
+                f"expected {name} of dtype {own} and layout torch.strided on {device}, as the input asks for, "
                 f"got {tensor.dtype} and {tensor.layout} on {tensor.device}"
             )
     if tensors.weight_peephole is not None and not cell.takes_peephole:

@@ -35,7 +35,7 @@ class _ReferenceFunction(torch.autograd.Function):
         ctx.runs = [_run(tensors, sizes, d, direction, cell) for d, direction in enumerate(directions)]
         ctx.like = tensors
         x = tensors.x
-        output = np.concatenate([np.moveaxis(run.h, 1, -1) for run in ctx.runs], axis=-1)
+        output = np.stack([np.moveaxis(run.h, 1, -1) for run in ctx.runs], axis=-2)
         far_h, far_c = (
             np.stack([_rows(faces) for faces in group]) for group in zip(*(r.state for r in ctx.runs), strict=True)
         )
@@ -46,10 +46,10 @@ class _ReferenceFunction(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         output, far_h, far_c = (grad.detach().to("cpu", torch.float64) for grad in grads)
-        batch, *extents, _ = output.shape
+        batch, *extents, _, _ = output.shape
         shapes = face_shapes(batch, extents, far_h.shape[-1])
         parts = []
-        for d, (run, grad) in enumerate(zip(ctx.runs, output.chunk(len(ctx.runs), dim=-1), strict=True)):
+        for d, (run, grad) in enumerate(zip(ctx.runs, output.unbind(-2), strict=True)):
             faces = [[f[0].numpy() for f in unflatten_faces(far[d : d + 1], shapes)] for far in (far_h, far_c)]
             parts.append(reference.backward(run, grad.movedim(-1, 1).numpy(), None, (faces[0], faces[1])))
         found = {"x": np.moveaxis(np.sum([part.x for part in parts], axis=0), 1, -1)}

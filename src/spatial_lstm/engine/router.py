@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine import composite, modes, operator, reference_backend, skewed
-from spatial_lstm.engine.compute import Keep, Options
-from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES, Results
-from spatial_lstm.engine.problem import plan_for
+from spatial_lstm.engine.compute import Options
+from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES
 from spatial_lstm.engine.tensors import Tensors
 
 BACKENDS = ("auto", "composite", "reference", *KERNELS)
@@ -39,7 +38,7 @@ def recurrence(
     recompute: bool,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run one layer; arguments, shapes and results as in :mod:`spatial_lstm.engine.operator`.
+    """Run one layer; arguments, shapes and results, the output being ``(N, *S, D, h)``, as in :mod:`spatial_lstm.engine.operator`.
 
     Args:
         tensors: What the layer computes from.
@@ -64,7 +63,7 @@ def recurrence(
         )
     training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.present().values())
     keep = NOTHING if not training else STATES if recompute else GATES
-    output, far_h, far_c, *_ = run_operator(tensors, Options(sizes, names, cell, backend), keep)
+    output, far_h, far_c, *_ = operator.run(tensors, Options(sizes, names, cell, backend), keep)
     return output, far_h, far_c
 
 
@@ -84,20 +83,3 @@ def run_composite(tensors: Tensors, sizes: Tensor | None, directions: str, cell:
         )
     transformed = modes.forward_mode_active() or modes.functorch_active()
     return skewed.forward(tensors, sizes, directions, cell, skewed.unrolled if transformed else skewed.scanned)
-
-
-def run_operator(tensors: Tensors, options: Options, keep: str) -> Results:
-    """Call :func:`spatial_lstm.engine.operator.run` with the rows that it is to hold."""
-    return operator.run(tensors, options, Keep(keep, *_counts(tensors.x, options.sizes, options.directions)))
-
-
-def _counts(x: Tensor, sizes: Tensor | None, directions: str) -> tuple[int, int]:
-    """Rows to hold for sites and near-face entries: exact, or without padding's saving while a program is traced."""
-    if sizes is not None and not modes.without_values(sizes):
-        plan = plan_for(x, sizes, directions)
-        return plan.sites, plan.edges
-    batch, *extents, _ = x.shape
-    sites = batch
-    for extent in extents:
-        sites = sites * extent
-    return sites, sum(sites // extent for extent in extents)

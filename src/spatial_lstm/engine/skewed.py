@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from spatial_lstm.engine.cells import Cell, get_cell
 from spatial_lstm.engine.geometry.skew import NOWHERE, Skew
+from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.problem import check_tensors
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
@@ -36,7 +37,7 @@ def forward(
 
     ``loop`` is :func:`unrolled` or :func:`scanned`.
     """
-    found, letters = get_cell(cell), directions.split(",")
+    found, letters = get_cell(cell), parse_directions(directions.split(","), tensors.x.ndim - 2)
     check_tensors(found, tensors, letters)
     x, padded = tensors.x, sizes is not None
     skew = Skew(x.shape[0], x.shape[1:-1], letters, None if sizes is None else sizes.to(x.device), x.device)
@@ -46,7 +47,7 @@ def forward(
     step = _make_step(found, extended=tensors.weight_ch is not None)
     h, c = (table.flatten(0, -2) for table in loop(step, carried, inputs, _constants(tensors)))
     output, far = skew.output(), skew.far_faces()
-    return _take(h, output, padded).flatten(-2), _take(h, far, padded), _take(c, far, padded)
+    return _take(h, output, padded), _take(h, far, padded), _take(c, far, padded)
 
 
 def unrolled(step: Step, carried: list[Tensor], inputs: list[Tensor], constants: list[Tensor]) -> list[Tensor]:

@@ -57,7 +57,7 @@ def run_layers(
     for depth, weights in enumerate(layers):
         rows = slice(depth * count, (depth + 1) * count)
         output, *faces = _run_layer(x, weights, *_near_faces(near, rows, x.dtype, shapes), own, options)
-        x = merge_directions(output, count, options.merge)
+        x = merge_directions(output, options.merge)
         x = between(x) if depth + 1 < len(layers) else x
         far.append((faces[0], faces[1]))
     return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched, shapes)
@@ -66,7 +66,7 @@ def run_layers(
 def _run_layer(
     x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output ``(N, *S, D h)`` and flattened far faces ``(D, F, h)`` of h and c."""
+    """Output ``(N, *S, D, h)`` and flattened far faces ``(D, F, h)`` of h and c."""
     tensors = Tensors(x, *weights, h0=h0, c0=c0)
     if x.shape[0] == 0:
         return _empty(tensors)
@@ -105,4 +105,4 @@ def _empty(tensors: Tensors) -> tuple[Tensor, Tensor, Tensor]:
     count, hidden = weight_hh.shape[0], weight_hh.shape[-1] // (x.ndim - 2)
     anchor = torch.stack([t.sum().to(x.dtype) for t in tensors.present().values()]).sum() * 0
     faces = x.new_zeros((count, 0, hidden))
-    return x.new_zeros((*x.shape[:-1], count * hidden)) + anchor, faces, faces.to(state_dtype(x.dtype))
+    return x.new_zeros((*x.shape[:-1], count, hidden)) + anchor, faces, faces.to(state_dtype(x.dtype))

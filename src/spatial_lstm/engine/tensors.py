@@ -47,6 +47,11 @@ class Tensors(NamedTuple):
     h0: Tensor | None = None
     c0: Tensor | None = None
 
+    @property
+    def weights(self) -> Weights:
+        """Those of the layer's own."""
+        return Weights(*self[1:6])
+
     def present(self) -> dict[str, Tensor]:
         """Those that are there, by name; in words that torch 2.6 compiles."""
         return {name: tensor for name, tensor in zip(Tensors._fields, self, strict=True) if tensor is not None}

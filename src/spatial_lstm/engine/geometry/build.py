@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,53 +12,26 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine.geometry.grid import Grid, face_positions
 from spatial_lstm.engine.geometry.plan import Plan, ordinary_tensors
 
 Array = npt.NDArray[np.int64]
 
-# How many plans are kept, and sites of all of them together. Judgments: programs come back to a few dozen sizes, and index tables take
-# 38 .. 209 bytes a site as measured on images (with what `Plan` derives as it is asked), which bounds them at some gigabytes.
+# How many plans are kept, and bytes of all of them together, whatever is derived of them. Judgments: programs come back to a few dozen
+# sizes, and a training step reads as many bytes of tables as it writes of states of 20 features.
 _CACHE_PLANS = 64
-_CACHE_SITES = 1 << 24
-# Triton's row numbers, and what 32-bit offsets within one table of rows can tell apart.
-_MAX_ROWS = 2**31 - 1
+_CACHE_BYTES = 1 << 30
 
 
-def face_positions(batch: int, extents: Sequence[int]) -> list[int]:
-    """Where each axis' face starts when faces ``(N, *S without k)`` are flattened one after the other; the last entry is the total."""
-    starts = [0]
-    for axis in range(len(extents)):
-        starts.append(starts[-1] + batch * math.prod(extents[:axis]) * math.prod(extents[axis + 1 :]))
-    return starts
-
-
-def make_plan(
-    batch: int,
-    extents: Sequence[int],
-    directions: Sequence[str],
-    sizes: Sequence[Sequence[int]] | None = None,
-    device: torch.device | str = "cpu",
-) -> Plan:
-    """Return the plan of a batch of grids, from a bounded cache where it was made before.
-
-    Args:
-        batch: N, at least 1.
-        extents: The n spatial extents of the (padded) batch.
-        directions: D strings of ``f`` and ``r``, one letter per axis.
-        sizes: Each image's own n extents; None when all fill the batch.
-        device: Where the index tables are put.
-
-    Raises:
-        ValueError: If a size is out of range, or the batch has too many sites to be indexed.
-    """
-    shape = (int(batch), *map(int, extents))
-    key = (shape, tuple(directions), None if sizes is None else tuple(map(tuple, sizes)), str(device))
+def make_plan(grid: Grid, device: torch.device | str = "cpu") -> Plan:
+    """Return the plan of a batch of grids, from a bounded cache where it was made before; ``device`` is where its tables are put."""
+    key = (*grid.key, str(device))
     # While a program is traced, new tensors are not plain ones: they must not outlive the trace, nor plain ones enter it.
     tracing = type(torch.empty(0)) is not Tensor
     plan = None if tracing else _cache.get(key)
     if plan is None:
         with ordinary_tensors():
-            plan = _build(shape[0], shape[1:], tuple(directions), sizes, torch.device(device))
+            plan = _build(grid, torch.device(device))
         if not tracing:
             _cache.put(key, plan)
     if plan.site.is_cuda and torch.cuda.is_current_stream_capturing():
@@ -67,8 +39,13 @@ def make_plan(
     return plan
 
 
+def clear_plans() -> None:
+    """Forget all plans but those that a CUDA graph reads."""
+    _cache.clear()
+
+
 class _PlanCache:
-    """The most recently used plans, bounded in number and in total sites."""
+    """The most recently used plans, bounded in number and in bytes; one that is larger than all that is allowed is kept alone."""
 
     def __init__(self) -> None:
         self._plans: OrderedDict[object, Plan] = OrderedDict()
@@ -85,30 +62,22 @@ class _PlanCache:
         with self._lock:
             self._plans[key] = plan
             while len(self._plans) > 1 and (
-                len(self._plans) > _CACHE_PLANS
-                or sum(kept.site.numel() for kept in self._plans.values()) > _CACHE_SITES
+                len(self._plans) > _CACHE_PLANS or sum(kept.most_bytes for kept in self._plans.values()) > _CACHE_BYTES
             ):
                 self._plans.popitem(last=False)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._plans.clear()
 
 
 _cache = _PlanCache()
 _captured: set[Plan] = set()  # a CUDA graph reads their tables for as long as it lives, which nothing tells
 
 
-def _build(
-    batch: int,
-    extents: tuple[int, ...],
-    directions: tuple[str, ...],
-    sizes: Sequence[Sequence[int]] | None,
-    device: torch.device,
-) -> Plan:
-    raster_rows = batch * math.prod(extents)
-    if raster_rows > _MAX_ROWS:
-        raise ValueError(f"expected at most {_MAX_ROWS} sites in a batch, got {raster_rows}")
-    axes = len(extents)
-    own = np.array(sizes if sizes is not None else [extents] * batch, dtype=np.int64).reshape(batch, axes)
-    if (own < 1).any() or (own > np.array(extents)).any():
-        raise ValueError(f"expected sizes from 1 to the batch's extents {extents}, got {own.tolist()}")
+def _build(grid: Grid, device: torch.device) -> Plan:
+    batch, extents, axes = grid.batch, grid.extents, grid.axes
+    own = np.array([extents] * batch, dtype=np.int64) if grid.own is None else grid.own
     image, q, offsets = _order(own)
     pred, succ, edge, edge_offsets = _neighbors(image, q, own, offsets)
     far_rows = [np.flatnonzero(q[:, k] == own[image, k] - 1) for k in range(axes)]
@@ -119,7 +88,7 @@ def _build(
     strides = np.array([math.prod(extents[k + 1 :]) for k in range(axes)], dtype=np.int64)
     starts = np.array(face_positions(batch, extents), dtype=np.int64)
     site, near, far_slot = [], [], []
-    for direction in directions:
+    for direction in grid.directions:
         p = q.copy()
         for k in (k for k, letter in enumerate(direction) if letter == "r"):
             p[:, k] = own[image, k] - 1 - q[:, k]
@@ -141,8 +110,8 @@ def _build(
         far=put(far),
         far_slot=put(far_slot),
         far_counts=tuple(len(rows) for rows in far_rows),
-        raster_rows=raster_rows,
-        face_rows=int(starts[-1]),
+        raster_rows=grid.raster_rows,
+        face_rows=grid.face_rows,
     )
 
 

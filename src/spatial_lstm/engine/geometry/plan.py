@@ -93,6 +93,14 @@ class Plan:
         """N: the first step has one site of every image."""
         return self.offsets[1]
 
+    @property
+    def most_bytes(self) -> int:
+        """What all tables take, in bytes, at most: those that may yet be derived included."""
+        d, n, index = self.directions, self.axes, 8
+        sites = self.sites * (3 * d + 4 * n) + self.raster_rows * (3 * d + 1)
+        faces = self.edges * (6 * d + 4) + self.face_rows * (2 * d + 1)
+        return index * (sites + faces + self.steps * (self.images + 8))
+
     @derived
     def image_bounds(self) -> Tensor:
         """``(steps * N + 1,)``: image i's sites of step s are those from ``image_bounds[s * N + i]`` up to the next entry."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.geometry.build import face_positions
+from spatial_lstm.engine.geometry.grid import face_positions
 
 NOWHERE = -1  # the row of what does not exist
 

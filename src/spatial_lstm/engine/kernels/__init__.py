@@ -11,8 +11,8 @@ from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS
 from spatial_lstm.engine.problem import Problem
 
-# Best first: "auto" takes the first that is available, suited and trusted.
-KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (*TRITON_KERNELS, CppKernel(), PlainKernel())}
+# "auto" takes the first that is suited, available and trusted: for each device the best first.
+KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (CppKernel(), *TRITON_KERNELS, PlainKernel())}
 
 __all__ = [
     "GATES",

@@ -21,8 +21,8 @@ class Results(NamedTuple):
     Attributes:
         output: ``(R, D, h)``, zero in the padding.
         far_h, far_c: ``(D, F, h)``, zero beyond each image's extents.
-        c: ``(D, P, h)``, the table of c; of no elements where nothing is kept.
-        gates: ``(D, M, B * h)``, the activated gates; of no elements where they are not kept.
+        c: ``(D, P, h)``, the table of c in an order of the kernel's own; of no elements where nothing is kept.
+        gates: ``(D, M, B * h)``, the activated gates in the same order; of no elements where they are not kept.
     """
 
     output: Tensor
@@ -54,22 +54,20 @@ def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
     Raises:
         ValueError: If one is not.
     """
-    plan, d, h = problem.plan, problem.directions, problem.hidden
-    states, faces = (plan.raster_rows, d, h), (d, plan.face_rows, h)
-    tables = {
-        "output": (saved.output, states, problem.dtype),
-        "c": (saved.c, (d, plan.table_rows, h), problem.carried),
-        "gates": (saved.gates, (d, plan.sites, problem.blocks * h), problem.dtype),
-        "the gradient of output": (incoming.output, states, problem.dtype),
-        "the gradient of far_h": (incoming.far_h, faces, problem.dtype),
-        "the gradient of far_c": (incoming.far_c, faces, problem.carried),
-    }
-    for name, (table, shape, dtype) in tables.items():
-        if table is not None and (
-            table.shape != shape or table.dtype != dtype or table.device != problem.tensors.x.device
-        ):
+    grid, d, h = problem.grid, problem.directions, problem.hidden
+    states, faces = (grid.raster_rows, d, h), (d, grid.face_rows, h)
+    dtype, carried, device = problem.dtype, problem.carried, problem.tensors.x.device
+    for name, table, shape, own in (
+        ("output", saved.output, states, dtype),
+        ("c", saved.c, (d, grid.sites + grid.edges, h), carried),
+        ("gates", saved.gates, (d, grid.sites, problem.blocks * h), dtype),
+        ("the gradient of output", incoming.output, states, dtype),
+        ("the gradient of far_h", incoming.far_h, faces, dtype),
+        ("the gradient of far_c", incoming.far_c, faces, carried),
+    ):
+        if table is not None and (table.shape != shape or table.dtype != own or table.device != device):
             raise ValueError(
-                f"expected {name} of shape {shape} and {dtype} on {problem.tensors.x.device}, "
+                f"expected {name} of shape {shape} and {own} on {device}, "
                 f"got {tuple(table.shape)} and {table.dtype} on {table.device}"
             )
 

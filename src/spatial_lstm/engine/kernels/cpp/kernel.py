@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
 from spatial_lstm.engine.kernels.cpp import library, memory, structures
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
@@ -67,56 +66,61 @@ class CppKernel(Kernel):
         return None if self.name in problem.cell.kernels else f"it does not know the cell {problem.cell.name!r}"
 
     def forward(self, problem: Problem, keep: str) -> Results:
-        plan, x, carried = problem.plan, problem.tensors.x, problem.carried
+        grid, x, carried = problem.grid, problem.tensors.x, problem.carried
         d, hidden = problem.directions, problem.hidden
-        empty = x.new_empty if plan.padding is None else x.new_zeros
-        slots = x.new_empty if plan.face_padding is None else x.new_zeros
+        empty, faces = _empty(problem), _empty_faces(problem)
         results = Results(
-            empty((plan.raster_rows, d, hidden)),
-            slots((d, plan.face_rows, hidden)),
-            slots((d, plan.face_rows, hidden), dtype=carried),
-            _c_table(problem, keep),
-            memory.new_empty((d, plan.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
+            empty((grid.raster_rows, d, hidden)),
+            faces((d, grid.face_rows, hidden)),
+            faces((d, grid.face_rows, hidden), dtype=carried),
+            memory.new_empty((0,) if keep == NOTHING else (d, grid.sites + grid.edges, hidden), carried),
+            memory.new_empty((d, grid.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
         )
-        _call("forward", problem, structures.Results(**_pointers(results._asdict())))
+        _call("forward", problem, structures.Results(*map(_pointer, Results._fields, results)))
         return results
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
-        plan, x = problem.plan, problem.tensors.x
-        empty = x.new_empty if plan.padding is None else x.new_zeros
-        dx = empty((plan.raster_rows, problem.directions, x.shape[1])) if "x" in wanted else None
-        near: dict[str, Tensor] = {}
-        if not {"h0", "c0"}.isdisjoint(wanted):
-            shape = (problem.directions, plan.edges, problem.hidden)
-            near = {"near_h": x.new_empty(shape), "near_c": x.new_empty(shape, dtype=problem.carried)}
+        grid, x, given, strides = problem.grid, problem.tensors.x, incoming.output, (0, 0)
+        dx = _empty(problem)((grid.raster_rows, problem.directions, x.shape[1])) if "x" in wanted else None
+        near_h = near_c = None
+        if "h0" in wanted or "c0" in wanted:
+            shape, faces = (problem.directions, grid.face_rows, problem.hidden), _empty_faces(problem)
+            near_h, near_c = faces(shape), faces(shape, dtype=problem.carried)
+        if given is not None:
+            strides = given.stride(0), given.stride(1)
         weights = {
             name: torch.empty_like(weight)
-            for name, weight in problem.tensors.present().items()
-            if name in wanted and name in Weights._fields
+            for name, weight in zip(Weights._fields, problem.tensors.weights, strict=True)
+            if weight is not None and name in wanted
         }
+        names = ("the gradient of output", "the gradient of far_h", "the gradient of far_c", "near_h", "near_c", "x")
         _call(
             "backward",
             problem,
-            structures.Results(**_pointers(saved._asdict())),
-            structures.BackwardData(**_pointers({**incoming._asdict(), **near, "x": dx})),
-            structures.Gradients(**_pointers(weights)),
+            structures.Results(
+                **{name: _pointer(name, table) for name, table in zip(Saved._fields, saved, strict=True)}
+            ),
+            structures.BackwardData(*map(_pointer, names, (*incoming, near_h, near_c, dx)), *strides),
+            structures.Gradients(*[_pointer(name, weights.get(name)) for name in Weights._fields]),
         )
         return Gradients(
             x=None if dx is None else dx.sum(1) if problem.directions > 1 else dx.squeeze(1),
-            h0=packing.near_faces_backward(plan, near["near_h"]) if "h0" in wanted else None,
-            c0=packing.near_faces_backward(plan, near["near_c"]) if "c0" in wanted else None,
+            h0=near_h if "h0" in wanted else None,
+            c0=near_c if "c0" in wanted else None,
             **weights,
         )
 
 
-def _c_table(problem: Problem, keep: str) -> Tensor:
-    """Where c is saved, the near faces filled in."""
-    carried, plan = problem.carried, problem.plan
-    if keep == NOTHING:
-        return problem.tensors.x.new_empty(0, dtype=carried)
-    table = memory.new_empty((problem.directions, plan.table_rows, problem.hidden), carried)
-    problem.fill_faces(table, problem.tensors.c0)
-    return table
+def _empty(problem: Problem) -> Callable[..., Tensor]:
+    """What makes a table of raster rows, zero where there is padding."""
+    x = problem.tensors.x
+    return x.new_empty if problem.grid.sites == problem.grid.raster_rows else x.new_zeros
+
+
+def _empty_faces(problem: Problem) -> Callable[..., Tensor]:
+    """What makes flattened faces, zero where there is padding."""
+    x = problem.tensors.x
+    return x.new_empty if problem.grid.edges == problem.grid.face_rows else x.new_zeros
 
 
 def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
@@ -124,46 +128,39 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     tensors = problem.tensors
     if tensors.weight_peephole is not None:
         tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
-    layer = _layer(problem, tensors)
+    grid = problem.grid
+    # In names, for what is pointed to has to live until the function returns.
+    extents = (ctypes.c_int64 * problem.axes)(*grid.extents)
+    reverse = (ctypes.c_int64 * problem.directions)(*map(_reverse_axes, grid.directions))
+    layer = structures.Layer(
+        problem.cell.name.encode(),
+        problem.directions,
+        grid.batch,
+        grid.raster_rows,
+        grid.sites,
+        grid.sites + grid.edges,
+        grid.face_rows,
+        problem.axes,
+        problem.blocks,
+        problem.hidden,
+        tensors.x.shape[1],
+        torch.get_num_threads(),
+        WAIT_COST,
+        START_COST,
+        ctypes.addressof(extents),
+        None if grid.own is None else grid.own.ctypes.data,
+        ctypes.addressof(reverse),
+        *map(_pointer, Tensors._fields, tensors),
+    )
     status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
     if status:
         kind, message = FAILURES[status]
         raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))
 
 
-def _layer(problem: Problem, tensors: Tensors) -> structures.Layer:
-    """What the library is told of the layer; ``tensors`` are the caller's to keep until it returns."""
-    plan = problem.plan
-    tables = {
-        "bounds": plan.image_bounds,
-        "site": plan.site,
-        "pred": plan.pred,
-        "succ": plan.succ,
-        "far_slot": plan.far_slot,
-    }
-    return structures.Layer(
-        cell=problem.cell.name.encode(),
-        directions=plan.directions,
-        images=plan.images,
-        raster_rows=plan.raster_rows,
-        sites=plan.sites,
-        edges=plan.edges,
-        face_rows=plan.face_rows,
-        steps=plan.steps,
-        axes=problem.axes,
-        blocks=problem.blocks,
-        hidden=problem.hidden,
-        inputs=tensors.x.shape[1],
-        threads=torch.get_num_threads(),
-        wait_cost=WAIT_COST,
-        start_cost=START_COST,
-        **_pointers({**tables, **tensors._asdict()}),
-    )
-
-
-def _pointers(tensors: Mapping[str, Tensor | None]) -> dict[str, int | None]:
-    """Where each tensor's elements lie; None for none."""
-    return {name: _pointer(name, tensor) for name, tensor in tensors.items()}
+def _reverse_axes(direction: str) -> int:
+    """Bit k is set where axis k is read backwards."""
+    return sum(1 << k for k, letter in enumerate(direction) if letter == "r")
 
 
 def _pointer(name: str, tensor: Tensor | None) -> int | None:

@@ -2,7 +2,8 @@
 
 Pages that the system hands out anew are cleared and mapped one by one when they are first written, which on large problems takes as long as
 computing; and a training step asks for the same tables again and again. So a table's memory is kept when its tensor is gone, and given to
-the next that fits it and needs half of it or more. Until then the system may take the pages whenever it needs them (``MADV_FREE``).
+the next that fits it and needs half of it or more. Until then the system may take the pages whenever it needs them (``MADV_FREE``). No more
+is kept than a quarter of the machine's memory, and nothing that 64 requests had no use for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
+import os
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +25,8 @@ from torch import Tensor
 LEAST = 1 << 20
 # Requests that memory is kept for without being of use. A judgment: a training step makes two a layer, so 32 layers may take turns.
 PATIENCE = 64
+# Bytes of all that is kept. A judgment: what is not in use should not be what a machine is full of.
+MOST = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 if hasattr(os, "sysconf") else 1 << 32
 
 _free: deque[tuple[int, mmap.mmap]] = deque()
 _requests = 0
@@ -81,3 +85,6 @@ def _give_back(block: mmap.mmap) -> None:
     if hasattr(mmap, "MADV_FREE"):
         block.madvise(mmap.MADV_FREE)
     _free.append((_requests, block))
+    with contextlib.suppress(IndexError):  # emptied by another thread
+        while sum(len(kept) for _, kept in tuple(_free)) > MOST:
+            _free.popleft()

@@ -14,9 +14,8 @@ class Layer(ctypes.Structure):
         ("images", ctypes.c_int64),
         ("raster_rows", ctypes.c_int64),
         ("sites", ctypes.c_int64),
-        ("edges", ctypes.c_int64),
+        ("table_rows", ctypes.c_int64),
         ("face_rows", ctypes.c_int64),
-        ("steps", ctypes.c_int64),
         ("axes", ctypes.c_int64),
         ("blocks", ctypes.c_int64),
         ("hidden", ctypes.c_int64),
@@ -24,17 +23,15 @@ class Layer(ctypes.Structure):
         ("threads", ctypes.c_int64),
         ("wait_cost", ctypes.c_int64),
         ("start_cost", ctypes.c_int64),
-        ("bounds", ctypes.c_void_p),
-        ("site", ctypes.c_void_p),
-        ("pred", ctypes.c_void_p),
-        ("succ", ctypes.c_void_p),
-        ("far_slot", ctypes.c_void_p),
+        ("extents", ctypes.c_void_p),
+        ("sizes", ctypes.c_void_p),
+        ("reverse", ctypes.c_void_p),
         ("x", ctypes.c_void_p),
         ("weight_ih", ctypes.c_void_p),
         ("weight_hh", ctypes.c_void_p),
-        ("weight_ch", ctypes.c_void_p),
         ("bias", ctypes.c_void_p),
         ("weight_peephole", ctypes.c_void_p),
+        ("weight_ch", ctypes.c_void_p),
         ("h0", ctypes.c_void_p),
         ("c0", ctypes.c_void_p),
     ]
@@ -49,7 +46,11 @@ class Results(ctypes.Structure):
 class BackwardData(ctypes.Structure):
     """Mirrors ``backward.hpp``: the gradients that come in and those that leave to the near faces and the input."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("output", "far_h", "far_c", "near_h", "near_c", "x")]
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("output", "far_h", "far_c", "near_h", "near_c", "x")),
+        ("output_row", ctypes.c_int64),
+        ("output_direction", ctypes.c_int64),
+    ]
 
 
 class Gradients(ctypes.Structure):

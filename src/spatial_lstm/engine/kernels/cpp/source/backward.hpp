@@ -10,6 +10,7 @@
 #include "forward.hpp"
 #include "input_gradient.hpp"
 #include "layer.hpp"
+#include "places.hpp"
 #include "saved.hpp"
 #include "team.hpp"
 #include "units.hpp"
@@ -18,11 +19,14 @@
 // What reaches the states from outside, and what leaves through the near faces and to the input; each may be null.
 template <class S>
 struct BackwardData {
-    const S *output, *far_h;        // (R, D, h), (D, F, h)
+    const S *output, *far_h;        // (R, D, h) in the strides below, (D, F, h)
     const Compute<S>* far_c;        // (D, F, h)
-    S* near_h;                      // (D, E, h)
-    Compute<S>* near_c;             // (D, E, h)
+    S* near_h;                      // (D, F, h)
+    Compute<S>* near_c;             // (D, F, h)
     S* x;                           // (R, D, C)
+    int64_t output_row, output_direction;  // strides, in numbers: directions that are summed share their gradient
+
+    const S* of_output(int64_t d, int64_t raster) const { return output ? output + raster * output_row + d * output_direction : nullptr; }
 };
 
 template <class S, class Cell, int N>
@@ -54,7 +58,7 @@ class Backward {
           recomputed_gates_(of.gates ? 0 : layer.threads * window_ * depth_),
           dz_(layer.threads * window_ * stride_),
           sent_(layer.threads * 4 * units.widest() * N * hidden_),
-          lists_(layer.threads * window_) {
+          places_(layer.threads * Places::numbers(layer, window_)) {
         if (stride_ > depth_) std::fill_n(dz_.get(), layer.threads * window_ * stride_, F{});
     }
 
@@ -63,9 +67,10 @@ class Backward {
         if (forward_) forward_->prepare();
         units_.run(forward_ ? 3 : 2, [this](const Team& team, const Unit& unit) {
             weight_gradient_.begin(unit, team);
+            Walk walk(layer_, units_, unit);
             for (int64_t end = unit.steps, begin; end > 0; end = begin) {
                 begin = window_begin(unit, end);
-                window(team, unit, begin, end);
+                window(team, unit, begin, end, walk);
             }
         });
         weight_gradient_.finish();
@@ -74,10 +79,10 @@ class Backward {
    private:
     // Where a block stands.
     struct At {
+        const Places& places;  // of the window's sites
         int64_t d, step, team;
-        Span sites;          // of its step
-        int64_t after;       // first site of the step after
-        int64_t shift;       // of a site's number to its row in the window
+        Span sites;            // of its step
+        int64_t after;         // first site of the step after
     };
 
     // The first of the steps before `end` that together have no more sites than a window; one at least.
@@ -87,32 +92,35 @@ class Backward {
         return begin;
     }
 
-    void window(const Team& team, const Unit& unit, int64_t begin, int64_t end) {
-        int64_t* list = lists_.get() + (team.number * team.members + team.member) * window_;
-        int64_t count = 0;
-        for (int64_t step = begin; step < end; ++step)
-            for (Span sites = units_.sites(unit, step); sites.begin < sites.end; ++sites.begin) list[count++] = sites.begin;
+    void window(const Team& team, const Unit& unit, int64_t begin, int64_t end, Walk& walk) {
+        Places places = walk.window(places_.get() + team.number * Places::numbers(layer_, window_), window_);
+        const Span all{units_.sites(unit, begin).begin, units_.sites(unit, end - 1).end};
+        places.begin = all.begin;
+        for (int64_t step = begin; step < end; ++step) {
+            const Span sites = units_.sites(unit, step);
+            walk.find(step, sites.begin + team.first(sites.size()), sites.begin + team.last(sites.size()), places);
+        }
         if (forward_) {
+            team.wait();
             S* to = recomputed_gates_.get() + team.number * window_ * depth_;
-            for (int64_t first = team.first(count), last = team.last(count); first < last; first += Forward<S, Cell, N>::BLOCK)
-                forward_->recompute_gates(unit.direction, list + first, std::min(Forward<S, Cell, N>::BLOCK, last - first), to + first * depth_,
-                                    team.number * team.members + team.member);
+            const int64_t last = all.begin + team.last(all.size());
+            for (int64_t first = all.begin + team.first(all.size()); first < last; first += Forward<S, Cell, N>::BLOCK)
+                forward_->recompute_gates(places, unit.direction, first, std::min(last, first + Forward<S, Cell, N>::BLOCK), to + (first - all.begin) * depth_,
+                                          team.number * team.members + team.member);
             team.wait();
         }
-        int64_t local = count;
         for (int64_t step = end; step-- > begin;) {
             const Span sites = units_.sites(unit, step);
-            local -= sites.size();
-            const At at{unit.direction, step, team.number, sites, step + 1 < unit.steps ? units_.sites(unit, step + 1).begin : 0, local - sites.begin};
+            const At at{places, unit.direction, step, team.number, sites, step + 1 < unit.steps ? units_.sites(unit, step + 1).begin : 0};
             const int64_t last = sites.begin + team.last(sites.size());
             for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) block(at, first, std::min(last, first + BLOCK));
             team.wait();
         }
-        weight_gradient_.add(unit, team, list, count, dz_.get() + team.number * window_ * stride_);
+        weight_gradient_.add(unit, team, places, all, dz_.get() + team.number * window_ * stride_);
     }
 
     // dz of a site in its window.
-    F* dz(const At& at, int64_t site) const { return dz_.get() + (at.team * window_ + site + at.shift) * stride_; }
+    F* dz(const At& at, int64_t site) const { return dz_.get() + (at.team * window_ + site - at.places.begin) * stride_; }
 
     // What the site in row `row` of a step sends to its predecessors, (n, h), of h (0) or c (1); the steps take turns with two buffers.
     T* sent(const At& at, int64_t step, int64_t row, int which) const {
@@ -122,49 +130,47 @@ class Backward {
 
     void block(const At& at, int64_t first, int64_t last) const {
         for (int64_t row = first; row < last; ++row) {
-            const S* gates = forward_ ? recomputed_gates_.get() + (at.team * window_ + row + at.shift) * depth_ : gates_ + (at.d * layer_.sites + row) * depth_;
+            const S* gates = forward_ ? recomputed_gates_.get() + (at.team * window_ + row - at.places.begin) * depth_ : gates_ + (at.d * layer_.sites + row) * depth_;
             const int64_t ahead = std::min(row + AHEAD, last - 1);
             prefetch(at, ahead, gates + (ahead - row) * depth_);
             site(at, row, gates, dz(at, row));
         }
         const int64_t local = first - at.sites.begin;
-        input_gradient_.send(at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
+        input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
         for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);
     }
 
     // Fetch what the pass has not touched for long: a site's gates, its h and what reaches it from outside.
     void prefetch(const At& at, int64_t row, const S* gates) const {
-        const int64_t place = saved_.place(at.d, row);
-        const S* h = saved_.h(at.d, row);
+        const S *h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
         for (int64_t k = 0; k < depth_; k += LINE) __builtin_prefetch(gates + k);
         for (int64_t k = 0; k < hidden_; k += LINE) {
             __builtin_prefetch(h + k);
-            if (data_.output) __builtin_prefetch(data_.output + place + k);
+            if (outside) __builtin_prefetch(outside + k);
         }
     }
 
     // dz of one site, and what data to its predecessors' c without passing the gates' pre-activations.
     void site(const At& at, int64_t row, const S* activated, F* to) const {
-        const int64_t place = saved_.place(at.d, row);
-        const S* own_h = saved_.h(at.d, row);
+        const S *own_h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
         const T* own_c = saved_.c(at.d, row);
         const T *after_h[N], *after_c[N], *before[N];
         const S* far_h[N];
         const T* far_c[N];
         for (int k = 0; k < N; ++k) {
-            const int64_t after = layer_.succ[row * N + k];
+            const int64_t after = at.places.succ(row, k);
             const bool leaves = after < 0;
             after_h[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 0) + k * hidden_;
             after_c[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 1) + k * hidden_;
-            const int64_t slot = leaves ? (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges - 1 - after]) * hidden_ : 0;
+            const int64_t slot = leaves ? (at.d * layer_.face_rows - 1 - after) * hidden_ : 0;
             far_h[k] = leaves && data_.far_h ? data_.far_h + slot : nullptr;
             far_c[k] = leaves && data_.far_c ? data_.far_c + slot : nullptr;
-            before[k] = saved_.previous_c(at.d, row, k);
+            before[k] = saved_.previous_c(at.places, at.d, row, k);
         }
         for (int64_t feature = 0; feature < hidden_; feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
             Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
-            if (data_.output) dh = load(data_.output + place + feature, lanes);
+            if (outside) dh = load(outside + feature, lanes);
             for (int k = 0; k < N; ++k) {
                 if (far_h[k]) dh += load(far_h[k] + feature, lanes);
                 if (far_c[k]) dc += load(far_c[k] + feature, lanes);
@@ -187,11 +193,11 @@ class Backward {
     // What leaves through the near faces.
     void to_faces(const At& at, int64_t row) const {
         for (int k = 0; k < N; ++k) {
-            const int64_t entry = layer_.pred[row * N + k] - layer_.sites;
-            if (entry < 0) continue;
+            const int64_t face = -1 - at.places.pred(row, k);
+            if (face < 0) continue;
             for (int64_t feature = 0; feature < hidden_; feature += L) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
-                const int64_t place = (at.d * layer_.edges + entry) * hidden_ + feature, local = row - at.sites.begin;
+                const int64_t place = (at.d * layer_.face_rows + face) * hidden_ + feature, local = row - at.sites.begin;
                 store(data_.near_h + place, load(sent(at, at.step, local, 0) + k * hidden_ + feature, lanes), lanes);
                 store(data_.near_c + place, load(sent(at, at.step, local, 1) + k * hidden_ + feature, lanes), lanes);
             }
@@ -210,5 +216,5 @@ class Backward {
     const Buffer<S> recomputed_gates_;
     const Buffer<F> dz_;
     const Buffer<T> sent_;
-    const Buffer<int64_t> lists_;
+    const Buffer<int32_t> places_;
 };

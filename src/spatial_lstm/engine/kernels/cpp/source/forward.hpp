@@ -9,6 +9,7 @@
 #include "cells.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
+#include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
 #include "team.hpp"
@@ -39,20 +40,29 @@ class Forward {
           weights_(layer.directions * panels_ * depth_ * B * L),
           ring_h_(layer.threads * 2 * ring_),
           ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
-          converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0) {}
+          converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
+          places_(recompute ? 0 : layer.threads * Places::numbers(layer, BLOCK)) {}
 
     void run() {
         prepare_for_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
-        prepare_for_writes(to_.c, layer_.directions * layer_.table_rows() * hidden_, sizeof(T));
+        prepare_for_writes(to_.c, layer_.directions * layer_.table_rows * hidden_, sizeof(T));
         prepare_for_writes(to_.gates, layer_.directions * layer_.sites * B * hidden_, sizeof(S));
+        const int64_t unused = to_.c ? layer_.table_rows - layer_.sites : 0;
+        for (int64_t d = 0; d < layer_.directions; ++d) std::fill_n(saved_.c(d, layer_.sites), unused * hidden_, T{0});
         prepare();
         units_.run(1, [this](const Team& team, const Unit& unit) {
+            Walk walk(layer_, units_, unit);
+            const int64_t thread = team.number * team.members + team.member;
+            Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
             for (int64_t step = 0; step < unit.steps; ++step) {
                 const Span sites = units_.sites(unit, step);
-                const At at{unit.direction, step, sites.begin, step ? units_.sites(unit, step - 1).begin : 0, team.number, team.number * team.members + team.member};
+                const At at{places, unit.direction, step, sites.begin, step ? units_.sites(unit, step - 1).begin : 0, team.number, thread};
                 const int64_t last = sites.begin + team.last(sites.size());
-                for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK)
+                for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) {
+                    places.begin = first;
+                    walk.find(step, first, std::min(last, first + BLOCK), places);
                     block<false>(at, first, std::min(last, first + BLOCK), nullptr);
+                }
                 team.wait();
             }
         });
@@ -65,17 +75,16 @@ class Forward {
         });
     }
 
-    // Write the gates of sites of direction d, at most BLOCK, whose output and c are known.
-    void recompute_gates(int64_t d, const int64_t* sites, int64_t count, S* to, int64_t thread) const {
-        block<true>(At{d, 0, 0, 0, 0, thread, sites}, 0, count, to);
+    // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
+    void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
+        block<true>(At{places, d, 0, 0, 0, 0, thread}, first, last, to);
     }
 
    private:
-    // Where a block stands: its step begins with site `begin`, the one before with `before`. Where gates are recomputed, `list` names the
-    // sites, in any order.
+    // Where a block stands: its step begins with site `begin`, the one before with `before`, which does not matter where gates are recomputed.
     struct At {
+        const Places& places;
         int64_t d, step, begin, before, team, thread;
-        const int64_t* list = nullptr;
     };
 
     // A panel holds L features of every gate block, the weights of one input, or pair of inputs, per row.
@@ -106,12 +115,12 @@ class Forward {
                 }
     }
 
-    // Sites first .. last of a step, or of a list.
+    // Sites first .. last, of one step or of several that are known.
     template <bool Recompute>
     void block(const At& at, int64_t first, int64_t last, S* recomputed) const {
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
-            for (int64_t i = first; i < last; ++i) convert<Recompute>(at, site<Recompute>(at, i), converted + (i - first) * depth_);
+            for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
         for (int64_t p = 0; p < panels_; ++p)
             for (int64_t i = first; i < last; i += AT_ONCE) {
                 const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - i));
@@ -122,7 +131,7 @@ class Forward {
                         rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
                         rows.at[0][r] = converted + (i + r - first) * depth_;
                     } else {
-                        gather<Recompute>(at, site<Recompute>(at, i + r), r, rows);
+                        gather<Recompute>(at, i + r, r, rows);
                     }
                 }
                 gates<Recompute>(at, p, i, count, rows, recomputed ? recomputed + (i - first) * B * hidden_ : nullptr);
@@ -131,25 +140,19 @@ class Forward {
             for (int64_t i = first; i < last; ++i) to_faces(at, i);
     }
 
-    template <bool Recompute>
-    static int64_t site(const At& at, int64_t i) {
-        if constexpr (Recompute) return at.list[i];
-        else return i;
-    }
-
     // The states of a site's predecessor: of the step before, from its ring, unless that is long past.
     template <bool Recompute>
     const S* previous_h(const At& at, int64_t site, int k) const {
-        if constexpr (Recompute) return saved_.previous_h(at.d, site, k);
-        const int64_t p = layer_.pred[site * N + k];
-        return p < layer_.sites ? ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_h(at.d, p - layer_.sites);
+        if constexpr (Recompute) return saved_.previous_h(at.places, at.d, site, k);
+        const int64_t p = at.places.pred(site, k);
+        return p >= 0 ? ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_h(at.d, -1 - p);
     }
 
     template <bool Recompute>
     const T* previous_c(const At& at, int64_t site, int k) const {
-        if (Recompute || to_.c) return saved_.previous_c(at.d, site, k);
-        const int64_t p = layer_.pred[site * N + k];
-        return p < layer_.sites ? ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_c(at.d, p - layer_.sites);
+        if (Recompute || to_.c) return saved_.previous_c(at.places, at.d, site, k);
+        const int64_t p = at.places.pred(site, k);
+        return p >= 0 ? ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_c(at.d, -1 - p);
     }
 
     T* own_c(const At& at, int64_t row) const { return to_.c ? saved_.c(at.d, row) : ring(ring_c_, at, at.step) + (row - at.begin) * hidden_; }
@@ -166,7 +169,7 @@ class Forward {
             rows.lengths[s] = static_cast<int>(length);
             rows.at[s++][r] = from;
         };
-        segment(saved_.input(at.d, site), layer_.inputs);
+        segment(saved_.input(at.places.raster(site)), layer_.inputs);
         for (int k = 0; k < N; ++k) segment(previous_h<Recompute>(at, site, k), hidden_);
         for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<Recompute>(at, site, k), hidden_);
         rows.segments = s;
@@ -183,7 +186,7 @@ class Forward {
             }
             to += length;
         };
-        segment(saved_.input(at.d, site), layer_.inputs);
+        segment(saved_.input(at.places.raster(site)), layer_.inputs);
         for (int k = 0; k < N; ++k) segment(previous_h<Recompute>(at, site, k), hidden_);
         for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<Recompute>(at, site, k), hidden_);
         std::fill(to, end, F{});
@@ -205,7 +208,7 @@ class Forward {
             for (int i = 0; i < 2 * N + 1; ++i)
                 peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
         for (int r = 0; r < count; ++r) {
-            const int64_t row = site<Recompute>(at, first + r);
+            const int64_t row = first + r;
             Vector<T> c_prev[N], c, h;
             for (int k = 0; k < N; ++k) c_prev[k] = load(previous_c<Recompute>(at, row, k) + feature, lanes);
             activate(z + r * B, c_prev, peephole, c, h);
@@ -228,15 +231,15 @@ class Forward {
     void store_states(const At& at, int64_t row, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
         store(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_ + feature, h, lanes);
         store(own_c(at, row) + feature, c, lanes);
-        store(saved_.h(at.d, row) + feature, h, lanes);
+        store(saved_.h(at.d, at.places.raster(row)) + feature, h, lanes);
     }
 
     // What leaves through the far faces.
     void to_faces(const At& at, int64_t row) const {
         for (int k = 0; k < N; ++k) {
-            const int64_t entry = -1 - layer_.succ[row * N + k];
-            if (entry < 0) continue;
-            const int64_t place = (at.d * layer_.face_rows + layer_.far_slot[at.d * layer_.edges + entry]) * hidden_;
+            const int64_t face = -1 - at.places.succ(row, k);
+            if (face < 0) continue;
+            const int64_t place = (at.d * layer_.face_rows + face) * hidden_;
             std::copy_n(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
             std::copy_n(own_c(at, row), hidden_, to_.far_c + place);
         }
@@ -252,4 +255,5 @@ class Forward {
     const Buffer<S> ring_h_;
     const Buffer<T> ring_c_;
     const Buffer<F> converted_;
+    const Buffer<int32_t> places_;
 };

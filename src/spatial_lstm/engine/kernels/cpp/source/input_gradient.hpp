@@ -5,6 +5,7 @@
 
 #include "buffer.hpp"
 #include "layer.hpp"
+#include "places.hpp"
 #include "product.hpp"
 #include "units.hpp"
 
@@ -42,22 +43,22 @@ class InputGradient {
 
     // Of `count` sites of direction d from `site` on, whose dz, a row of factors each, starts at `dz`: write what goes to the predecessors' h, add
     // what goes to their c, rows of (n h), and write the gradient of the input.
-    void send(int64_t d, int64_t site, int64_t count, const F* dz, T* to_h, T* to_c) const {
+    void send(const Places& places, int64_t d, int64_t site, int64_t count, const F* dz, T* to_h, T* to_c) const {
         for (int64_t p = 0; p < panels_; ++p) {
-            if (width_ == 1) multiply<1>(d, p, site, count, dz, to_h, to_c);
-            if (width_ == 2) multiply<2>(d, p, site, count, dz, to_h, to_c);
-            if (width_ == 3) multiply<3>(d, p, site, count, dz, to_h, to_c);
-            if (width_ == 4) multiply<4>(d, p, site, count, dz, to_h, to_c);
+            if (width_ == 1) multiply<1>(places, d, p, site, count, dz, to_h, to_c);
+            if (width_ == 2) multiply<2>(places, d, p, site, count, dz, to_h, to_c);
+            if (width_ == 3) multiply<3>(places, d, p, site, count, dz, to_h, to_c);
+            if (width_ == 4) multiply<4>(places, d, p, site, count, dz, to_h, to_c);
         }
         if (!x_ || wide_) return;
         for (int64_t row = 0; row < count; row += SIDE)
             for (int64_t c = 0; c < layer_.inputs; c += SIDE) {
                 const int64_t features = std::min<int64_t>(SIDE, layer_.inputs - c), rows = std::min<int64_t>(SIDE, count - row);
                 const F* from = dz + row * depth_;
-                if (features == 1) add_up<1>(d, site + row, rows, from, c);
-                if (features == 2) add_up<2>(d, site + row, rows, from, c);
-                if (features == 3) add_up<3>(d, site + row, rows, from, c);
-                if (features == 4) add_up<4>(d, site + row, rows, from, c);
+                if (features == 1) add_up<1>(places, d, site + row, rows, from, c);
+                if (features == 2) add_up<2>(places, d, site + row, rows, from, c);
+                if (features == 3) add_up<3>(places, d, site + row, rows, from, c);
+                if (features == 4) add_up<4>(places, d, site + row, rows, from, c);
             }
     }
 
@@ -93,10 +94,10 @@ class InputGradient {
                 narrow_.get()[(d * layer_.inputs + c) * gates_ + j] = number<T, S>(layer_.weight_ih, (d * gates_ + j) * layer_.inputs + c);
     }
 
-    S* input(int64_t d, int64_t site) const { return x_ + (layer_.site[d * layer_.sites + site] * layer_.directions + d) * layer_.inputs; }
+    S* input(int64_t d, int64_t raster) const { return x_ + (raster * layer_.directions + d) * layer_.inputs; }
 
     template <int W>
-    void multiply(int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
+    void multiply(const Places& places, int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
         constexpr int AT_ONCE = rows_at_once(W);
         for (int64_t row = 0; row < sites; row += AT_ONCE) {
             const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
@@ -108,7 +109,7 @@ class InputGradient {
             PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), sums);
             for (int r = 0; r < count; ++r) {
                 const int64_t at = (row + r) * split_;
-                S* x = wide_ ? input(d, site + row + r) : nullptr;
+                S* x = wide_ ? input(d, places.raster(site + row + r)) : nullptr;
                 for (int w = 0; w < W; ++w) hand_out((p * W + w) * L, sums[r * W + w], to_h + at, to_c + at, x);
             }
         }
@@ -133,7 +134,7 @@ class InputGradient {
 
     // The gradient of a few features of an input that is not wide, at no more than SIDE sites: sums over vectors of gates.
     template <int COUNT>
-    void add_up(int64_t d, int64_t site, int64_t rows, const F* dz, int64_t feature) const {
+    void add_up(const Places& places, int64_t d, int64_t site, int64_t rows, const F* dz, int64_t feature) const {
         const F* from[SIDE];
         const T* weights = narrow_.get() + (d * layer_.inputs + feature) * gates_;
         for (int i = 0; i < SIDE; ++i) from[i] = dz + std::min<int64_t>(i, rows - 1) * depth_;  // beyond the last, the last again
@@ -151,7 +152,7 @@ class InputGradient {
             }
         }
         for (int64_t i = 0; i < rows; ++i)
-            for (int j = 0; j < COUNT; ++j) store_number(input(d, site + i) + feature + j, sum<T>(sums[i][j]));
+            for (int j = 0; j < COUNT; ++j) store_number(input(d, places.raster(site + i)) + feature + j, sum<T>(sums[i][j]));
     }
 
     const Layer& layer_;

@@ -4,14 +4,15 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "layer.hpp"
 #include "team.hpp"
 
 struct Unit {
-    int64_t index, direction, first, last;  // images first .. last
-    int64_t steps;                          // up to the last that has a site
+    int64_t index, direction, group, first, last;  // images first .. last
+    int64_t steps;                                 // up to the last that has a site
 };
 
 struct Span {
@@ -22,27 +23,36 @@ struct Span {
 class Units {
    public:
     explicit Units(const Layer& layer) : layer_(layer) {
-        std::vector<int64_t> ends(static_cast<std::size_t>(layer.images), 0);  // sites of all images up to each
-        for (int64_t step = 0; step < layer.steps; ++step)
-            for (int64_t image = 0; image < layer.images; ++image)
-                ends[static_cast<std::size_t>(image)] += layer.bounds[step * layer.images + image + 1] - layer.bounds[step * layer.images];
-        const int64_t groups = group_count(layer);
+        std::vector<int64_t> ends;  // sites of all images up to each
+        for (int64_t image = 0, sites = 0; image < layer.images; ++image) {
+            int64_t product = 1, steps = 1;
+            for (int64_t k = 0; k < layer.axes; ++k) {
+                product *= layer.size(image)[k];
+                steps += layer.size(image)[k] - 1;
+            }
+            ends.push_back(sites += product);
+            steps_ = std::max(steps_, steps);
+        }
+        const int64_t groups = group_count();
         std::vector<int64_t> cuts{0};
         for (int64_t group = 1; group < groups; ++group)
             cuts.push_back(std::upper_bound(ends.begin(), ends.end(), layer.sites * group / groups) - ends.begin());
         cuts.push_back(layer.images);
         cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
         groups_ = static_cast<int64_t>(cuts.size()) - 1;
+        for (std::size_t group = 0; group + 1 < cuts.size(); ++group) offsets_.push_back(offsets(cuts[group], cuts[group + 1], cuts[group] ? ends[static_cast<std::size_t>(cuts[group]) - 1] : 0));
         for (int64_t d = 0; d < layer.directions; ++d)
-            for (std::size_t group = 0; group + 1 < cuts.size(); ++group) add({count(), d, cuts[group], cuts[group + 1], layer.steps});
+            for (std::size_t group = 0; group + 1 < cuts.size(); ++group)
+                units_.push_back({count(), d, static_cast<int64_t>(group), cuts[group], cuts[group + 1], static_cast<int64_t>(offsets_[group].size()) - 1});
     }
 
     int64_t count() const { return static_cast<int64_t>(units_.size()); }
     int64_t groups() const { return groups_; }  // unit g + groups() d is direction d of group g
     int64_t widest() const { return widest_; }  // sites of a unit's largest step
+    // The numbers of a step's sites.
     Span sites(const Unit& unit, int64_t step) const {
-        const int64_t* bounds = layer_.bounds + step * layer_.images;
-        return {bounds[unit.first], bounds[unit.last]};
+        const int64_t* from = offsets_[static_cast<std::size_t>(unit.group)].data() + step;
+        return {from[0], from[1]};
     }
 
     // Run all units, whose work is that of `products` products with all weights, so that the last team is done soonest.
@@ -78,24 +88,52 @@ class Units {
     static int64_t columns(const Layer& layer) { return layer.inputs + layer.axes * layer.hidden * (layer.weight_ch ? 2 : 1); }
 
     // Enough sites in a step to pay for reading the weights, which stream from the second cache or beyond.
-    static int64_t group_count(const Layer& layer) {
+    int64_t group_count() const {
         // Sites a step, at the least and for so many bytes of weights more each. Judged; at a quarter and four times of either training took as
         // long, within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
         constexpr int64_t LEAST_SITES = 16, BYTES_A_SITE = 1 << 15;
         // Each unit has its own sums of the weights' gradients, so there should not be many. On the same Xeon 32 images of 28 x 28 took a tenth
         // longer in 1 or 4 groups and gained nothing from more. Judged, for machines of as many cores.
         constexpr int64_t MOST_GROUPS = 16;
-        const int64_t bytes = columns(layer) * layer.blocks * layer.hidden * static_cast<int64_t>(sizeof(float));
-        const int64_t most = layer.sites / layer.steps / (LEAST_SITES + bytes / BYTES_A_SITE);
+        const int64_t bytes = columns(layer_) * layer_.blocks * layer_.hidden * static_cast<int64_t>(sizeof(float));
+        const int64_t most = layer_.sites / steps_ / (LEAST_SITES + bytes / BYTES_A_SITE);
         int64_t groups = 1;  // a power of two, which most numbers of threads share out evenly
-        while (2 * groups <= std::min({most, layer.images, MOST_GROUPS})) groups *= 2;
+        while (2 * groups <= std::min({most, layer_.images, MOST_GROUPS})) groups *= 2;
         return groups;
     }
 
-    void add(Unit unit) {
-        while (unit.steps > 1 && sites(unit, unit.steps - 1).size() == 0) --unit.steps;
-        for (int64_t step = 0; step < unit.steps; ++step) widest_ = std::max(widest_, sites(unit, step).size());
-        units_.push_back(unit);
+    // Where each step of a group begins, `start` being its first site, and where the last ends.
+    std::vector<int64_t> offsets(int64_t first, int64_t last, int64_t start) {
+        std::vector<int64_t> counts, found{start};
+        for (int64_t image = first; image < last; ++image) {
+            const std::vector<int64_t> own = diagonals(layer_.size(image));
+            counts.resize(std::max(counts.size(), own.size()));
+            const int64_t times = layer_.sizes ? 1 : last - first;  // where all are alike, one stands for them
+            for (std::size_t step = 0; step < own.size(); ++step) counts[step] += times * own[step];
+            if (!layer_.sizes) break;
+        }
+        for (const int64_t sites : counts) {
+            found.push_back(found.back() + sites);
+            widest_ = std::max(widest_, sites);
+        }
+        return found;
+    }
+
+    // Sites of each step of one image: axis by axis, a sum over as many of the steps so far as the axis is long.
+    std::vector<int64_t> diagonals(const int64_t* size) const {
+        std::vector<int64_t> counts{1};
+        for (int64_t k = 0; k < layer_.axes; ++k) {
+            const std::vector<int64_t> shorter = std::move(counts);
+            const auto length = static_cast<std::size_t>(size[k]);
+            counts.assign(shorter.size() + length - 1, 0);
+            int64_t sum = 0;
+            for (std::size_t step = 0; step < counts.size(); ++step) {
+                if (step < shorter.size()) sum += shorter[step];
+                if (step >= length) sum -= shorter[step - length];
+                counts[step] = sum;
+            }
+        }
+        return counts;
     }
 
     // How many threads so many multiplications are worth.
@@ -108,7 +146,7 @@ class Units {
     int64_t team_size(int64_t work, int64_t threads) const {
         const auto cost = [&](int64_t members) {
             const int64_t teams = threads / members, rounds = (count() + teams - 1) / teams;
-            return rounds * (work / members + (members > 1 ? layer_.steps * layer_.wait_cost : 0));
+            return rounds * (work / members + (members > 1 ? steps_ * layer_.wait_cost : 0));
         };
         int64_t best = 1;
         for (int64_t members = 2; members <= threads; ++members)
@@ -117,6 +155,7 @@ class Units {
     }
 
     const Layer& layer_;
-    int64_t groups_ = 0, widest_ = 0;
+    int64_t steps_ = 1, groups_ = 0, widest_ = 0;
+    std::vector<std::vector<int64_t>> offsets_;  // of each group
     std::vector<Unit> units_;
 };

@@ -7,6 +7,7 @@
 
 #include "buffer.hpp"
 #include "layer.hpp"
+#include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
 #include "team.hpp"
@@ -25,8 +26,8 @@ class WeightGradient {
     virtual ~WeightGradient() = default;
     // Before the first sites of a unit: this member's share of the totals.
     virtual void begin(const Unit& unit, const Team& team) = 0;
-    // This member's share of the sums over the sites listed, whose dz, a row of factors each, starts at `dz`.
-    virtual void add(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) = 0;
+    // This member's share of the sums over some sites, whose dz, a row of factors each, starts at `dz`.
+    virtual void add(const Unit& unit, const Team& team, const Places& places, Span sites, const F* dz) = 0;
     // Once all units are done: write the results.
     virtual void finish() = 0;
 };
@@ -66,14 +67,15 @@ class PanelWeightGradient final : public WeightGradient<S> {
         std::fill(peephole_total(unit.index) + team.first(peephole_size_), peephole_total(unit.index) + team.last(peephole_size_), T{0});
     }
 
-    void add(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) override {
+    void add(const Unit& unit, const Team& team, const Places& places, Span sites, const F* dz) override {
         if (!depth_ && !to_.weight_peephole) return;
-        for (; count > 0; count -= BLOCK, sites += BLOCK, dz += BLOCK * stride_) {
-            const int64_t some = std::min(BLOCK, count), rows = round_up(some, PAIR<F>) / PAIR<F>;
-            for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(unit.direction, team.number, row, rows, sites, some, dz);
+        for (; sites.begin < sites.end; sites.begin += BLOCK, dz += BLOCK * stride_) {
+            const Span some{sites.begin, std::min(sites.end, sites.begin + BLOCK)};
+            const int64_t rows = round_up(some.size(), PAIR<F>) / PAIR<F>;
+            for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(places, unit.direction, team.number, row, rows, some, dz);
             team.wait();
             for (int64_t tile = team.first(tiles_); tile < team.last(tiles_); ++tile) add_tile(unit.index, tile, rows, team.number);
-            if (to_.weight_peephole) peephole(unit, team, sites, some, dz);
+            if (to_.weight_peephole) peephole(unit, team, places, some, dz);
             team.wait();
         }
     }
@@ -98,14 +100,10 @@ class PanelWeightGradient final : public WeightGradient<S> {
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
 
     // Row `row` of a block, of one site or of a pair: [x, h_0 .., c_0 .., 1], and dz as panels of W vectors, zero beyond what there is.
-    void pack(int64_t d, int64_t team, int64_t row, int64_t rows, const int64_t* sites, int64_t count, const F* dz) const {
-        const int64_t i = row * PAIR<F>, site = sites[i], other = i + 1 < count ? sites[i + 1] : -1;
+    void pack(const Places& places, int64_t d, int64_t team, int64_t row, int64_t rows, Span sites, const F* dz) const {
+        const int64_t i = row * PAIR<F>, site = sites.begin + i, other = site + 1;
         F *to = gathered(team) + row * tiles_ * R * PAIR<F>, *end = to + tiles_ * R * PAIR<F>;
         const auto segment = [&](const auto* from, const auto* second, int64_t length) {
-            if constexpr (std::is_same_v<decltype(from), const F*> && PAIR<F> == 1) {
-                to = std::copy_n(from, length, to);
-                return;
-            }
             for (int64_t k = 0; k < length; k += L) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, length - k));
                 const auto v = paired<F>(load(from + k, lanes), second ? load(second + k, lanes) : Vector<T>{});
@@ -113,10 +111,10 @@ class PanelWeightGradient final : public WeightGradient<S> {
             }
             to += length * PAIR<F>;
         };
-        const bool both = PAIR<F> == 2 && other >= 0;
-        if (to_.weight_ih) segment(saved_.input(d, site), both ? saved_.input(d, other) : nullptr, layer_.inputs);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(d, site, k), both ? saved_.previous_h(d, other, k) : nullptr, layer_.hidden);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(d, site, k), both ? saved_.previous_c(d, other, k) : nullptr, layer_.hidden);
+        const bool both = PAIR<F> == 2 && other < sites.end;
+        if (to_.weight_ih) segment(saved_.input(places.raster(site)), both ? saved_.input(places.raster(other)) : nullptr, layer_.inputs);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(places, d, site, k), both ? saved_.previous_h(places, d, other, k) : nullptr, layer_.hidden);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(places, d, site, k), both ? saved_.previous_c(places, d, other, k) : nullptr, layer_.hidden);
         const T one{1};
         if (to_.bias) segment(&one, both ? &one : nullptr, 1);
         std::fill(to, end, F{});
@@ -171,20 +169,20 @@ class PanelWeightGradient final : public WeightGradient<S> {
     }
 
     // Of the peepholes: i of every axis, f of every axis, o. A team's members share out the features.
-    void peephole(const Unit& unit, const Team& team, const int64_t* sites, int64_t count, const F* dz) const {
+    void peephole(const Unit& unit, const Team& team, const Places& places, Span sites, const F* dz) const {
         const int64_t n = layer_.axes, hidden = layer_.hidden, vectors = (hidden + L - 1) / L;
         T* to = peephole_total(unit.index);
         for (int64_t feature = team.first(vectors) * L; feature < std::min(team.last(vectors) * L, hidden); feature += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden - feature));
             Vector<T> sums[2 * MOST_AXES + 1] = {};
-            for (int64_t row = 0; row < count; ++row) {
+            for (int64_t row = 0; row < sites.size(); ++row) {
                 const F* from = dz + row * stride_ + feature;
                 for (int64_t k = 0; k < n; ++k) {
-                    const auto c_prev = load(saved_.previous_c(unit.direction, sites[row], k) + feature, lanes);
+                    const auto c_prev = load(saved_.previous_c(places, unit.direction, sites.begin + row, k) + feature, lanes);
                     sums[k] += load(from, lanes) * c_prev;
                     sums[n + k] += load(from + (1 + k) * hidden, lanes) * c_prev;
                 }
-                sums[2 * n] += load(from + (layer_.blocks - 1) * hidden, lanes) * load(saved_.c(unit.direction, sites[row]) + feature, lanes);
+                sums[2 * n] += load(from + (layer_.blocks - 1) * hidden, lanes) * load(saved_.c(unit.direction, sites.begin + row) + feature, lanes);
             }
             for (int64_t i = 0; i < 2 * n + 1; ++i) store(to + i * hidden + feature, load(to + i * hidden + feature, lanes) + sums[i], lanes);
         }

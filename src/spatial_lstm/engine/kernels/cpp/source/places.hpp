@@ -1,0 +1,161 @@
+// Where sites lie, by arithmetic. In canonical coordinates q, which grow along the direction of travel, site q belongs to step
+// s = q_0 + .. + q_{n-1}. Sites are numbered by (group of images, step, image, raster order of q), whatever the direction.
+//
+// The last two axes, a and b, are taken together: a *line* is what has the same image and the same coordinates on all other axes. At each
+// step a line has a run of sites, one for each q_a of a range, whose numbers are q_a and the line's *origin*. So do their predecessors and
+// successors: along a and b they are in the same line's run one step before or after, along another axis in the run of the line beside it.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "layer.hpp"
+#include "units.hpp"
+
+// Places of some sites from number `begin` on, in the way of one direction.
+struct Places {
+    int32_t* table;             // (1 + 2 n, capacity)
+    int64_t capacity, axes, begin;
+    int64_t strides[MOST_AXES];  // raster rows from a site to the next along each axis
+
+    int64_t raster(int64_t site) const { return table[site - begin]; }
+    // Site of the step before along axis k, -1 - f for row f of the flattened near faces.
+    int64_t pred(int64_t site, int64_t k) const { return row(1 + k)[site]; }
+    // Site of the step after, -1 - f for row f of the flattened far faces.
+    int64_t succ(int64_t site, int64_t k) const { return row(1 + axes + k)[site]; }
+    int32_t* row(int64_t which) const { return table + which * capacity - begin; }  // by number of the site
+    static int64_t numbers(const Layer& layer, int64_t capacity) { return (1 + 2 * layer.axes) * capacity; }
+};
+
+// Finds the places of a unit's sites, for one thread.
+class Walk {
+   public:
+    Walk(const Layer& layer, const Units& units, const Unit& unit) : layer_(layer), units_(units), unit_(unit) {
+        for (int64_t k = layer.axes, stride = 1; k-- > 0; stride *= layer.extents[k]) strides_[k] = reverse(k) ? -stride : stride;
+        for (int64_t k = 0, start = 0; k < layer.axes; ++k) {
+            faces_[k] = start;
+            start += layer.raster_rows / layer.extents[k];
+        }
+        for (int64_t image = unit.first; image < unit.last; ++image) add_lines(image);
+        for (auto& origins : origins_) origins.resize(lines_.size());
+    }
+
+    // An empty window of `capacity` sites in `table`, for this unit's direction.
+    Places window(int32_t* table, int64_t capacity) const {
+        Places places{table, capacity, layer_.axes, 0, {}};
+        std::copy_n(strides_, MOST_AXES, places.strides);
+        return places;
+    }
+
+    // Fill in the sites first .. last of a step; soonest if they follow those of the call before.
+    void find(int64_t step, int64_t first, int64_t last, const Places& to) {
+        for (int64_t near = std::max<int64_t>(0, step - 1); near < std::min(step + 2, unit_.steps); ++near) find_origins(near);
+        if (step != step_ || first != next_) line_ = 0;
+        step_ = step;
+        next_ = last;
+        for (; line_ < lines_.size(); ++line_) {
+            const Line& line = lines_[line_];
+            const int64_t origin = origins(step)[line_], end = line.last(step) + 1;
+            const int64_t begin = std::max(line.first(step), first - origin);
+            if (begin < std::min(end, last - origin)) find_run(line, step, begin, std::min(end, last - origin), to);
+            if (origin + end > last) return;
+        }
+    }
+
+   private:
+    struct Line {
+        int64_t image, a, b, before, raster;  // extents of the last two axes, sum of all other coordinates, raster row of q_a = q_b = 0
+        int64_t q[MOST_AXES];                 // all other coordinates
+
+        // Range of q_a at a step, empty where there is none.
+        int64_t first(int64_t step) const { return std::max<int64_t>(0, step - before - b + 1); }
+        int64_t last(int64_t step) const { return std::min(step - before, a - 1); }
+    };
+
+    bool reverse(int64_t k) const { return layer_.reverse[unit_.direction] >> k & 1; }
+    int64_t others() const { return std::max<int64_t>(0, layer_.axes - 2); }
+
+    void add_lines(int64_t image) {
+        const int64_t* size = layer_.size(image);
+        Line line{image, layer_.axes > 1 ? size[layer_.axes - 2] : 1, size[layer_.axes - 1], 0, 0, {}};
+        for (;;) {
+            line.raster = image * (layer_.raster_rows / layer_.images);
+            line.before = 0;
+            for (int64_t k = 0; k < layer_.axes; ++k) {
+                line.raster += line.q[k] * strides_[k] - (reverse(k) ? (size[k] - 1) * strides_[k] : 0);
+                line.before += line.q[k];
+            }
+            lines_.push_back(line);
+            int64_t k = others();
+            while (k-- > 0 && ++line.q[k] == size[k]) line.q[k] = 0;
+            if (k < 0) return;
+        }
+    }
+
+    int64_t* origins(int64_t step) { return origins_[step & 3].data(); }
+
+    void find_origins(int64_t step) {
+        if (found_[step & 3] == step) return;
+        found_[step & 3] = step;
+        int64_t number = units_.sites(unit_, step).begin;
+        int64_t* to = origins(step);
+        for (const Line& line : lines_) {
+            const int64_t first = line.first(step);
+            *to++ = number - first;
+            number += std::max<int64_t>(0, line.last(step) + 1 - first);
+        }
+    }
+
+    // Sites begin <= q_a < end of one line.
+    void find_run(const Line& line, int64_t step, int64_t begin, int64_t end, const Places& to) {
+        const int64_t n = layer_.axes, origin = origins(step)[line_], diagonal = step - line.before, *size = layer_.size(line.image);
+        const int64_t across = n > 1 ? strides_[n - 2] - strides_[n - 1] : 0;
+        count(to.row(0) + origin, begin, end, line.raster + diagonal * strides_[n - 1], across);
+        for (int64_t k = 0, beside = 1; k < n; ++k) {
+            int32_t *pred = to.row(1 + k) + origin, *succ = to.row(1 + n + k) + origin;
+            if (k < n - 2) {
+                beside = n == 4 && k == 0 ? size[1] : 1;
+                if (line.q[k] > 0) count(pred, begin, end, origins(step - 1)[line_ - static_cast<std::size_t>(beside)]);
+                else leave(pred, line, diagonal, begin, end, k);
+                if (line.q[k] + 1 < size[k]) count(succ, begin, end, origins(step + 1)[line_ + static_cast<std::size_t>(beside)]);
+                else leave(succ, line, diagonal, begin, end, k);
+                continue;
+            }
+            const int64_t along = k == n - 2 ? 1 : 0;  // how q_a changes on the way
+            const int64_t near = along ? 0 : diagonal, far = along ? line.a - 1 : diagonal - line.b + 1;
+            if (step > 0) count(pred, begin, end, origins(step - 1)[line_] - along);
+            if (step + 1 < unit_.steps) count(succ, begin, end, origins(step + 1)[line_] + along);
+            if (begin <= near && near < end) leave(pred, line, diagonal, near, near + 1, k);
+            if (begin <= far && far < end) leave(succ, line, diagonal, far, far + 1, k);
+        }
+    }
+
+    static void count(int32_t* to, int64_t begin, int64_t end, int64_t start, int64_t each = 1) {
+        const auto first = static_cast<int32_t>(start), slope = static_cast<int32_t>(each);
+        for (auto q = static_cast<int32_t>(begin); q < static_cast<int32_t>(end); ++q) to[q] = first + slope * q;
+    }
+
+    // Sites of a line whose neighbor along axis k is on a face: -1 - its row.
+    void leave(int32_t* to, const Line& line, int64_t diagonal, int64_t begin, int64_t end, int64_t k) const {
+        const int64_t* size = layer_.size(line.image);
+        for (int64_t q = begin; q < end; ++q) {
+            int64_t at = line.image;
+            for (int64_t j = 0; j < layer_.axes; ++j) {
+                if (j == k) continue;
+                const int64_t own = j == layer_.axes - 1 ? diagonal - q : j == layer_.axes - 2 ? q : line.q[j];
+                at = at * layer_.extents[j] + (reverse(j) ? size[j] - 1 - own : own);
+            }
+            to[q] = static_cast<int32_t>(-1 - faces_[k] - at);
+        }
+    }
+
+    const Layer& layer_;
+    const Units& units_;
+    const Unit unit_;
+    int64_t strides_[MOST_AXES] = {}, faces_[MOST_AXES] = {};
+    std::vector<Line> lines_;
+    std::vector<int64_t> origins_[4];  // of the lines at the steps found last
+    int64_t found_[4] = {-1, -1, -1, -1};
+    int64_t step_ = -1, next_ = 0;
+    std::size_t line_ = 0;
+};
