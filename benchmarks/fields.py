@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -46,7 +46,14 @@ class Size:
         return replace(self, batch=min(self.batch, PART_BATCH), extents=tuple(min(e, PART) for e in self.extents))
 
 
-def new_layer(size: Size, backend: str, *, recompute: bool = False, dtype: torch.dtype = torch.float32) -> SpatialLSTM:
+def new_layer(
+    size: Size,
+    backend: str,
+    *,
+    recompute: bool = False,
+    tile: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> SpatialLSTM:
     """A layer of this size, channels last."""
     return SpatialLSTM(
         size.channels,
@@ -56,6 +63,7 @@ def new_layer(size: Size, backend: str, *, recompute: bool = False, dtype: torch
         spatial_dims=len(size.extents),
         backend=backend,
         recompute=recompute,
+        tile=tile,
         dtype=dtype,
     )
 

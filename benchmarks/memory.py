@@ -45,13 +45,13 @@ def modes(size: Size) -> list[tuple[str, str, bool]]:
     return [*ours, ("composite", "composite", False)]
 
 
-def peak(size: Size, backend: str, *, recompute: bool = False) -> Peak:
+def peak(size: Size, backend: str, *, recompute: bool = False, tile: tuple[int, ...] | None = None) -> Peak:
     """Measure one training step in a fresh process.
 
     Raises:
         RuntimeError: If the process fails, as it does when there is not enough memory or on a system other than Linux.
     """
-    case = json.dumps({"size": asdict(size), "backend": backend, "recompute": recompute})
+    case = json.dumps({"size": asdict(size), "backend": backend, "recompute": recompute, "tile": tile})
     path = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(
@@ -67,7 +67,7 @@ def peak(size: Size, backend: str, *, recompute: bool = False) -> Peak:
 
 def _measure_here(case: dict[str, Any]) -> Peak:
     size = Size(**case["size"] | {"extents": tuple(case["size"]["extents"])})
-    layer = new_layer(size, case["backend"], recompute=case["recompute"])
+    layer = new_layer(size, case["backend"], recompute=case["recompute"], tile=case["tile"])
     width = size.hidden * len(layer.directions)
     x = torch.zeros(size.batch, *size.extents, size.channels).normal_().requires_grad_()
     grad = torch.zeros(size.batch, *size.extents, width).normal_()

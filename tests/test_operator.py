@@ -15,14 +15,16 @@ from spatial_lstm import SpatialLSTM
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
+NAMES = "forward", "backward", "tiled_forward", "tiled_backward"
+
 
 class Record(TorchDispatchMode):
     """Arguments and results of every call of one of our operators."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: dict[str, list[tuple[Any, ...]]] = {"forward": [], "backward": []}
-        self.results: dict[str, list[Any]] = {"forward": [], "backward": []}
+        self.calls: dict[str, list[tuple[Any, ...]]] = {name: [] for name in NAMES}
+        self.results: dict[str, list[Any]] = {name: [] for name in NAMES}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -65,7 +67,7 @@ def leaf(arg: Any) -> Any:
 def test_one_call_per_layer_whatever_the_size() -> None:
     layer = make_layer("spatial", 3, 4, 2, directions="all")
     record = step(layer, make_input(layer, 2, (9, 7)))
-    assert {name: len(calls) for name, calls in record.calls.items()} == {"forward": 2, "backward": 2}
+    assert {name: len(calls) for name, calls in record.calls.items() if calls} == {"forward": 2, "backward": 2}
 
 
 @pytest.mark.support("Frozen parameters: nothing computed in vain")

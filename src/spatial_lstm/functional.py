@@ -12,6 +12,7 @@ from spatial_lstm.engine import (
     Weights,
     autocast_dtype,
     check_options,
+    check_tile,
     check_weight,
     parse_directions,
     run_layers,
@@ -38,6 +39,7 @@ def spatial_lstm(
     channels_last: bool = False,
     recompute: bool = False,
     backend: str = "auto",
+    tile: Sequence[int] | None = None,
 ) -> tuple[Tensor, State]:
     r"""Run one layer in one or more directions; see :class:`spatial_lstm.SpatialLSTM` for the equations and options.
 
@@ -61,6 +63,8 @@ def spatial_lstm(
         channels_last: Whether channels come last in input and output.
         recompute: Save only h and c for the backward and recompute the gates there.
         backend: ``"auto"``, ``"composite"``, ``"reference"`` or the name of a kernel; see :func:`spatial_lstm.backends`.
+        tile: n extents of tiles to run the grid in, keeping only faces between them; None for the whole at once. See
+            :class:`spatial_lstm.SpatialLSTM`.
 
     Returns:
         The output in the input's layout with ``D h`` channels (``h`` for ``"sum"`` and ``"mean"``), and the far faces.
@@ -75,7 +79,8 @@ def spatial_lstm(
     axes, hidden = _axes_and_hidden(weight_hh, found, input)
     names = parse_directions(directions, axes)
     weights = _weights(given, weight_shapes(found, axes, _last(weight_ih), hidden), len(names), weight_hh)
-    options = StackOptions(names, cell, merge, channels_last, recompute, backend)
+    extents = check_tile(tile, axes, backend)
+    options = StackOptions(names, cell, merge, channels_last, recompute, backend, extents)
     output, (h, c) = run_layers(input, [weights], state, sizes, options)
     return output, State(h, c)
 

@@ -23,6 +23,7 @@ from spatial_lstm.engine.validation import (
     check_site,
     check_site_state,
     check_sizes,
+    check_tile,
     check_weight,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "check_site",
     "check_site_state",
     "check_sizes",
+    "check_tile",
     "check_weight",
     "clear_cache",
     "get_cell",

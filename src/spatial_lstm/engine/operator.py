@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine import compute, flops, modes
+from spatial_lstm.engine import composite, compute, flops, modes
 from spatial_lstm.engine.batching import one_by_one
 from spatial_lstm.engine.compute import Options, with_rows
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import GATES, NOTHING, Results
 from spatial_lstm.engine.problem import grid_of
-from spatial_lstm.engine.second_order import differentiate_backward, differentiate_forward
+from spatial_lstm.engine.second_order import Compute, differentiate_backward, differentiate_forward
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
 # Schemas are written out, since torch 2.6 infers none from annotations that are strings.
@@ -183,7 +183,7 @@ def _differentiate(ctx: Any, grads: Sequence[Tensor | None], needed: Sequence[bo
     wanted = [name for name, needs in zip(ctx.names, needed, strict=True) if needs]
     found: dict[str, Any] = {}
     if modes.backward_needs_composite(grads):
-        found = differentiate_forward(given, options, grads, wanted)
+        found = differentiate_forward(_composite(options), given.present(), grads, wanted)
     elif torch.is_grad_enabled() or modes.dispatcher_needed([*tensors, *(grad for grad in grads if grad is not None)]):
         names = ",".join(wanted)
         found = dict(
@@ -215,8 +215,13 @@ def _backward_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     given, incoming = _by_name(tensors, ctx.names), (grad_output, grad_far_h, grad_far_c)
     by_wanted = dict(zip(ctx.wanted.split(","), grads, strict=True))
     options = ctx.options._replace(sizes=sizes)
-    to_inputs, to_incoming = differentiate_backward(given, options, incoming, by_wanted)
+    to_inputs, to_incoming = differentiate_backward(_composite(options), given.present(), incoming, by_wanted)
     return [to_inputs.get(name) for name in given.present()], *([None] * 5), *to_incoming, *([None] * 4)
+
+
+def _composite(options: Options) -> Compute:
+    """What the forward operator computes, in plain torch."""
+    return lambda given: composite.forward(Tensors(**given), options.sizes, options.directions, options.cell)
 
 
 def _by_name(tensors: Sequence[Tensor], names: str) -> Tensors:

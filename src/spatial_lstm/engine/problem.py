@@ -125,7 +125,7 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> No
     dtype, device, shapes = x.dtype, x.device, weight_shapes(cell, axes, x.shape[-1], hidden)
     if tensors.h0 is not None or tensors.c0 is not None:
         shapes["h0"] = shapes["c0"] = (face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
-    for name, tensor in tensors.present.items():
+    for name, tensor in tensors.present().items():
         if name != "x" and tensor.shape != (count, *shapes[name]):
             raise ValueError(
                 f"expected {name} of shape {(count, *shapes[name])} for cell {cell.name!r}, {axes} axes and {hidden} features, "

@@ -1,27 +1,28 @@
-"""Where the operators' own backward does not serve: the composite is differentiated, once or twice."""
+"""Where the operators' own backward does not serve: what they compute in plain torch is differentiated, once or twice.
+
+``compute`` is that: from tensors by name to a few results, differentiably and to any order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine import composite
 from spatial_lstm.engine.autocast import no_autocast
-from spatial_lstm.engine.compute import Options
-from spatial_lstm.engine.tensors import Tensors
+
+Compute = Callable[[dict[str, Tensor]], Sequence[Tensor]]
 
 
 def differentiate_forward(
-    given: Tensors, options: Options, grads: Sequence[Tensor | None], wanted: Sequence[str]
+    compute: Compute, given: Mapping[str, Tensor], grads: Sequence[Tensor | None], wanted: Sequence[str]
 ) -> dict[str, Tensor | None]:
-    """Vector-Jacobian product of the forward: what :func:`spatial_lstm.engine.compute.backward` returns, differentiably."""
+    """Vector-Jacobian product of ``compute``: the ``wanted`` gradients by name, differentiably where gradients are recorded."""
     higher = torch.is_grad_enabled()
-    with torch.enable_grad(), no_autocast(given.x.device.type):
-        primals = {name: _alias(tensor, higher) for name, tensor in given.present().items()}
-        outputs = composite.forward(Tensors(**primals), options.sizes, options.directions, options.cell)
-        used = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
+    with torch.enable_grad(), no_autocast(_device_type(given)):
+        primals = {name: _alias(tensor, higher) for name, tensor in given.items()}
+        used = [(out, grad) for out, grad in zip(compute(primals), grads, strict=True) if grad is not None]
         found: Sequence[Tensor | None] = torch.autograd.grad(
             [out for out, _ in used],
             [primals[name] for name in wanted],
@@ -33,28 +34,27 @@ def differentiate_forward(
 
 
 def differentiate_backward(
-    given: Tensors,
-    options: Options,
+    compute: Compute,
+    given: Mapping[str, Tensor],
     incoming: Sequence[Tensor | None],
     grads: Mapping[str, Tensor | None],
 ) -> tuple[dict[str, Tensor | None], list[Tensor | None]]:
-    """Vector-Jacobian product of the backward.
+    """Vector-Jacobian product of a backward of ``compute``.
 
     Args:
-        given: What the layer computed from.
-        options: As the layer was given them.
-        incoming: Gradients of its three outputs, that the backward was given.
+        compute: See the module.
+        given: What it computed from.
+        incoming: Gradients of its results, that the backward was given.
         grads: Gradients of what the backward returned, by the names of ``given``.
 
     Returns:
         Gradients of ``given`` by name and of ``incoming``, none or None where there is none to give.
     """
     higher = torch.is_grad_enabled()  # a third derivative is to follow
-    with torch.enable_grad(), no_autocast(given.x.device.type):
-        primals = {name: _alias(tensor, higher) for name, tensor in given.present().items()}
+    with torch.enable_grad(), no_autocast(_device_type(given)):
+        primals = {name: _alias(tensor, higher) for name, tensor in given.items()}
         cotangents = [None if t is None else _alias(t, higher) for t in incoming]
-        outputs = composite.forward(Tensors(**primals), options.sizes, options.directions, options.cell)
-        used = [(out, cot) for out, cot in zip(outputs, cotangents, strict=True) if cot is not None]
+        used = [(out, cot) for out, cot in zip(compute(primals), cotangents, strict=True) if cot is not None]
         asked = [(primals[name], g) for name, g in grads.items() if g is not None and primals[name].requires_grad]
         if not used or not asked:
             return {}, [None] * len(incoming)
@@ -74,6 +74,10 @@ def differentiate_backward(
         )
     by_leaf = {id(leaf): grad for leaf, grad in zip(leaves, second, strict=True)}
     return {name: by_leaf.get(id(t)) for name, t in primals.items()}, [by_leaf.get(id(t)) for t in cotangents]
+
+
+def _device_type(given: Mapping[str, Tensor]) -> str:
+    return next(iter(given.values())).device.type
 
 
 def _alias(t: Tensor, higher: bool) -> Tensor:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine import tiling
 from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast
 from spatial_lstm.engine.layout import (
     face_shapes,
@@ -17,7 +18,7 @@ from spatial_lstm.engine.layout import (
     to_channels_last,
     unflatten_faces,
 )
-from spatial_lstm.engine.router import recurrence
+from spatial_lstm.engine.router import composite_needed, recurrence
 from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
 from spatial_lstm.engine.validation import DTYPES, Faces, check_input, check_sizes, check_state
 
@@ -31,6 +32,7 @@ class StackOptions(NamedTuple):
     channels_last: bool
     recompute: bool
     backend: str
+    tile: tuple[int, ...] | None
 
 
 def run_layers(
@@ -39,7 +41,7 @@ def run_layers(
     state: tuple[Faces, Faces] | None,
     sizes: Tensor | Sequence[object] | None,
     options: StackOptions,
-    between: Callable[[Tensor], Tensor] = lambda output: output,
+    between: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, tuple[Faces, Faces]]:
     """Check the input, run the layers one on the other (``between`` is applied in between), return output and far faces of h and c."""
     like, count, axes = layers[0].weight_hh, len(options.directions), len(options.directions[0])
@@ -54,31 +56,59 @@ def run_layers(
     accepted = DTYPES if autocast is not None else (x.dtype, state_dtype(x.dtype))
     near = check_state(state, batched, shapes, len(layers) * count, accepted, like)
     far: list[tuple[Tensor, Tensor]] = []
-    for depth, weights in enumerate(layers):
-        rows = slice(depth * count, (depth + 1) * count)
-        output, *faces = _run_layer(x, weights, *_near_faces(near, rows, x.dtype, shapes), own, options)
-        x = merge_directions(output, options.merge)
-        x = between(x) if depth + 1 < len(layers) else x
-        far.append((faces[0], faces[1]))
+    for group in _groups(x, len(layers), options, between):
+        x = x if between is None or not far else between(x)
+        rows = slice(group.start * count, group.stop * count)
+        faces = _near_faces(near, rows, x.dtype, shapes)
+        x, *ends = _run_group(x, layers[group], *faces, own, options)
+        far.append((ends[0], ends[1]))
     return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched, shapes)
 
 
-def _run_layer(
-    x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
+def _groups(x: Tensor, layers: int, options: StackOptions, between: object) -> list[slice]:
+    """The layers that run together: all of them where one tile after the other goes through them all, else each alone."""
+    together = options.tile is not None and len(options.directions) == 1 and between is None
+    if together and not _without_tiles(x, options):
+        return [slice(0, layers)]
+    return [slice(depth, depth + 1) for depth in range(layers)]
+
+
+def _without_tiles(x: Tensor, options: StackOptions) -> bool:
+    """Whether layers run whole: not asked for tiles, nothing to compute, or followed in a way that only plain torch can be."""
+    return options.tile is None or x.shape[0] == 0 or composite_needed()
+
+
+def _run_group(
+    x: Tensor,
+    layers: Sequence[Weights],
+    h0: Tensor | None,
+    c0: Tensor | None,
+    sizes: Tensor | None,
+    options: StackOptions,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output ``(N, *S, D, h)`` and flattened far faces ``(D, F, h)`` of h and c."""
-    tensors = Tensors(x, *weights, h0=h0, c0=c0)
-    if x.shape[0] == 0:
-        return _empty(tensors)
+    """Merged output ``(N, *S, D h)`` or ``(N, *S, h)`` and flattened far faces ``(D, F, h)`` of h and c, of each layer in its turn."""
     with no_autocast(x.device.type):
-        return recurrence(
-            tensors,
-            sizes,
-            options.directions,
-            options.cell,
-            recompute=options.recompute,
-            backend=options.backend,
-        )
+        if options.tile is not None and not _without_tiles(x, options):
+            names = ",".join(options.directions)
+            told = tiling.StageOptions(sizes, names, options.cell, options.backend, options.merge, options.tile)
+            return tiling.run(tiling.Stage(x, tuple(layers), h0, c0, told))
+        (weights,) = layers
+        output, *far = _run_layer(Tensors(x, *weights, h0=h0, c0=c0), sizes, options)
+        return merge_directions(output, options.merge), far[0], far[1]
+
+
+def _run_layer(tensors: Tensors, sizes: Tensor | None, options: StackOptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Output ``(N, *S, D, h)`` and flattened far faces ``(D, F, h)`` of h and c."""
+    if tensors.x.shape[0] == 0:
+        return _empty(tensors)
+    return recurrence(
+        tensors,
+        sizes,
+        options.directions,
+        options.cell,
+        recompute=options.recompute,
+        backend=options.backend,
+    )
 
 
 def _near_faces(

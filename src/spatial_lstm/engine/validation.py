@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.engine.autocast import autocast_dtype
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
 from spatial_lstm.engine.layout import MERGES
@@ -213,6 +214,21 @@ def check_site_state(
         h, c = (_check_face(f"predecessors[{axis}][{k}]", t, shape, dtypes, x) for k, t in enumerate(pair))
         pairs.append((h, c))
     return pairs
+
+
+def check_tile(tile: object, axes: int, backend: str) -> tuple[int, ...] | None:
+    """Return the extents of a tile, having refused what are not ``axes`` positive ints, or backends that know no tiles."""
+    if tile is None:
+        return None
+    if not isinstance(tile, (tuple, list)):
+        raise TypeError(f"expected tile to be a tuple of {axes} ints or None, got {type(tile).__name__}")
+    if len(tile) != axes:
+        raise ValueError(f"expected tile to have one extent for each of {axes} spatial axes, got {tuple(tile)}")
+    for axis, extent in enumerate(tile):
+        check_positive_int(f"tile[{axis}]", extent)
+    if backend in ("composite", "reference"):
+        raise ValueError(f"expected backend 'auto' or the name of a kernel with a tile, got {backend!r}")
+    return tuple(tile)
 
 
 def check_dropout(dropout: object) -> None:

@@ -16,6 +16,7 @@ from spatial_lstm.engine import (
     check_dropout,
     check_forget_bias,
     check_options,
+    check_tile,
     get_cell,
     parse_directions,
     register_flops,
@@ -65,14 +66,20 @@ class SpatialLSTM(nn.Module):
         merge: ``"concat"``, ``"sum"`` or ``"mean"`` of the directions' outputs.
         recompute: Save only h and c for the backward and recompute the gates there: less memory, more time.
         backend: ``"auto"``, or the name of one of :func:`spatial_lstm.backends` to pin it.
+        tile: n extents of tiles that the grid is run in; None for the whole at once. Output and gradients are the same. Only faces
+            between tiles are kept for the backward, which runs each tile again: memory for a tile instead of the grid, for a third
+            more time. Layers of one direction keep no field in between either, unless there is dropout; with several directions each
+            layer's output stays. ``recompute`` then changes nothing. Forward-mode AD, ``torch.func`` transforms and derivatives of
+            higher order are right, but take the whole at once.
         device, dtype: Of the parameters.
 
-    Inputs: input, state, sizes
+    Inputs: input, state, sizes, tile
         - input: ``(N, C, *S)``, or ``(N, *S, C)`` with ``channels_last``, or either without N.
         - state: near faces as a :class:`State` of n faces of h and n of c, face k ``(num_layers * D, N, h, *S without axis k)``, indexed by
           coordinate whatever the direction. None, for all or for any one, is zeros.
         - sizes: integers ``(N, n)``, or ``(N,)`` for n = 1, in a tensor or in nested sequences: each image's own extent in a padded batch.
           Padding costs no work, reaches nothing and comes out zero. Kept on the CPU they cost no synchronization.
+        - tile: as above, for this call; None for the layer's own.
 
     Outputs: output, state
         - output: in the input's layout with ``D * h`` channels, directions in their order, or h for ``merge="sum"`` and ``"mean"``. It is
@@ -117,6 +124,7 @@ class SpatialLSTM(nn.Module):
         merge: str = "concat",
         recompute: bool = False,
         backend: str = "auto",
+        tile: Sequence[int] | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -140,6 +148,7 @@ class SpatialLSTM(nn.Module):
             check_flag(name, flag)
         check_options(cell, peephole, extended, merge, backend)
         check_forget_bias(forget_bias, bias)
+        extents = check_tile(tile, spatial_dims, backend)
         check_dropout(dropout)
         if dropout > 0 and num_layers == 1:
             warnings.warn(
@@ -160,6 +169,7 @@ class SpatialLSTM(nn.Module):
         self.merge = merge
         self.recompute = recompute
         self.backend = backend
+        self.tile = extents
         register_flops()
         self._register(device, dtype)
         self.reset_parameters()
@@ -197,20 +207,34 @@ class SpatialLSTM(nn.Module):
                     parameters.reset(self, full_name, name, cell, axes, self.hidden_size, self.forget_bias)
 
     def forward(
-        self, input: Tensor, state: State | None = None, *, sizes: Tensor | Sequence[object] | None = None
+        self,
+        input: Tensor,
+        state: State | None = None,
+        *,
+        sizes: Tensor | Sequence[object] | None = None,
+        tile: Sequence[int] | None = None,
     ) -> tuple[Tensor, State]:
         """Return output and far faces; see the class."""
-        options = self._options()
-        output, (h, c) = run_layers(input, self._weights(options.directions), state, sizes, options, self._drop)
+        options, drops = self._options(tile), self.dropout > 0 and self.training
+        between = self._drop if drops else None
+        output, (h, c) = run_layers(input, self._weights(options.directions), state, sizes, options, between)
         return output, State(h, c)
 
-    def _options(self) -> StackOptions:
+    def _options(self, tile: Sequence[int] | None) -> StackOptions:
         """The options as they are now, checked: attributes may have been changed since construction."""
         for name in ("input_size", "hidden_size", "num_layers", "spatial_dims"):
             check_positive_int(name, getattr(self, name))
         check_options(self.cell_type, self.peephole, self.extended, self.merge, self.backend)
         directions = parse_directions(self.directions, self.spatial_dims)
-        return StackOptions(directions, self.cell_type, self.merge, self.channels_last, self.recompute, self.backend)
+        return StackOptions(
+            directions,
+            self.cell_type,
+            self.merge,
+            self.channels_last,
+            self.recompute,
+            self.backend,
+            check_tile(self.tile if tile is None else tile, self.spatial_dims, self.backend),
+        )
 
     def _weights(self, directions: tuple[str, ...]) -> list[Weights]:
         """Every layer's weights, checked, those of its directions stacked."""
@@ -333,6 +357,7 @@ class SpatialLSTM(nn.Module):
             ("merge", self.merge, "concat"),
             ("recompute", self.recompute, False),
             ("backend", self.backend, "auto"),
+            ("tile", self.tile, None),
         ]
         options = [f"{name}={value!r}" for name, value, default in shown if value != default]
         return ", ".join([str(self.input_size), str(self.hidden_size), *options])
