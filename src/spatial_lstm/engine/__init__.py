@@ -16,6 +16,7 @@ from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.router import backends
 from spatial_lstm.engine.stack import StackOptions, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
+from spatial_lstm.engine.tiling import Grid, Tile
 from spatial_lstm.engine.validation import (
     check_dropout,
     check_forget_bias,
@@ -30,7 +31,9 @@ from spatial_lstm.engine.validation import (
 __all__ = [
     "CELLS",
     "Cell",
+    "Grid",
     "StackOptions",
+    "Tile",
     "UnsuitedError",
     "Weights",
     "autocast_dtype",
