@@ -96,7 +96,7 @@ def run(name: str, binarize: str, seed: int, splits: Splits, steps: int) -> Row:
     trainer = trained(
         folder,
         lambda: ImageTask(model, splits, ImageOptions(validation_tiles=1000)),
-        splits,
+        lambda checkpoint: ImageTask.restore(checkpoint, splits),
         stages(steps, splits.test[0].shape[1]),
         options,
     )

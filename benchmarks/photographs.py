@@ -137,7 +137,11 @@ class Contest:
         options = Options(seed=self.seed, clip=1.0, validate_every=500)
         looked_at = ImageOptions(validation_tiles=100, finetune_pixels=400_000)
         trainer = trained(
-            self.folder(run), lambda: ImageTask(model, self.splits, looked_at), self.splits, stages, options
+            self.folder(run),
+            lambda: ImageTask(model, self.splits, looked_at),
+            lambda checkpoint: ImageTask.restore(checkpoint, self.splits),
+            stages,
+            options,
         )
         time = {"steps": trainer.state.total, "seconds": trainer.state.seconds, "threads": torch.get_num_threads()}
         return {**self.scored(trainer.task.model), **time}

@@ -57,7 +57,8 @@ def main() -> None:
     pictures = {}
     for name in NAMES:
         splits = load(name)
-        run = trained(RUNS / name, partial(new_task, splits), splits, adam(args.steps), OPTIONS)
+        restore = partial(ImageTask.restore, splits=splits)
+        run = trained(RUNS / name, partial(new_task, splits), restore, adam(args.steps), OPTIONS)
         bits = run.task.bits(run.task.tiles("test"))
         rows.append({"model": name, "bits_per_pixel": bits, "steps": run.state.total, "seconds": run.state.seconds})
         generator = torch.Generator().manual_seed(0)

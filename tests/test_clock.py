@@ -95,6 +95,12 @@ def test_time_is_kept_for_the_last_evaluation() -> None:
     assert (trainer.state.total, trainer.state.seconds) == (6, 60)
 
 
+def test_a_run_without_an_evaluation_by_half_time_has_one_then() -> None:
+    """Else it could not tell how long the last one takes."""
+    trainer = train(SlowLine(Watch(), evaluation=6), [stage(1)], validate_every=1000)
+    assert (trainer.state.total, trainer.state.seconds) == (8, 60)
+
+
 def test_stages_share_the_time_out() -> None:
     """One that takes too long takes it from those after it, each in its proportion."""
     watch = Watch()

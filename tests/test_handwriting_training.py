@@ -10,8 +10,17 @@ import torch
 
 from spatial_lstm.handwriting import Codec, HandwritingRecognizer, LineReader
 from spatial_lstm.handwriting.data import Lines, Parts
+from spatial_lstm.handwriting.decoding import Weighting
+from spatial_lstm.handwriting.decoding.weighting import TRIED
 from spatial_lstm.handwriting.reader import learn_language
-from spatial_lstm.handwriting.training import Augmentation, HandwritingTask, LineBatches, adamw, digit_lines
+from spatial_lstm.handwriting.training import (
+    Augmentation,
+    HandwritingTask,
+    LineBatches,
+    adamw,
+    digit_lines,
+    with_language,
+)
 from spatial_lstm.handwriting.training.batches import Examples
 from spatial_lstm.handwriting.training.pictures import draw_augmented, draw_readings
 from spatial_lstm.training import BEST, Checkpoint, Group, Options, Trainer, files
@@ -142,14 +151,28 @@ def test_a_model_file_knows_the_language_of_its_texts(tmp_path: Path) -> None:
     codec = Codec("אב12", right_to_left=True)
     language = learn_language(["אב12"] * 3, codec)
     assert language.log_prob("12בא") > language.log_prob("אב12")  # as it stands on paper
-    LineReader(tiny(codec), codec, language=language).save(tmp_path / "model.pt")
+    weighting = Weighting(0.75, 1.0)
+    LineReader(tiny(codec), codec, language=language, weighting=weighting).save(tmp_path / "model.pt")
     again = LineReader.load(tmp_path / "model.pt")
     assert again.language is not None
     assert again.language.to_dict() == language.to_dict()
     search = again.beam_search(4, language=True)
     assert (search.width, search.language is not None, again.beam_search(4).language) == (4, True, None)
+    assert (search.weight, search.bonus) == weighting
     with pytest.raises(ValueError, match="expected a model with a character model of its texts, got one without"):
         LineReader(tiny(), CODEC).beam_search(language=True)
+
+
+def test_the_language_is_weighted_as_reads_validation_lines_best() -> None:
+    own = task()
+    reader = with_language(own)
+    assert reader.language is not None
+    assert reader.language.to_dict() == learn_language(DIGITS.train.texts(), CODEC).to_dict()
+    found = []
+    for weighting in TRIED:
+        reader.weighting = weighting
+        found.append(own.errors("validation", reader.beam_search(language=True)).total.cer)
+    assert with_language(own).weighting == TRIED[found.index(min(found))]
 
 
 def test_other_files_are_no_models(tmp_path: Path) -> None:
@@ -216,7 +239,7 @@ def test_a_run_is_not_resumed_on_other_lines(tmp_path: Path) -> None:
 def test_the_score_is_minus_the_character_error_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     own = task()
     texts = DIGITS.validation.texts()
-    monkeypatch.setattr(own.reader, "texts", lambda lines: [texts[0][1:], *texts[1:]])
+    monkeypatch.setattr(own.reader, "texts", lambda lines, decoder: [texts[0][1:], *texts[1:]])
     rate = 1 / sum(map(len, texts))
     assert own.evaluate() == -rate
     assert own.details() == {"cer": rate, "wer": pytest.approx(1 / 3)}

@@ -66,6 +66,9 @@ def test_trains_draws_and_tells(tmp_path: Path, lines: Path, capsys: pytest.Capt
     result = json.loads((out / "result.json").read_text())
     test = result["test"]
     assert f"| test | 3 | {100 * test['cer']:.2f} % |" in said
+    told = result["language"]
+    assert f"| test, with --language | 3 | {100 * told['test']['cer']:.2f} % |" in said
+    assert LineReader.load(out).weighting == (told["weight"], told["bonus"])
     assert test["characters"] == sum(map(len, few().test.texts()))
     assert result["data"]["read"]["data"]["reasons"] == {"empty text": 1}
     assert (result["steps"], result["options"]["architecture"], result["threads"]) == (4, "graves-2009", 1)

@@ -21,16 +21,20 @@ SHOWN = 12
 
 
 def keep(trainer: Trainer[HandwritingTask], given: Given, folder: Path, *, threads: int, pictures: bool) -> int:
-    """Read the validation and test lines with the best weights, tell the error rates, and write what a finished run leaves."""
+    """Read the validation and test lines with the best weights, also with their language; tell the error rates; write what a run leaves."""
     from spatial_lstm.handwriting.metrics_tables import to_dict
-    from spatial_lstm.handwriting.reader import learn_language
+    from spatial_lstm.handwriting.training import with_language
     from spatial_lstm.training import BEST, METRICS
 
     task = trainer.task
     found = {name: task.errors(name) for name in ("validation", "test") if len(getattr(task.parts, name))}
-    print("\n".join(rates(found)))
+    reader = with_language(task)
+    search = reader.beam_search(language=True)
+    helped = {name: task.errors(name, search) for name in found}
+    print("\n".join(rates({**found, **{f"{name}, with --language": own for name, own in helped.items()}})))
     result = {
         **{name: to_dict(evaluation) for name, evaluation in found.items()},
+        "language": {**reader.weighting._asdict(), **{name: to_dict(own) for name, own in helped.items()}},
         "model": task.model.config(),
         "parameters": sum(p.numel() for p in task.model.parameters()),
         "characters": len(task.codec.characters),
@@ -46,8 +50,7 @@ def keep(trainer: Trainer[HandwritingTask], given: Given, folder: Path, *, threa
         "options": trainer.notes,
         "versions": versions(),
     }
-    language = learn_language(task.parts.train.texts(), task.codec)
-    write_result(folder, result, {"language": language.to_dict()})
+    write_result(folder, result, reader.language_record())
     written = [BEST, METRICS, RESULT]
     if pictures:
         written += _draw(folder, task)

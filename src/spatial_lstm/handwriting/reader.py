@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from spatial_lstm.handwriting.codec import Codec
 from spatial_lstm.handwriting.data.line import Line
 from spatial_lstm.handwriting.data.pictures import Gray, normalize
-from spatial_lstm.handwriting.decoding import BeamSearch, Decoder, Greedy, Language, NGram, read_columns
+from spatial_lstm.handwriting.decoding import BeamSearch, Decoder, Greedy, Language, NGram, Weighting, read_columns
 from spatial_lstm.handwriting.network import HandwritingRecognizer
 from spatial_lstm.training import files, read_model
 
@@ -48,6 +50,7 @@ class LineReader:
         codec: Its characters.
         record: How the model came about, as far as its file says.
         language: What characters follow which, in the order on paper; None where that was not learnt.
+        weighting: How much that has to say.
 
     Raises:
         ValueError: If network and codec have different numbers of classes.
@@ -65,6 +68,7 @@ class LineReader:
         codec: Codec,
         record: dict[str, Any] | None = None,
         language: NGram | None = None,
+        weighting: Weighting | None = None,
     ) -> None:
         if model.classes != codec.classes:
             raise ValueError(f"expected a codec of {model.classes} classes, got {codec.classes}")
@@ -72,6 +76,7 @@ class LineReader:
         self.codec = codec
         self.record = record or {}
         self.language = language
+        self.weighting = weighting or Weighting()
 
     @classmethod
     def load(cls, path: Path | str) -> LineReader:
@@ -88,15 +93,20 @@ class LineReader:
         record = {name: content[name] for name in kept if name in content}
         try:
             language = NGram.from_dict(content["language"]) if "language" in content else None
-            return cls(*rebuild(description), record, language)
+            return cls(*rebuild(description), record, language, Weighting(*content.get("weighting", ())))
         except (KeyError, TypeError, RuntimeError) as error:
             reason = " ".join(" ".join(str(error).splitlines()[:2]).split())
             raise ValueError(f"expected the weights of a model that reads handwriting, got {file}: {reason}") from error
 
     def save(self, path: Path | str) -> None:
         """Write one file that :meth:`load` opens, with everything that reading takes; in the place of an older one."""
-        language = {} if self.language is None else {"language": self.language.to_dict()}
-        files.save(Path(path), {"model": describe(self.model, self.codec), **self.record, **language})
+        files.save(Path(path), {"model": describe(self.model, self.codec), **self.record, **self.language_record()})
+
+    def language_record(self) -> dict[str, Any]:
+        """Return what a model file says of the character model: plain values."""
+        if self.language is None:
+            return {}
+        return {"language": self.language.to_dict(), "weighting": list(self.weighting)}
 
     def beam_search(self, width: int = 16, *, language: bool = False) -> BeamSearch:
         """Return a decoder for :meth:`read`: of the most probable text, with ``language`` also by what follows what in the training texts.
@@ -110,7 +120,8 @@ class LineReader:
             raise ValueError(
                 "expected a model with a character model of its texts, got one without: is its run finished?"
             )
-        return BeamSearch(width, language=Language(self.language, self.codec.characters))
+        own = Language(self.language, self.codec.characters)
+        return BeamSearch(width, language=own, weight=self.weighting.weight, bonus=self.weighting.bonus)
 
     def read(
         self, lines: Sequence[Line | Gray], *, decoder: Decoder | None = None, batch: int = 16, track: Track = iter
@@ -135,10 +146,14 @@ class LineReader:
             found[place] = Transcription(self.codec.decode(reading.labels), reading.confidence, told)
         return [found[place] for place in range(len(lines))]
 
-    def texts(self, lines: Sequence[Line | Gray], *, batch: int = 16) -> list[str]:
-        """The most probable paths' texts alone, which is faster; arguments and errors are those of :meth:`read`."""
-        greedy = Greedy()
-        found = {place: self.codec.decode(greedy(columns.numpy())) for place, columns in self._columns(lines, batch)}
+    def texts(self, lines: Sequence[Line | Gray], *, decoder: Decoder | None = None, batch: int = 16) -> list[str]:
+        """The texts alone, which is faster; arguments and errors are those of :meth:`read`."""
+        decode = decoder or Greedy()
+        return [self.codec.decode(decode(columns)) for columns in self.log_probs(lines, batch=batch)]
+
+    def log_probs(self, lines: Sequence[Line | Gray], *, batch: int = 16) -> list[NDArray[np.float64]]:
+        """What a decoder takes of each line, ``(T, classes)``; arguments and errors are those of :meth:`read`."""
+        found = {place: columns.double().numpy() for place, columns in self._columns(lines, batch)}
         return [found[place] for place in range(len(lines))]
 
     def _columns(self, lines: Sequence[Line | Gray], batch: int, track: Track = iter) -> Iterator[tuple[int, Tensor]]:

@@ -198,12 +198,17 @@ class Trainer(Generic[T]):
         while not (self.schedule.over(self.state, now) or self._out_of_patience()):
             self._rate = self.schedule.rate(self.state, now)
             self._step(loss, optimizer, batches[self.state.step])
-            if self.state.step % self.options.validate_every == 0:
+            if self._due(now):
                 self._evaluate("steps")
             if self._watch.seconds - self.state.seconds >= self.options.checkpoint_seconds:
                 self._save(optimizer.state_dict())
             now = self._now(self._reserve)
             self._show()
+
+    def _due(self, now: float) -> bool:
+        """Whether to evaluate; by the clock also once, half-way, where it is not known yet how long the last evaluation will take."""
+        first = self.schedule.timed and not self._best and self.schedule.gone(self.state, now) >= 0.5
+        return first or self.state.step % self.options.validate_every == 0
 
     def _step(self, loss: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> None:
         """One step on this process's part of a batch."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from spatial_lstm.handwriting.codec import Codec
 from spatial_lstm.handwriting.data import Lines, Parts
 from spatial_lstm.handwriting.data.parts import PARTS
+from spatial_lstm.handwriting.decoding import Decoder
 from spatial_lstm.handwriting.metrics import Evaluation, Pair, evaluate
 from spatial_lstm.handwriting.network import HandwritingRecognizer
 from spatial_lstm.handwriting.reader import LineReader, describe, rebuild
@@ -85,10 +86,10 @@ class HandwritingTask(Task[Stage, LineBatch]):
         self._found = self.errors("validation")
         return -self._found.total.cer
 
-    def errors(self, part: str) -> Evaluation:
+    def errors(self, part: str, decoder: Decoder | None = None) -> Evaluation:
         """Read the lines of ``"train"``, ``"validation"`` or ``"test"`` and compare."""
         lines: Lines = getattr(self.parts, part)
-        return compared(lines, self.reader.texts(lines), self.codec)
+        return compared(lines, self.reader.texts(lines, decoder=decoder), self.codec)
 
     def words(self, score: float) -> str:
         """Return the character error rate in percent."""

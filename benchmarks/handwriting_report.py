@@ -1,0 +1,98 @@
+"""Figures of reading handwriting as Markdown and as a plot."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.harness import Row, markdown_table, read_results
+from spatial_lstm.files import write_atomically
+
+# By set of lines: the published character error rate, and how it came about.
+PUBLISHED = {"peraire": (0.0462, "kraken 4.3.7, fine-tuned from a large French model")}
+HEAD = (
+    *("model", "lines", "CPU minutes", "CER", "95 %", "WER", "CER with the texts' language"),
+    *("parameters", "epochs", "seeds"),
+)
+
+
+def write_report(path: Path) -> Path:
+    """Write ``handwriting_<folder>.md``, and a plot where there are several budgets, beside the figures; return the report's path."""
+    results = read_results(path)
+    rows: list[Row] = results["rows"]
+    machine = results["machine"]
+    data = path.stem.removeprefix("handwriting_")
+    parts = [
+        f"# Reading handwriting: {data}",
+        f"From scratch on one core, CPU time; {machine['cpu']}, torch {machine['torch']}. Errors are of the test lines; of several\n"
+        "seeds the mean, and in brackets the least and the largest. The interval is the first seed's, by bootstrap over pages.",
+        table(rows, data),
+    ]
+    if plot(path.with_suffix(".png"), rows, data):
+        parts.append(f"![Error rate against time]({path.stem}.png)")
+    report = path.with_suffix(".md")
+    write_atomically(report, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
+    return report
+
+
+def table(rows: Sequence[Row], data: str) -> str:
+    """A row for each model and budget."""
+    lines = [_line(own) for own in _together(rows)]
+    if data in PUBLISHED:
+        cer, how = PUBLISHED[data]
+        lines.append([f"published: {how}", *[""] * 2, f"{cer:.2%}", *[""] * 6])
+    return markdown_table(HEAD, lines)
+
+
+def plot(path: Path, rows: Sequence[Row], data: str) -> bool:
+    """Error rates against CPU minutes; return whether there was anything to draw: more than one budget."""
+    from matplotlib.figure import Figure
+
+    if len({row.get("minutes") for row in rows} - {None}) < 2:
+        return False
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name in dict.fromkeys(row["model"] for row in rows):
+        own = [together for together in _together(rows) if together[0]["model"] == name]
+        minutes = [statistics.fmean(row["cpu_minutes"] for row in together) for together in own]
+        errors = [100 * statistics.fmean(row["cer"] for row in together) for together in own]
+        axes.plot(minutes, errors, marker="o", label=name)
+    if data in PUBLISHED:
+        axes.axhline(100 * PUBLISHED[data][0], linestyle=":", color="gray", label="published, fine-tuned")
+    axes.set(xlabel="CPU minutes of training", ylabel="character error rate, %", xscale="log", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    return True
+
+
+def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows that differ in nothing but the seed."""
+    names = ("model", "minutes", "rate", "spec", "epochs")
+    keys = [tuple(row.get(name) for name in names[: 5 if row["model"] == "kraken" else 2]) for row in rows]
+    for key in dict.fromkeys(keys):
+        yield [row for row, own in zip(rows, keys, strict=True) if own == key]
+
+
+def _line(own: Sequence[Row]) -> list[str]:
+    first = own[0]
+    name = f"{first['model']}, rate {first['rate']:g}" if "rate" in first else first["model"]
+    interval = [f"{rate:.2%}" for rate in first.get("cer_interval", ())]
+    return [
+        name,
+        f"{first['lines']:,}",
+        f"{statistics.fmean(row['cpu_minutes'] for row in own):.1f}",
+        _percent([row["cer"] for row in own]),
+        " .. ".join(interval),
+        _percent([row["wer"] for row in own]),
+        _percent([row["with_language"]["cer"] for row in own]) if "with_language" in first else "",
+        f"{first['parameters']:,}" if "parameters" in first else "",
+        f"{statistics.fmean(row['epochs'] for row in own):.1f}",
+        str(len(own)),
+    ]
+
+
+def _percent(values: Sequence[float]) -> str:
+    around = f" ({min(values):.2%} .. {max(values):.2%})" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2%}{around}"
