@@ -27,6 +27,7 @@ ABOVE_THE_ENGINE = (
     "training",
     "hub",
     "importers",
+    "distributed",
     "cli",
 )
 
@@ -97,7 +98,7 @@ def test_users_of_the_layer_see_what_everybody_sees(name: str, others: tuple[str
                 assert within(base, name, *others), (module, base)
 
 
-@pytest.mark.parametrize("name", ["modules", "functional", "state", "streaming", "equality", "cli"])
+@pytest.mark.parametrize("name", ["modules", "functional", "state", "streaming", "equality", "distributed", "cli"])
 def test_all_come_in_by_the_front_door(name: str) -> None:
     """All but ``build``, which is about the one kernel that it compiles."""
     for module, names in room(name).items():

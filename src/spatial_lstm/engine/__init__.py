@@ -14,7 +14,7 @@ from spatial_lstm.engine.flops import register_flops
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.router import backends
-from spatial_lstm.engine.stack import StackOptions, run_layers
+from spatial_lstm.engine.stack import LayerRunner, StackOptions, run_layer, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
 from spatial_lstm.engine.tiling import Grid, Tile
 from spatial_lstm.engine.validation import (
@@ -32,6 +32,7 @@ __all__ = [
     "CELLS",
     "Cell",
     "Grid",
+    "LayerRunner",
     "StackOptions",
     "Tile",
     "UnsuitedError",
@@ -50,6 +51,7 @@ __all__ = [
     "get_cell",
     "parse_directions",
     "register_flops",
+    "run_layer",
     "run_layers",
     "state_dtype",
     "weight_shapes",

@@ -35,6 +35,30 @@ class StackOptions(NamedTuple):
     tile: tuple[int, ...] | None
 
 
+# The arguments and results of run_layer, which is the one that is used by default.
+LayerRunner = Callable[
+    [Tensor, Weights, Tensor | None, Tensor | None, Tensor | None, StackOptions], tuple[Tensor, Tensor, Tensor]
+]
+
+
+def run_layer(
+    x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: output ``(N, *S, D, h)`` and flattened far faces."""
+    tensors = Tensors(x, *weights, h0=h0, c0=c0)
+    if x.shape[0] == 0:
+        return _empty(tensors)
+    with no_autocast(x.device.type):
+        return recurrence(
+            tensors,
+            sizes,
+            options.directions,
+            options.cell,
+            recompute=options.recompute,
+            backend=options.backend,
+        )
+
+
 def run_layers(
     input: Tensor,
     layers: Sequence[Weights],
@@ -42,14 +66,28 @@ def run_layers(
     sizes: Tensor | Sequence[object] | None,
     options: StackOptions,
     between: Callable[[Tensor], Tensor] | None = None,
+    *,
+    each: LayerRunner = run_layer,
+    least: int = 1,
 ) -> tuple[Tensor, tuple[Faces, Faces]]:
-    """Check the input, run the layers one on the other (``between`` is applied in between), return output and far faces of h and c."""
+    """Check the input, run the layers one on the other, return output and far faces of h and c.
+
+    Args:
+        input: As in :class:`spatial_lstm.SpatialLSTM`, like the next three.
+        layers: Their weights, lowest first.
+        state: Near faces, or None.
+        sizes: Each image's own extent, or None.
+        options: What all layers have in common.
+        between: Applied to the output of every layer but the last, or None.
+        each: What runs one layer that does not run in tiles.
+        least: The smallest extent that is accepted; 0 for parts of a field, of which some may be empty.
+    """
     like, count, axes = layers[0].weight_hh, len(options.directions), len(options.directions[0])
     autocast = autocast_dtype(like.device.type)
     if autocast is not None:
         input, like = cast(input, autocast), cast(like, autocast)
         layers = [Weights(*[None if w is None else cast(w, autocast) for w in layer]) for layer in layers]  # type: ignore[arg-type]
-    batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last)
+    batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last, least)
     x = to_channels_last(input, axes, options.channels_last)
     shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
     own = check_sizes(sizes, x.shape[0], x.shape[1:-1])
@@ -60,7 +98,7 @@ def run_layers(
         x = x if between is None or not far else between(x)
         rows = slice(group.start * count, group.stop * count)
         faces = _near_faces(near, rows, x.dtype, shapes)
-        x, *ends = _run_group(x, layers[group], *faces, own, options)
+        x, *ends = _run_group(x, layers[group], *faces, own, options, each)
         far.append((ends[0], ends[1]))
     return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched, shapes)
 
@@ -85,30 +123,17 @@ def _run_group(
     c0: Tensor | None,
     sizes: Tensor | None,
     options: StackOptions,
+    each: LayerRunner,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Merged output ``(N, *S, D h)`` or ``(N, *S, h)`` and flattened far faces ``(D, F, h)`` of h and c, of each layer in its turn."""
-    with no_autocast(x.device.type):
-        if options.tile is not None and not _without_tiles(x, options):
-            names = ",".join(options.directions)
-            told = tiling.StageOptions(sizes, names, options.cell, options.backend, options.merge, options.tile)
+    if options.tile is not None and not _without_tiles(x, options):
+        names = ",".join(options.directions)
+        told = tiling.StageOptions(sizes, names, options.cell, options.backend, options.merge, options.tile)
+        with no_autocast(x.device.type):
             return tiling.run(tiling.Stage(x, tuple(layers), h0, c0, told))
-        (weights,) = layers
-        output, *far = _run_layer(Tensors(x, *weights, h0=h0, c0=c0), sizes, options)
-        return merge_directions(output, options.merge), far[0], far[1]
-
-
-def _run_layer(tensors: Tensors, sizes: Tensor | None, options: StackOptions) -> tuple[Tensor, Tensor, Tensor]:
-    """Output ``(N, *S, D, h)`` and flattened far faces ``(D, F, h)`` of h and c."""
-    if tensors.x.shape[0] == 0:
-        return _empty(tensors)
-    return recurrence(
-        tensors,
-        sizes,
-        options.directions,
-        options.cell,
-        recompute=options.recompute,
-        backend=options.backend,
-    )
+    (weights,) = layers
+    output, *far = each(x, weights, h0, c0, sizes, options)
+    return merge_directions(output, options.merge), far[0], far[1]
 
 
 def _near_faces(

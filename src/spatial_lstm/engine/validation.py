@@ -53,8 +53,8 @@ def check_weight(name: str, weight: object, shape: tuple[int, ...], like: Tensor
     return weight
 
 
-def check_input(input: object, weight: Tensor, axes: int, channels: int, channels_last: bool) -> bool:
-    """Refuse an input of a wrong kind, rank, channels, dtype or device; return whether it is batched."""
+def check_input(input: object, weight: Tensor, axes: int, channels: int, channels_last: bool, least: int = 1) -> bool:
+    """Refuse an input of a wrong kind, rank, channels, dtype, device or extents below ``least``; return whether it is batched."""
     if isinstance(input, PackedSequence):
         raise TypeError(
             "expected input to be a Tensor, got a PackedSequence: unpack it, x, lengths = pad_packed_sequence(.., batch_first=True), "
@@ -81,7 +81,7 @@ def check_input(input: object, weight: Tensor, axes: int, channels: int, channel
             f"expected {channels} channels in dimension {at} of input {layout}, got {input.shape[at]}: {tuple(input.shape)}"
         )
     extents = [size for dim, size in enumerate(input.shape) if dim != at and not (batched and dim == 0)]
-    if any(extent < 1 for extent in extents):
+    if any(extent < least for extent in extents):
         raise ValueError(f"expected positive spatial extents, got {extents}")
     if input.dtype not in DTYPES:
         raise ValueError(f"expected input of dtype {', '.join(map(str, DTYPES))}, got {input.dtype}")

@@ -106,6 +106,9 @@ class SpatialLSTM(nn.Module):
         torch.Size([2, 8, 16, 20])
     """
 
+    # What runs the layers; a parallel style puts its own in this place.
+    runner = staticmethod(run_layers)
+
     def __init__(
         self,
         input_size: int,
@@ -217,7 +220,7 @@ class SpatialLSTM(nn.Module):
         """Return output and far faces; see the class."""
         options, drops = self._options(tile), self.dropout > 0 and self.training
         between = self._drop if drops else None
-        output, (h, c) = run_layers(input, self._weights(options.directions), state, sizes, options, between)
+        output, (h, c) = self.runner(input, self._weights(options.directions), state, sizes, options, between)
         return output, State(h, c)
 
     def _options(self, tile: Sequence[int] | None) -> StackOptions:

@@ -23,7 +23,10 @@ from spatial_lstm.engine.tiling.stage import Stage, StageOptions, whole
 # Schemas are written out, since torch 2.6 infers none from annotations that are strings.
 _INPUTS = "Tensor[] tensors, str names, Tensor? sizes, str directions, str cell, str kernel, str merge, SymInt[] tile"
 _FORWARD = f"({_INPUTS}, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
-_BACKWARD = f"({_INPUTS}, Tensor? grad_output, Tensor? grad_far_h, Tensor? grad_far_c, Tensor near_h, Tensor near_c, str wanted) -> Tensor[]"
+_BACKWARD = (
+    f"({_INPUTS}, Tensor? grad_output, Tensor? grad_far_h, Tensor? grad_far_c, Tensor near_h, Tensor near_c, "
+    "str wanted) -> Tensor[]"
+)
 
 
 @torch.library.custom_op("spatial_lstm::tiled_forward", mutates_args=(), schema=_FORWARD)
