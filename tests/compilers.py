@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spatial_lstm.engine.kernels.cpp import compiler, folders, library, store
+from spatial_lstm.engine.kernels.cpp import compiler, folders, library, recipe, store
 
 SCRIPT = """#!/bin/sh
 PATH={path}
@@ -76,6 +76,7 @@ class Machine:
         patch.setenv("SPATIAL_LSTM_CACHE", str(machine.cache))
         patch.setattr(folders.tempfile, "tempdir", str(root / "tmp"))
         patch.setattr(library, "_outcome", None)
+        patch.setattr(recipe, "PREBUILT", root / "prebuilt")
         machine.restart()
         return machine
 

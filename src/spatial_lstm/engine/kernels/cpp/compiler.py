@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SOURCE = Path(__file__).parent / "source"
+from spatial_lstm.engine.kernels.cpp.recipe import FLAGS, SOURCE
+
 # Seconds. It takes milliseconds to say a version and half a second to compile the probe, on a machine that is neither busy nor far from
 # its files.
 ANSWER, PROBE = 10.0, 30.0
@@ -112,7 +113,7 @@ def run_compiler(compiler: Compiler, flags: Sequence[str], source: Path, output:
         more = shlex.split(os.environ.get("SPATIAL_LSTM_CXXFLAGS", ""))
     except ValueError as error:
         raise BuildError(f"expected flags in SPATIAL_LSTM_CXXFLAGS, got {error}") from error
-    common = ["-std=c++17", "-O2", "-fno-math-errno", "-fPIC", "-shared", *more]
+    common = [*FLAGS, "-shared", *more]
     command = [*compiler.words, *common, *flags, str(source), "-o", str(output)]
     status, said = _run(command, deadline - time.monotonic(), TMPDIR=str(output.parent))
     if status != 0 or not output.exists():

@@ -1,7 +1,8 @@
-"""The compiled library: found, or compiled once per machine, and loaded.
+"""The compiled library: found, brought by a wheel, or compiled once per machine, and loaded.
 
-The source is plain C++17 without dependencies: it takes any compiler half a minute and needs neither torch's nor Python's headers. A probe
-of a few lines decides the flags before. Of processes that need it at the same time one compiles; a failure is remembered for ten minutes.
+One that was compiled on this machine goes before one of a wheel. The source is plain C++17 without dependencies: it takes any compiler
+half a minute and needs neither torch's nor Python's headers. A probe of a few lines decides the flags before. Of processes that need it at
+the same time one compiles; a failure is remembered for ten minutes.
 
 Environment:
     SPATIAL_LSTM_CPP: ``0`` switches the kernel off.
@@ -25,10 +26,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spatial_lstm.engine.kernels.cpp import folders, store
+from spatial_lstm.engine.kernels.cpp import folders, prebuilt, store
 from spatial_lstm.engine.kernels.cpp.compiler import (
     NATIVE,
-    SOURCE,
     THREADS,
     BuildError,
     Compiler,
@@ -38,6 +38,7 @@ from spatial_lstm.engine.kernels.cpp.compiler import (
     run_compiler,
 )
 from spatial_lstm.engine.kernels.cpp.lock import one_at_a_time
+from spatial_lstm.engine.kernels.cpp.recipe import KERNEL
 
 TIMEOUT = 600.0  # seconds for all there is to do: waiting for another process, one compiler after another
 LOST = {NATIVE: "it is slower than it could be", THREADS: "it runs on one thread"}
@@ -83,7 +84,7 @@ def find() -> ctypes.CDLL | BuildError | None:
     if reason := _unwanted():
         return BuildError(reason)
     there = compilers()
-    library = store.ready(there)
+    library = store.ready(there) or prebuilt.ready()
     if library is not None:
         _outcome = library
         return library
@@ -106,7 +107,7 @@ def build(*, force: bool = False, again: bool = True) -> Built:
         BuildError: If there is no compiler, or none succeeds.
     """
     deadline, there = time.monotonic() + TIMEOUT, compilers()
-    found = None if force else store.ready(there)
+    found = None if force else store.ready(there) or prebuilt.ready()
     if found is not None:
         return Built(found)
     if not there:
@@ -157,7 +158,7 @@ def _compile_with(compiler: Compiler, scratch: Path, deadline: float) -> tuple[P
     output = scratch / "kernel.so"
     flags = optional_flags(compiler, scratch, deadline)
     _announce()
-    run_compiler(compiler, flags, SOURCE / "kernel.cpp", output, deadline)
+    run_compiler(compiler, flags, KERNEL, output, deadline)
     return output, [
         f"the C++ kernel was compiled without {flag}, which {compiler} does not take: {what} "
         "(`python -m spatial_lstm build --force` tries again)"

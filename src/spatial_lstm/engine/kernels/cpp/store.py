@@ -18,8 +18,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spatial_lstm.engine.kernels.cpp import folders
-from spatial_lstm.engine.kernels.cpp.compiler import SOURCE, BuildError, Compiler
+from spatial_lstm.engine.kernels.cpp import cpu, folders
+from spatial_lstm.engine.kernels.cpp.compiler import BuildError, Compiler
+from spatial_lstm.engine.kernels.cpp.recipe import source_digest
 from spatial_lstm.engine.kernels.cpp.structures import STRUCTURES
 from spatial_lstm.files import write_atomically
 
@@ -44,14 +45,27 @@ def keep(folder: Path, compilers: Sequence[Compiler], library: Path) -> Path:
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """Return a library if it is whole and all that crosses into it is laid out as here, as far as sizes tell.
+    """Return a library if it is whole, and as :func:`open_library` wants it.
 
     Raises:
         BuildError: If it is not, or does not load.
     """
     try:
-        if not path.stem.endswith(f"-{_digest(path.read_bytes())}"):
-            raise BuildError(f"the compiled library {path} is damaged")
+        whole = path.stem.endswith(f"-{_digest(path.read_bytes())}")
+    except OSError as error:
+        raise BuildError(f"the compiled library does not load: {error}") from error
+    if not whole:
+        raise BuildError(f"the compiled library {path} is damaged")
+    return open_library(path)
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Return a library if all that crosses into it is laid out as here, as far as sizes tell.
+
+    Raises:
+        BuildError: If it is not, or does not load.
+    """
+    try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildError(f"the compiled library does not load: {error}") from error
@@ -109,19 +123,7 @@ def _conditions() -> str:
 @functools.cache
 def _source() -> str:
     """Source and CPU."""
-    digest = hashlib.sha256()
-    for file in sorted(SOURCE.iterdir()):
-        digest.update(file.name.encode() + file.read_bytes())
-    digest.update(f"{platform.system()} {platform.machine()} {_cpu_features()}".encode())
-    return digest.hexdigest()
-
-
-def _cpu_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    return f"{source_digest()} {platform.system()} {platform.machine()} {cpu.described()}"
 
 
 def _digest(content: bytes) -> str:

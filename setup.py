@@ -1,0 +1,75 @@
+"""What pyproject.toml cannot say: with SPATIAL_LSTM_PREBUILT=1 a wheel brings the C++ kernel compiled, for x86-64 Linux.
+
+The kernel knows neither Python nor torch, so one wheel serves all of their versions. OpenMP is compiled in, but not linked: its functions
+are those of the runtime that torch has loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from setuptools import Distribution, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_py import build_py
+
+PLACE = "spatial_lstm/engine/kernels/cpp"
+RECIPE = runpy.run_path(str(Path(__file__).parent / "src" / PLACE / "recipe.py"))
+
+
+class BuildWithKernel(build_py):
+    """Compiles the kernel beside the Python files."""
+
+    def run(self) -> None:
+        super().run()
+        folder = Path(self.build_lib, PLACE, "prebuilt")
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.so"):
+            old.unlink()
+        for build in RECIPE["BUILDS"]:
+            compile_kernel([*RECIPE["FLAGS"], *build.flags], folder / build.file)
+
+
+def compile_kernel(flags: list[str], output: Path) -> None:
+    """Compile with OpenMP, link without, and leave symbols of debugging out."""
+    compiler = os.environ.get("CXX", "g++")
+    with tempfile.TemporaryDirectory() as scratch:
+        compiled = Path(scratch, "kernel.o")
+        subprocess.run([compiler, *flags, "-fopenmp", "-c", str(RECIPE["KERNEL"]), "-o", str(compiled)], check=True)
+        subprocess.run([compiler, "-shared", "-s", str(compiled), "-o", str(output)], check=True)
+
+
+class WheelForAnyPython(bdist_wheel):
+    """A wheel of one system, but of no Python in particular."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        *_, system = super().get_tag()
+        return "py3", "none", system
+
+
+class DistributionOfOneSystem(Distribution):
+    """One that is not the same on every system."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
+def options() -> dict[str, Any]:
+    """What makes a wheel one with the kernel; nothing unless it is asked for."""
+    if os.environ.get("SPATIAL_LSTM_PREBUILT") != "1":
+        return {}
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        sys.exit(f"expected x86-64 Linux for SPATIAL_LSTM_PREBUILT=1, got {platform.machine()} {sys.platform}")
+    return {
+        "cmdclass": {"build_py": BuildWithKernel, "bdist_wheel": WheelForAnyPython},
+        "distclass": DistributionOfOneSystem,
+    }
+
+
+setup(**options())

@@ -1,0 +1,58 @@
+"""What the library is made of: its source, the flags that it is always compiled with, and the builds that a wheel brings.
+
+The standard library alone is imported here, since ``setup.py`` reads this file where nothing is installed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).parent / "source"
+KERNEL = SOURCE / "kernel.cpp"
+FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC")
+# Where a wheel has its builds.
+PREBUILT = Path(__file__).parent / "prebuilt"
+
+
+class Build(NamedTuple):
+    """One that a wheel brings.
+
+    Attributes:
+        name: In its file's name.
+        flags: What it is compiled with besides :data:`FLAGS`.
+        needs: The features that a CPU must have, as Linux calls them.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    needs: frozenset[str]
+
+    @property
+    def file(self) -> str:
+        """The name of its file, which no other source has; one of a module, since tools that check wheels ask for that."""
+        return f"{self.name}_{source_digest()[:12]}.so"
+
+
+# x86-64-v3 and x86-64-v4, as the processor's interface defines them.
+_V3 = frozenset(
+    "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave".split()  # noqa: SIM905
+)
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+# The fastest first.
+BUILDS = (
+    Build("avx512_bf16", ("-march=x86-64-v4", "-mavx512bf16"), _V4 | {"avx512_bf16"}),
+    Build("avx512", ("-march=x86-64-v4",), _V4),
+    Build("avx2", ("-march=x86-64-v3",), _V3),
+)
+
+
+@functools.cache
+def source_digest() -> str:
+    """Of the names and contents of the source's files."""
+    digest = hashlib.sha256()
+    for file in sorted(SOURCE.iterdir()):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
