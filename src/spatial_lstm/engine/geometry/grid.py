@@ -54,8 +54,9 @@ class Grid:
         self.batch, self.extents, self.directions = int(batch), tuple(map(int, extents)), tuple(directions)
         self.raster_rows = self.batch * math.prod(self.extents)
         self.face_rows = sum(self.raster_rows // extent for extent in self.extents)
-        if max(self.raster_rows, self.face_rows) > MOST_ROWS:
-            raise ValueError(f"expected at most {MOST_ROWS} sites in a batch, and on its faces, got {self.raster_rows}")
+        rows = max(self.raster_rows, self.face_rows)
+        if rows > MOST_ROWS:
+            raise ValueError(f"expected at most {MOST_ROWS} sites in a batch, got {rows}")
         self.own: npt.NDArray[np.int64] | None = None
         self.sites, self.edges = self.raster_rows, self.face_rows
         if sizes is not None:

@@ -115,8 +115,8 @@ class PanelWeightGradient final : public WeightGradient<S> {
         if (to_.weight_ih) segment(saved_.input(places.raster(site)), both ? saved_.input(places.raster(other)) : nullptr, layer_.inputs);
         for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(places, d, site, k), both ? saved_.previous_h(places, d, other, k) : nullptr, layer_.hidden);
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(places, d, site, k), both ? saved_.previous_c(places, d, other, k) : nullptr, layer_.hidden);
-        const T one{1};
-        if (to_.bias) segment(&one, both ? &one : nullptr, 1);
+        const T one[L] = {1};  // of as many lanes as are read at most
+        if (to_.bias) segment(one, both ? one : nullptr, 1);
         std::fill(to, end, F{});
         for (int64_t column = 0; column < width_; column += L) {
             const int lanes = static_cast<int>(std::clamp<int64_t>(gates_ - column, 0, L));
