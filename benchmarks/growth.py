@@ -1,8 +1,9 @@
 """How large the cell state gets: for each cell, with three ways to draw the weights, on standard normal images of growing size.
 
-    python -m benchmarks.growth [--readme README.md]
+    python -m benchmarks.growth
 
-Prints the largest |c| over all sites, smallest and largest of the seeds, and keeps the figures in ``benchmarks/results/growth.json``.
+Prints the largest |c| over all sites, smallest and largest of the seeds, and keeps the figures in ``benchmarks/results/growth.json``;
+``python -m benchmarks.tables`` puts them into the documentation.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.harness import markdown_table, replace_section, watched
+from benchmarks.harness import markdown_table, watched
 from spatial_lstm import SpatialLSTM, reference
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.kernels import STATES
@@ -69,11 +70,17 @@ def table(figures: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     return markdown_table(["cell", "weights", *(f"{side}x{side}" for side in SIDES)], rows, left=2)
 
 
+def section(hidden: int, figures: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """The table with what was measured above it."""
+    seeds = len(next(iter(next(iter(next(iter(figures.values())).values())).values())))
+    what = f"Largest |c| on standard normal images, {hidden} features, {seeds} seeds"
+    return f"{what} (`benchmarks/growth.py`):\n\n{table(figures)}"
+
+
 def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--readme", type=Path, help="a file to put the table into, between its two markers")
     args = parser.parse_args()
     figures: dict[str, dict[str, dict[str, list[float]]]] = {}
     cases = list(product(reference.CELLS, INITIALIZATIONS, SIDES))
@@ -83,11 +90,6 @@ def main() -> None:
     text = json.dumps({"hidden_size": HIDDEN, "largest_c": figures}, indent=1) + "\n"
     write_atomically(RESULTS, lambda file: file.write(text.encode()))
     print(table(figures))
-    if args.readme:
-        what = f"Largest |c| on standard normal images, {HIDDEN} features, {args.seeds} seeds"
-        body = f"{what} (`benchmarks/growth.py`):\n\n{table(figures)}"
-        section = replace_section(args.readme.read_text(), "growth", body)
-        write_atomically(args.readme, lambda file: file.write(section.encode()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The report on image models, and the README's section: ``python -m benchmarks.image_models [--readme README.md]``.
+"""The report on image models, ``python -m benchmarks.image_models``, and the documentation's section.
 
 Makes ``benchmarks/results/image_models.md`` from what :mod:`benchmarks.photographs`, :mod:`benchmarks.mnist`, :mod:`benchmarks.textures`
 and :mod:`benchmarks.dead_leaves` have kept.
@@ -6,11 +6,10 @@ and :mod:`benchmarks.dead_leaves` have kept.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from benchmarks import dead_leaves, mnist, photographs, textures
-from benchmarks.harness import Row, markdown_table, read_results, replace_section
+from benchmarks.harness import Row, markdown_table, read_results
 from spatial_lstm.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
@@ -62,7 +61,7 @@ def _what(benchmark: object) -> str:
     return (benchmark.__doc__ or "").strip().rpartition("\n\n")[2]
 
 
-def readme_section(folder: Path) -> str:
+def section(folder: Path) -> str:
     """A line for each result that has a published figure beside it."""
     lines = []
     paper = rows_of("photographs_paper", folder)
@@ -79,17 +78,9 @@ def readme_section(folder: Path) -> str:
 
 
 def main() -> None:
-    """Write the report, and the README's section where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--readme", type=Path, help="a file to put a table into, between <!-- images:begin --> and <!-- images:end -->"
-    )
-    args = parser.parse_args()
+    """Write the report."""
     write_atomically(RESULTS / REPORT, lambda file: file.write(report(RESULTS).encode()))
     print(RESULTS / REPORT)
-    if args.readme:
-        text = replace_section(args.readme.read_text(), "images", readme_section(RESULTS))
-        write_atomically(args.readme, lambda file: file.write(text.encode()))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""Markdown from the JSON: the whole report of a machine, and the README's section. ``python -m benchmarks.report [--readme README.md]``."""
+"""Markdown from the JSON: the whole report of a machine, ``python -m benchmarks.report``, and the documentation's section."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks import directions, layer, memory, ragged, scaling, sequences
-from benchmarks.harness import read_results, replace_section, settings_from
+from benchmarks.harness import read_results, settings_from
 from spatial_lstm.files import write_atomically
 
 TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
@@ -48,8 +47,8 @@ def report(folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def readme_section(folder: Path, root: Path) -> str:
-    """The README's figures; ``root`` is where the README lies.
+def section(folder: Path, root: Path, whole: str) -> str:
+    """The documentation's figures; ``root`` is where its page lies, ``whole`` the address of the report.
 
     Raises:
         ValueError: If the layer has not been measured.
@@ -62,7 +61,7 @@ def readme_section(folder: Path, root: Path) -> str:
         "Time over the *floor*, that of the matrix products alone: one of a step's FLOPs for inference, with the two of the same size\n"
         "that give the gradients for training. In brackets `nn.LSTM` on as many sites and FLOPs. Medians of interleaved rounds, all\n"
         f"checked against the reference before they are timed. Measured on {machine_line(kept['layer'])};\n"
-        f"every backend, the quartiles and more in [the report]({place}/report.md).",
+        f"every backend, the quartiles and more in [the report]({whole}).",
         layer.summary(kept["layer"]),
     ]
     if "directions" in kept:
@@ -88,21 +87,9 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def write_readme(readme: Path, folder: Path) -> None:
-    """Put the section between ``<!-- benchmark:begin -->`` and ``<!-- benchmark:end -->``."""
-    text = replace_section(readme.read_text(), "benchmark", readme_section(folder, readme.resolve().parent))
-    write_atomically(readme, lambda file: file.write(text.encode()))
-
-
 def main() -> None:
-    """Write the report, and the README's section where asked."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--readme", type=Path)
-    args, rest = parser.parse_known_args()
-    folder = settings_from(rest, __doc__).folder.resolve()
-    print(write_report(folder))
-    if args.readme:
-        write_readme(args.readme, folder)
+    """Write the report."""
+    print(write_report(settings_from(None, __doc__).folder.resolve()))
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def test_a_wrong_backend_is_refused() -> None:
 def test_every_benchmark_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All of ``python -m benchmarks --quick`` on tiny sizes, and the README's section from it."""
+    """All of ``python -m benchmarks --quick`` on tiny sizes, and the documentation's section from it."""
     monkeypatch.setattr(layer, "QUICK_SIZES", (SIZE, Size(1, (2, 9), 1, 3)))
     monkeypatch.setattr(sequences, "SIZES", (Size(2, (5,), 3, 4),))
     monkeypatch.setattr(ragged, "HEIGHTS", (2, 4))
@@ -195,11 +195,9 @@ def test_every_benchmark_end_to_end(
         assert file.stat().st_size < 200_000
     text = report.write_report(settings.folder).read_text()
     assert all(title in text for title, _ in report.TITLES.values())
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- benchmark:begin -->\n<!-- benchmark:end -->\nafter\n")
-    report.write_readme(readme, settings.folder)
-    assert "machine/scaling.png" in readme.read_text()
-    assert "geometric mean" in readme.read_text()
+    section = report.section(settings.folder, tmp_path, "report.md")
+    assert "machine/scaling.png" in section
+    assert "geometric mean" in section
     assert "geometric mean" in capsys.readouterr().out
 
 
@@ -230,9 +228,9 @@ def test_what_is_not_measured_is_told() -> None:
     assert "GB expected" in rows[0]["left_out"]["plain"]
 
 
-def test_the_readme_needs_figures(tmp_path: Path) -> None:
+def test_the_documentation_needs_figures(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run the benchmarks first"):
-        report.readme_section(tmp_path, tmp_path)
+        report.section(tmp_path, tmp_path, "report.md")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's own count")

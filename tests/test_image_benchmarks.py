@@ -56,7 +56,7 @@ def test_photographs(
     else:
         assert names == ["linear-Gaussian", "MCGSM", "RIDE, 1 layer", "RIDE, 2 layers", "ensemble"]
         assert (tmp_path / "photographs_paper.png").read_bytes().startswith(b"\x89PNG")
-        assert "| BSDS300, ensemble | " in image_models.readme_section(tmp_path)
+        assert "| BSDS300, ensemble | " in image_models.section(tmp_path)
     assert said.count("seed 0") == len(names)
     rows = json.loads((tmp_path / f"photographs_{budget}.json").read_text())["rows"]
     assert all(len(bits) == 3 for row in rows for bits in row["bits"].values())
@@ -114,7 +114,7 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     table = image_models.report(tmp_path)
     assert table.count("| sample |") == table.count("| threshold |") == len(small)
     assert "80.75" in table
-    assert "| binary MNIST, Diagonal BiLSTM, 1 layer of 32 | " in image_models.readme_section(tmp_path)
+    assert "| binary MNIST, Diagonal BiLSTM, 1 layer of 32 | " in image_models.section(tmp_path)
     rows = json.loads((tmp_path / "mnist.json").read_text())["rows"]
     assert all(20 < row["nats_per_image"] < 50 for row in rows)  # noise has 7 * 7 ln 2 = 34
     assert len(list(tmp_path.glob("*.png"))) == 2 * len(small)
@@ -143,10 +143,3 @@ def test_nats_are_the_mean_over_images() -> None:
     nats = torch.cat([-model.log_prob(image[None]).nats for image in images])
     assert found["nats_per_image"] == pytest.approx(nats.mean().item())
     assert found["standard_error"] == pytest.approx(nats.std().item() / math.sqrt(7))
-
-
-def test_the_readme_has_the_kept_results() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    section = readme.split("<!-- images:begin -->\n")[1].split("\n<!-- images:end -->")[0]
-    assert section == image_models.readme_section(image_models.RESULTS)
-    assert (image_models.RESULTS / image_models.REPORT).read_text() == image_models.report(image_models.RESULTS)

@@ -67,7 +67,7 @@ class Codec:
 
     @property
     def classes(self) -> int:
-        """How many classes a network scores: the characters and the blank."""
+        """How many classes a network scores, the characters and the blank."""
         return len(self.characters) + 1
 
     def __repr__(self) -> str:

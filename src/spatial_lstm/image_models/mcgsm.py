@@ -79,7 +79,7 @@ class MCGSM(ConditionalDensity):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the parameters anew: eta 0; alpha N(0, 1)/20; beta |U(-1, 1)|/100 + 0.01; b N(0, 1)/100; A N(0, 1)/10; L the identity."""
+        """Draw the parameters anew: eta 0; alpha N(0, 1)/20; beta ``|U(-1, 1)|/100`` + 0.01; b N(0, 1)/100; A N(0, 1)/10; L = I."""
         self.eta.zero_()
         self.alpha.normal_(0, 1 / 20)
         self.beta.uniform_(0, 1 / 100).add_(0.01)
