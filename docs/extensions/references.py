@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -111,11 +112,10 @@ def page_of(found: object, name: str) -> str | None:
 
 def torch_page(found: object, name: str) -> str | None:
     """The page of a tensor or of one of the layers."""
-    own = name if name.startswith("torch.") else f"torch.{name}"
-    if own == "torch.Tensor":
+    if found is torch.Tensor:
         return f"{TORCH}tensors.html"
-    is_layer = inspect.isclass(found) and own.startswith("torch.nn.") and own.count(".") == 2
-    return f"{TORCH}generated/{own}.html" if is_layer else None
+    own = name.rpartition(".")[2]
+    return f"{TORCH}generated/torch.nn.{own}.html" if found is getattr(torch.nn, own, MISSING) else None
 
 
 def source_of(module: str) -> str | None:
