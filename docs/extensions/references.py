@@ -1,4 +1,4 @@
-"""References to what this site does not document itself resolve if the thing is there, and warn if it is not.
+"""References to what this site does not document itself resolve if the thing is there, and warn if it is not; no public name is left out.
 
 A name of the package leads to where it is documented, under whatever public name, else to its source; one of Python, NumPy or torch to
 their documentation where its address follows from the name. Nothing is fetched.
@@ -20,12 +20,14 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 
 SOURCE = "https://github.com/spatial-lstm/spatial-lstm/blob/main/src/"
 PYTHON = "https://docs.python.org/3/library/"
 NUMPY = "https://numpy.org/doc/stable/reference/generated/"
 TORCH = "https://docs.pytorch.org/docs/stable/"
 MISSING = object()
+logger = logging.getLogger(__name__)
 
 
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, child: nodes.TextElement) -> nodes.Node | None:
@@ -124,7 +126,23 @@ def source_of(module: str) -> str | None:
     return SOURCE + Path(file).relative_to(Path(package).parents[1]).as_posix() if file and package else None
 
 
+def check_public_names(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of what a documented module offers by its ``__all__`` and the site does not show."""
+    domain: Any = env.domains["py"]
+    for name, module in domain.modules.items():
+        for public in getattr(sys.modules.get(name), "__all__", ()):
+            is_module = isinstance(getattr(sys.modules[name], public), ModuleType)
+            if f"{name}.{public}" not in domain.objects and not is_module and not public.startswith("__"):
+                logger.warning(
+                    "expected %s.%s to have a docstring, or a py:data, got neither",
+                    name,
+                    public,
+                    location=module.docname,
+                )
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Come last: after what Sphinx finds by itself."""
     app.connect("missing-reference", resolve, priority=900)
+    app.connect("env-check-consistency", check_public_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
