@@ -126,7 +126,7 @@ def save_picture(models: dict[str, UNet], side: int, path: Path) -> None:
             axes.set_xticks([])
             axes.set_yticks([])
         line[0].set_ylabel(name, fontsize=9)
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=90))
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=70))
 
 
 def main() -> None:

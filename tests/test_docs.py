@@ -76,6 +76,11 @@ def test_ten_lines_give_the_whole() -> None:
     assert torch.equal(names["output"], whole[..., 30:])
 
 
+def test_pictures_are_small() -> None:
+    large = [path.name for path in (ROOT / "docs" / "pictures").iterdir() if path.stat().st_size > 150_000]
+    assert large == []
+
+
 def test_the_readme_is_of_one_screen() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= 600
