@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "mathml",
+    "outside",
     "references",
 ]
 exclude_patterns = ["_build", "extensions", "drawing"]
