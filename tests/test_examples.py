@@ -40,6 +40,14 @@ def test_tiles_equal_the_whole(printed: Callable[..., str]) -> None:
     assert float(found[1]) < 1e-6
 
 
+def test_a_large_field_is_trained_and_streamed(printed: Callable[..., str]) -> None:
+    shown = printed("large_field.py", "--size", "40", "--tile", "16", "--steps", "2")
+    assert "step 2: loss" in shown
+    found = re.search(r"from memory (\S+)", shown)
+    assert found
+    assert float(found[1]) < 1e-6
+
+
 def test_inside_runs(printed: Callable[..., str]) -> None:
     assert re.search(r"right at \d+\.\d% of the pixels", printed("inside.py", "--steps", "2", "--size", "8"))
 
