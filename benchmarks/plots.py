@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from benchmarks.harness import Row, number, read_results, settings_from
 from benchmarks.layer import ratios
+from benchmarks.pipeline_plots import plot_pipeline
 from benchmarks.scaling import curves_of, left_out, over_one_direction
 from spatial_lstm.files import write_atomically
 
@@ -141,7 +142,7 @@ def _short(size: dict[str, Any]) -> str:
     return f"{size['batch']}x{'x'.join(map(str, size['extents']))}, {size['channels']}→{size['hidden']}"
 
 
-PLOTS = {"layer": plot_layer, "scaling": plot_scaling}
+PLOTS = {"layer": plot_layer, "scaling": plot_scaling, "pipeline": plot_pipeline}
 
 
 def draw(folder: Path) -> list[Path]:

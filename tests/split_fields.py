@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 import time
@@ -130,10 +131,12 @@ def with_another_dimension(wrap: Callable[[SpatialLSTM, DeviceMesh], nn.Module])
 
 
 def inside_a_model(mesh: DeviceMesh) -> None:
-    """A style of a part of a model, of which a copy is taken."""
-    model = nn.Sequential(nn.Conv2d(2, 3, 1), make_layer(dtype=torch.float32))
+    """A style of a part of a model that every rank drew on its own, and a copy of that."""
+    x, first = torch.randn(1, 2, 4, 8), nn.Conv2d(2, 3, 1)
+    torch.manual_seed(mesh.get_local_rank())
+    model = nn.Sequential(first, make_layer(dtype=torch.float32))
     parallelize_module(model, mesh, {"1": SpatialParallel(blocks=2)})
-    x = torch.randn(1, 2, 4, 8)
+    model = copy.deepcopy(model)
     with torch.no_grad():
         expected = SpatialLSTM.forward(make_plain(model[1]), model[0](x))[0]
         found = model(x.tensor_split(mesh.size(), dim=3)[mesh.get_local_rank()])[0]

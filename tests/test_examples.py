@@ -115,6 +115,14 @@ def is_picture(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_field_is_trained_over_processes(printed: Callable[..., str]) -> None:
+    found = re.search(
+        r"over 2 processes: right at (\d+\.\d)%", printed("over_processes.py", "--size", "24", "--steps", "25")
+    )
+    assert found
+    assert float(found[1]) > 60
+
+
 def test_every_example_is_tried() -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [name for name in SCRIPTS if f'"{name}"' not in tests] == []

@@ -96,9 +96,24 @@ def test_more_work_is_cut_finer_and_dear_messages_coarser() -> None:
     assert blocks(latency=1e-2) < blocks() < blocks(places=64)
 
 
+def test_blocks_are_small_enough_for_their_memory_to_be_kept() -> None:
+    costs = Costs(rate=1e10, wavefront=1e-6, call=1e-4, latency=1e-4, bandwidth=1e9, kept=1e6)
+    assert choose_blocks(Work((512, 128), 0, 1e9, 1e5, 2e8), 1, (DOWN,), costs) == 200
+    assert choose_blocks(Work((512, 128), 0, 1e9, 1e5, 1e4), 1, (DOWN,), costs) == 1
+
+
 def test_no_more_blocks_than_rows() -> None:
     costs = Costs(rate=1.0, wavefront=0.0, call=0.0, latency=0.0, bandwidth=1e9)
     assert choose_blocks(Work((5, 128), 0, 1e9, 1e5), 64, (DOWN,), costs) == 5
+
+
+def test_what_the_page_shows_runs() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "parallel.md").read_text()
+    names: dict[str, Any] = {}
+    for code in re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M):
+        exec(code, names)
+    assert names["output"].shape == (1, 64, 64, 32)
+    assert all(parameter.grad is not None for parameter in names["layer"].parameters())
 
 
 @pytest.fixture

@@ -64,10 +64,15 @@ class Relay:
             return
         for step in steps:
             item = step[place]
-            face = None if item is None else compute(item, self._take(item))
+            face = None if item is None else self._compute(item, compute)
             self._exchange(step, place, item, face)
         for message, works in self._sent:
             self._wait(message, works)
+
+    def _compute(self, item: Item, compute: Callable[[Item, Tensor | None], Tensor]) -> Tensor:
+        received = self._take(item)
+        with torch.profiler.record_function(f"compute {self._describe(item)}"):
+            return compute(item, received)
 
     def _take(self, item: Item) -> Tensor | None:
         if item not in self._arriving:

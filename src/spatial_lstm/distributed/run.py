@@ -149,7 +149,8 @@ class SplitRunner:
         hidden = weights.weight_hh.shape[-1] // len(extents)
         face = batch * math.prod(extents) // extents[self.axis] * 2 * hidden * state_dtype(x.dtype).itemsize
         products = sum(2 * weight[0].numel() for weight in (weights.weight_ih, weights.weight_hh))
-        work = Work(extents, along, batch * math.prod(extents) * products, face)
+        sites = batch * math.prod(extents)
+        work = Work(extents, along, sites * products, face, sites * weights.weight_hh.shape[1] * x.dtype.itemsize)
         heading = tuple(1 if letters[self.axis] == "f" else -1 for letters in options.directions)
         blocks = choose_blocks(work, len(self.chain.ranks), heading, COSTS["cuda" if x.is_cuda else "cpu"])
         return cut_evenly(self.axis, along, extents[along], blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-from torch import nn
+from torch import distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor.parallel import ParallelStyle
 
@@ -20,9 +20,9 @@ class SpatialParallel(ParallelStyle):
     The results are those of one process that has it all. Each rank holds its part of input and output; it computes block after block,
     handing faces to its neighbors as they are done, so that all ranks work at once.
 
-    Every rank has the whole layer's parameters. Their gradients are summed over the mesh in the backward pass, so the loss is meant to be
-    the sum of what the ranks' own parts give: a mean over the field is each rank's sum over the field's size. Over another dimension of
-    the mesh ``DistributedDataParallel`` and ``fully_shard`` average as ever.
+    Every rank has all parameters of the layer, from the start those of the first. Their gradients are summed over the mesh in the
+    backward pass, so the loss is meant to be the sum of what the ranks' own parts give: a mean over the field is each rank's sum over the
+    field's size. Over another dimension of the mesh ``DistributedDataParallel`` and ``fully_shard`` average as ever.
 
     Args:
         axis: The spatial axis that is split, 0 .. n - 1, or from the end -n .. -1; n is at least 2.
@@ -75,5 +75,15 @@ class SpatialParallel(ParallelStyle):
             raise ValueError(f"expected axis in {-axes} .. {axes - 1}, got {self.axis}")
         if device_mesh.ndim != 1:
             raise ValueError(f"expected one dimension of a mesh, such as mesh['field'], got {device_mesh}")
+        self._copy_from_first(module, device_mesh)
         module.runner = SplitRun(device_mesh, self.axis % axes, self.blocks, self.recompute, self.timeout)
         return module
+
+    def _copy_from_first(self, module: nn.Module, mesh: DeviceMesh) -> None:
+        """Give all ranks the parameters of one, as other styles do; which one ``parallelize_module`` says, None for no one."""
+        if self.src_data_rank is None or mesh.size() == 1:
+            return
+        group = mesh.get_group()
+        for parameter in module.parameters():
+            if not parameter.is_meta:
+                distributed.broadcast(parameter.detach(), group=group, group_src=self.src_data_rank)
