@@ -1,4 +1,4 @@
-"""Pictures of a field over processes: who computed which block when, what was measured, and what many processes would gain."""
+"""Pictures of a field over processes: who computed which block when, and what many processes would gain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.harness import Row
-from benchmarks.pipeline import gains
 from benchmarks.pipeline_model import HEADINGS, walk
 
 COLORS = {"ff": "C0", "fr": "C1", "rf": "C2", "rr": "C3"}
@@ -16,7 +15,7 @@ NAMES = ("ff", "rf", "fr", "rr")  # as walk numbers the directions: two down the
 
 
 def plot_pipeline(results: dict[str, Any]) -> Figure:
-    """Two processes as they were, eight as the model has them, and efficiency against the number of processes."""
+    """Two processes as they were, the schedule of eight, and predicted efficiency against the number of processes."""
     rows = results["rows"]
     figure = Figure(figsize=(10.5, 7.5), layout="constrained")
     traced, walked, weak, strong = _panels(figure)
@@ -25,9 +24,6 @@ def plot_pipeline(results: dict[str, Any]) -> Figure:
     for panel, series in ((weak, "weak"), (strong, "strong")):
         _plot_efficiency(panel, [row for row in rows if row["kind"] == "prediction" and row["series"] == series])
         panel.set(title=f"{series} scaling, predicted", xlabel="processes", ylabel="efficiency")
-    measured = max(gain["cpu"] for gain in gains(rows).values()) / 2
-    weak.plot([2], [measured], "k*", ms=9, label="2 processes, measured")
-    weak.legend()
     return figure
 
 
@@ -81,7 +77,7 @@ def _plot_efficiency(panel: Axes, rows: list[Row]) -> None:
         own = [row for row in rows if row["directions"] == name]
         panel.plot([row["places"] for row in own], [row["efficiency"] for row in own], "o-", ms=4, label=name)
     panel.set_xscale("log", base=2)
-    ticks = sorted({row["places"] for row in rows} | {2})
+    ticks = sorted({row["places"] for row in rows})
     panel.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     panel.set_ylim(0, 1)
     panel.legend()

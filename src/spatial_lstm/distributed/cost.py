@@ -11,7 +11,7 @@ seconds each, O seconds for the call, and a message of F / B bytes at latency l 
 make calls, wavefronts and messages few. The minimum is flat, so constants serve; ``benchmarks/pipeline.py`` measures them.
 
 Blocks are small enough, too, for the allocator to keep their memory from one to the next: on Linux, what is larger than 32 MiB is fetched
-anew from the system each time, which took a quarter of a step.
+anew from the system each time, which takes up to a third of a step.
 """
 
 from __future__ import annotations
