@@ -1,0 +1,226 @@
+"""What is to be found out in a quarter of an hour with a GPU, most important first: ``python -m benchmarks.on_gpu PART --output FILE``.
+
+``benchmarks/on_gpu.sh`` runs all parts, each in a process and with a time limit of its own. Every result is a line of JSON, written the
+moment it is there, so that a part that is cut off loses only what it had not come to.
+
+- ``compile``: every kernel that later parts run, compiled by many processes into Triton's cache.
+- ``equality``: every kernel, cell and type against the float64 reference, outputs and gradients.
+- ``auto``: what ``"auto"`` picks for each size and type, and why not more.
+- ``layer``: training and inference beside cuDNN and the bounds, as :mod:`benchmarks.gpu` measures them.
+- ``steps``: microseconds a step from 16 to 512 features, the three kinds of kernels side by side.
+- ``ride``: a training step of RIDE.
+
+With ``--rehearse`` sizes are small and CPU tensors stand in for a GPU's (:mod:`benchmarks.rehearsal`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from benchmarks import gpu, rehearsal
+from benchmarks.fields import Field, Size, run_layer
+from benchmarks.gpu_opponents import TYPES, Runner, graphed, time_all
+from benchmarks.harness import Row, spread
+from spatial_lstm import backends
+from spatial_lstm.engine.kernels import KERNELS, UnsuitedError
+from spatial_lstm.engine.kernels.triton import TritonKernel
+from spatial_lstm.engine.problem import make_problem
+from spatial_lstm.engine.tensors import Tensors
+from spatial_lstm.equality import compare
+from spatial_lstm.image_models import RIDE
+
+ROUNDS = 20
+# The six of images and one of lines, in the order of what is asked first.
+SIZES = (*gpu.SIZES, Size(16, (256,), 256, 256))
+STEPS = tuple(Size(64, (32, 32), hidden, hidden) for hidden in (16, 32, 64, 128, 256, 512))
+TINY = (Size(2, (3, 2), 4, 4), Size(2, (5,), 4, 4))
+# Processes that compile at once.
+COMPILERS = 12
+
+
+def sizes(rehearsed: bool, real: tuple[Size, ...] = SIZES) -> tuple[Size, ...]:
+    """Which to run."""
+    return TINY if rehearsed else real
+
+
+def compile_all(rehearsed: bool) -> Iterator[Row]:
+    """Run each kernel once in training, in as many processes as there are sizes and types."""
+    jobs = [(size, kind) for size in sizes(rehearsed, (*SIZES, *STEPS)) for kind in TYPES]
+    if rehearsed:
+        yield from (compile_one(size, kind) for size, kind in jobs)
+        return
+    with ProcessPoolExecutor(COMPILERS, mp_context=get_context("spawn")) as pool:
+        for found in [pool.submit(compile_one, *job) for job in jobs]:
+            try:
+                yield found.result()
+            except Exception as error:  # of one kernel; the others are wanted all the same
+                yield {"error": str(error)[:500]}
+
+
+def compile_one(size: Size, kind: str) -> Row:
+    """Seconds that all kernels take to compile and run once."""
+    start, failed = time.perf_counter(), {}
+    for name in kernels():
+        try:
+            train_once(size, kind, name)
+        except UnsuitedError:
+            continue
+        except Exception as error:  # whatever a compiler or a driver raises
+            failed[name] = str(error)[:500]
+    return {"size": size.label, "type": kind, "seconds": time.perf_counter() - start, "failed": failed}
+
+
+def train_once(size: Size, kind: str, backend: str) -> None:
+    """Forward and backward."""
+    dtype, torch.backends.cuda.matmul.allow_tf32 = TYPES[kind]
+    field = Field(size)
+    run_layer(gpu.layer_on(backend, dtype, field), field.x.to("cuda", dtype), field.grad.to("cuda", dtype))
+    torch.cuda.synchronize()
+
+
+def kernels() -> list[str]:
+    """Those that may run here."""
+    return [name for name in KERNELS if name != "cpp" and backends()[name].startswith("available")]
+
+
+def equality(rehearsed: bool) -> Iterator[Row]:
+    """One row per comparison."""
+    for comparisons in compare(["cpu" if rehearsed else "cuda"]):
+        for found in comparisons:
+            yield {
+                "cell": found.variant,
+                "axes": found.axes,
+                "directions": found.directions,
+                "type": str(found.dtype),
+                "backend": found.backend,
+                "error": found.error,
+                "bound": found.bound,
+                "passed": found.passed,
+            }
+
+
+def auto(rehearsed: bool) -> Iterator[Row]:
+    """Each size and type's choice, and whether it is trusted."""
+    kernel = KERNELS["triton"]
+    assert isinstance(kernel, TritonKernel)
+    for size in sizes(rehearsed):
+        for kind, (dtype, tf32) in TYPES.items():
+            torch.backends.cuda.matmul.allow_tf32 = tf32
+            layer = gpu.layer_on("auto", dtype, Field(size))
+            x = torch.zeros((size.batch, *size.extents, size.channels), device="cuda", dtype=dtype)
+            weights = (layer.get_parameter(name)[None] for name in ("weight_ih_l0", "weight_hh_l0"))
+            problem = make_problem(Tensors(x, *weights), None, "f" * len(size.extents), "spatial")
+            reason = kernel.unsuited(problem) or kernel.unavailable() or kernel.untrusted(problem)
+            yield {"size": size.label, "type": kind, "choice": str(kernel.choice(problem)), "not_used": reason}
+
+
+def layers(rehearsed: bool) -> Iterator[Row]:
+    """The ceilings, then every size, 16 bits and training first."""
+    bounds = [] if rehearsed else gpu.ceilings(ROUNDS)
+    yield from bounds
+    rates = {row["type"]: row["flops_per_second"] for row in bounds if row["kind"] == "ceiling"}
+    for kind in ("tf32",) if rehearsed else ("float16", "tf32", "float32", "bfloat16"):
+        for training in (True, False):
+            for size in sizes(rehearsed):
+                yield from gpu.measure_size(size, kind, training, ROUNDS, rates.get(kind, 1.0))
+
+
+def steps(rehearsed: bool) -> Iterator[Row]:
+    """Training without a graph and inference with one, every kernel."""
+    for kind in ("float16", "float32"):
+        for size in sizes(rehearsed, STEPS):
+            runners = [found for training in (True, False) for found in step_runners(size, kind, training)]
+            for name, seconds in time_all(runners, ROUNDS).items():
+                count = sum(size.extents) - len(size.extents) + 1
+                yield {
+                    "size": size.label,
+                    "type": kind,
+                    "contestant": name,
+                    "us_per_step": spread([s / count * 1e6 for s in seconds]),
+                }
+
+
+def step_runners(size: Size, kind: str, training: bool) -> Iterator[Runner]:
+    """Every kernel that takes the size."""
+    dtype, torch.backends.cuda.matmul.allow_tf32 = TYPES[kind]
+    field = Field(size)
+    x, grad = field.x.to("cuda", dtype), field.grad.to("cuda", dtype) if training else None
+    for name in kernels():
+        layer = gpu.layer_on(name, dtype, field)
+
+        def run(layer: torch.nn.Module = layer) -> object:
+            return run_layer(layer, x, grad)  # type: ignore[arg-type]
+
+        try:
+            run()
+        except UnsuitedError:
+            continue
+        yield Runner(f"{name}, training", run) if training else Runner(f"{name} + graph, inference", graphed(run))
+
+
+def ride(rehearsed: bool) -> Iterator[Row]:
+    """One layer's negative log-likelihood and its gradients on windows of 64 x 64."""
+    batch, edge = (2, 8) if rehearsed else (50, 64)
+    model = RIDE(hidden_size=8 if rehearsed else 64).cuda()
+    x = torch.rand(batch, 1, edge, edge, device="cuda")
+    parameters = list(model.parameters())
+
+    def run() -> object:
+        return torch.autograd.grad(model.log_density(x).mean(), parameters)
+
+    for name, seconds in time_all([Runner("RIDE", run)], ROUNDS).items():
+        yield {"model": name, "batch": batch, "edge": edge, "seconds": spread(seconds)}
+
+
+PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
+    "compile": compile_all,
+    "equality": equality,
+    "auto": auto,
+    "layer": layers,
+    "steps": steps,
+    "ride": ride,
+}
+
+
+def run_part(part: str, output: Path, rehearsed: bool) -> int:
+    """Append a part's rows to a file; return how many there were."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with output.open("a") as file:
+        for row in PARTS[part](rehearsed):
+            file.write(json.dumps({"part": part, **row}) + "\n")
+            file.flush()
+            count += 1
+    return count
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--output", type=Path, required=True, help="the file that rows are appended to")
+    parser.add_argument("--rehearse", action="store_true", help="small, on the CPU")
+    args = parser.parse_args()
+    if not args.rehearse:
+        gpu.require_gpu()
+    with rehearsal.cpu_for_gpu(args.rehearse):
+        device = {"part": args.part, "device": gpu.describe_gpu(), "torch": torch.__version__}
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+        with args.output.open("a") as file:
+            file.write(json.dumps(device) + "\n")
+        start = time.perf_counter()
+        print(
+            f"{args.part}: {run_part(args.part, args.output, args.rehearse)} rows, {time.perf_counter() - start:.0f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
