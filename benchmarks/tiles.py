@@ -9,6 +9,7 @@ read from outside while it runs. Linux only.
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -90,18 +91,15 @@ def training_row(size: Size, tiles: tuple[Tile, ...]) -> Row:
 def stream_row(extent: int) -> Row:
     """A field of ``extent`` squared through four directions, watched from outside."""
     with tempfile.TemporaryDirectory() as folder:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.tiles", "--one", str(extent), folder],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-m", "benchmarks.tiles", "--one", str(extent), folder]
         largest = 0
-        while child.poll() is None:
-            status = Path(f"/proc/{child.pid}/status").read_text()
-            largest = max(largest, *(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmRSS" in line), 0)
-            time.sleep(0.02)
-        told = child.stdout.read() if child.stdout else ""
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+            while child.poll() is None:
+                status = Path(f"/proc/{child.pid}/status").read_text()
+                found = re.search(r"VmRSS:\s+(\d+) kB", status)  # not there once it has ended
+                largest = max(largest, int(found[1]) * 1024 if found else 0)
+                time.sleep(0.02)
+            told = child.stdout.read() if child.stdout else ""
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     if child.returncode:
         raise RuntimeError(f"expected a run from disk to end well, got exit status {child.returncode}")

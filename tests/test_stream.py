@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from benchmarks import tiles
+from benchmarks.fields import Size
 from spatial_lstm import SpatialLSTM, stream
 from spatial_lstm.streaming import journal
 from tests.cases import VARIANTS, assert_close, make_layer
@@ -346,3 +349,16 @@ def test_dropout_is_refused() -> None:
     with pytest.raises(ValueError, match=r"call layer.eval\(\) first"):
         stream(layer, SOURCE, SINK, tile=TILE)
     stream(layer.eval(), SOURCE, np.zeros((3, *EXTENTS)), tile=TILE)
+
+
+def test_the_benchmark_measures() -> None:
+    size, tile = Size(1, (6, 5), 2, 3), (2, 2)
+    seconds = tiles.step_seconds(size, (tile,))
+    assert seconds.keys() == {None, tile}
+    row = tiles.stream_row(16)
+    assert row["files"] > 16 * 16 * (1 + 8 * 2)
+    assert row["resident"] > 1e7
+    case = {"tile": tile, "recompute": False, "peak": 5.0, "held": 4.5, "time": 1.25}
+    table = tiles.tables({"rows": [{"size": asdict(size) | {"label": size.label}, "cases": [case]}, row]})
+    assert "| 2x2 | 5.0 | 4.5 | 1.25 |" in table
+    assert "| 16x16 |" in table
