@@ -48,7 +48,7 @@ class RowsAndColumns(SizedModule):
 
 
 def convolutions_like(grid: SpatialLSTM) -> SizedSequential:
-    """Three convolutions of 3x3 with about as many parameters, ReLU in between: what a convolutional network would do there."""
+    """Three convolutions of 3x3 with about as many parameters, ReLU and no normalization in between."""
     channels, features = grid.input_size, features_of(grid)
 
     def make(width: int) -> SizedSequential:
