@@ -16,7 +16,7 @@ from torch.library import opcheck
 from torch.utils.flop_counter import FlopCounterMode
 
 from spatial_lstm import OutputOnly, SpatialLSTM, State, functional
-from spatial_lstm.engine.tiling import Grid
+from spatial_lstm.engine.tiling import TileGrid
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 from tests.test_operator import Record, leaf
 
@@ -168,7 +168,7 @@ def test_one_call_for_layers_of_one_direction() -> None:
 
 
 def test_every_tile_after_its_predecessors() -> None:
-    grid = Grid((5, 4, 3), (2, 3, 3))
+    grid = TileGrid((5, 4, 3), (2, 3, 3))
     for direction in ("fff", "frf", "rrr"):
         seen: set[tuple[int, ...]] = set()
         for tile in grid.order(direction):

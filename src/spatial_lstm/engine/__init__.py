@@ -16,7 +16,7 @@ from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.router import backends
 from spatial_lstm.engine.stack import LayerRunner, StackOptions, run_layer, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
-from spatial_lstm.engine.tiling import Grid, Tile
+from spatial_lstm.engine.tiling import Tile, TileGrid
 from spatial_lstm.engine.validation import (
     check_dropout,
     check_forget_bias,
@@ -31,10 +31,10 @@ from spatial_lstm.engine.validation import (
 __all__ = [
     "CELLS",
     "Cell",
-    "Grid",
     "LayerRunner",
     "StackOptions",
     "Tile",
+    "TileGrid",
     "UnsuitedError",
     "Weights",
     "autocast_dtype",

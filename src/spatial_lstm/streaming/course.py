@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from spatial_lstm.engine import Grid
+from spatial_lstm.engine import TileGrid
 from spatial_lstm.modules import SpatialLSTM
 from spatial_lstm.streaming.arrays import STORED, Field
 from spatial_lstm.streaming.front import Front
@@ -29,7 +29,7 @@ class Course:
     """
 
     def __init__(
-        self, layer: SpatialLSTM, source: Field, sink: Field, grid: Grid, space: Workspace, journal: Journal
+        self, layer: SpatialLSTM, source: Field, sink: Field, grid: TileGrid, space: Workspace, journal: Journal
     ) -> None:
         self._layer, self._source, self._sink = layer, source, sink
         self._grid, self._space, self._journal = grid, space, journal
@@ -103,7 +103,7 @@ def start_of(depth: int) -> Position:
     return Position(depth, 0, 0, torch.zeros(0), torch.zeros(0), [])
 
 
-def _unchanged(sweeps: list[Sweep], at: Position, grid: Grid) -> list[Digests]:
+def _unchanged(sweeps: list[Sweep], at: Position, grid: TileGrid) -> list[Digests]:
     """What is told of the rows that are done, having refused fields that no longer hold what was read and written then.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from spatial_lstm.arguments import check_flag
-from spatial_lstm.engine import Grid, Weights, check_tile
+from spatial_lstm.engine import TileGrid, Weights, check_tile
 from spatial_lstm.modules import SpatialLSTM
 from spatial_lstm.streaming.arrays import Field, check_sink, check_source
 from spatial_lstm.streaming.course import Course
@@ -75,7 +75,7 @@ def stream(
         begun = journal.read() if resume else None
         if begun is None:
             journal.remove()
-        course = Course(layer, given, taken, Grid(given.shape[1:], extents), space, journal)
+        course = Course(layer, given, taken, TileGrid(given.shape[1:], extents), space, journal)
         try:
             with Bar(course.tiles, unit="tile", shown=progress) as bar:
                 course.run(begun, bar.move_to)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine import Grid, Tile
+from spatial_lstm.engine import Tile, TileGrid
 from spatial_lstm.functional import spatial_lstm
 from spatial_lstm.modules import SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.state import State
@@ -42,7 +42,7 @@ class Sweep(NamedTuple):
         """One letter per axis."""
         return self.layer.directions[self.place]
 
-    def rows(self, grid: Grid) -> Iterator[list[Tile]]:
+    def rows(self, grid: TileGrid) -> Iterator[list[Tile]]:
         """Rows of tiles along axis 0, in the order of travel."""
         for _, row in groupby(grid.order(self.direction), key=lambda tile: tile.number[0]):
             yield list(row)

@@ -13,8 +13,8 @@ Layers of one direction run one on the other within a tile, and no field in betw
 layer need the merged field below as a whole.
 """
 
-from spatial_lstm.engine.tiling.grid import Grid, Tile
+from spatial_lstm.engine.tiling.grid import Tile, TileGrid
 from spatial_lstm.engine.tiling.operator import run
 from spatial_lstm.engine.tiling.stage import Stage, StageOptions
 
-__all__ = ["Grid", "Stage", "StageOptions", "Tile", "run"]
+__all__ = ["Stage", "StageOptions", "Tile", "TileGrid", "run"]

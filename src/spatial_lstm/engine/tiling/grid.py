@@ -34,7 +34,7 @@ class Tile(NamedTuple):
         return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
 
 
-class Grid(NamedTuple):
+class TileGrid(NamedTuple):
     """The tiles of a field: all of extents ``tile`` but the last along each axis.
 
     Attributes:
@@ -85,7 +85,7 @@ class Part(NamedTuple):
         return (self.images, *(at for k, at in enumerate(self.tile.window) if k != axis))
 
 
-def parts(grid: Grid, direction: str, sizes: Tensor | None) -> Iterator[Part]:
+def parts(grid: TileGrid, direction: str, sizes: Tensor | None) -> Iterator[Part]:
     """The parts of all tiles in which there are sites, in the order of ``direction``."""
     for tile in grid.order(direction):
         part = part_of(tile, sizes)

@@ -12,7 +12,7 @@ from torch import Tensor
 from spatial_lstm.engine import composite
 from spatial_lstm.engine.layout import merge_directions
 from spatial_lstm.engine.tensors import Tensors, Weights
-from spatial_lstm.engine.tiling.grid import Grid
+from spatial_lstm.engine.tiling.grid import TileGrid
 
 
 class StageOptions(NamedTuple):
@@ -99,9 +99,9 @@ class Stage(NamedTuple):
         return tuple(self.x.shape[1:-1])
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> TileGrid:
         """The tiles."""
-        return Grid(self.extents, self.options.tile)
+        return TileGrid(self.extents, self.options.tile)
 
 
 def whole(stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
