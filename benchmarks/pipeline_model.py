@@ -34,20 +34,34 @@ class Span(NamedTuple):
 
 
 def fit_blocks(samples: Sequence[Sample]) -> tuple[float, float, float]:
-    """Operations per second, seconds per wavefront and seconds per call that fit the samples best, relatively."""
+    """Operations per second, seconds per wavefront and seconds per call that fit the samples best, relatively.
+
+    Raises:
+        ValueError: If time does not grow with work.
+    """
     rows = np.array([[s.flops, sum(s.extents) - 1, 1.0] for s in samples])
     seconds = np.array([s.seconds for s in samples])
     found = np.linalg.lstsq(rows / seconds[:, None], np.ones(len(samples)), rcond=None)[0]
     if found[2] < 0:  # a call costs nothing that can be told from its wavefronts
         found = np.append(np.linalg.lstsq(rows[:, :2] / seconds[:, None], np.ones(len(samples)), rcond=None)[0], 0.0)
+    if found[0] <= 0:
+        raise ValueError(
+            f"expected blocks that take longer the more there is to do, got {list(samples)}: take larger ones"
+        )
     return 1 / float(found[0]), float(found[1]), float(found[2])
 
 
 def fit_messages(sizes: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
-    """Latency, and bytes per second."""
+    """Latency, and bytes per second.
+
+    Raises:
+        ValueError: If time does not grow with size.
+    """
     rows = np.array([[size, 1.0] for size in sizes])
     weights = np.array(seconds)
     slope, latency = np.linalg.lstsq(rows / weights[:, None], np.ones(len(sizes)), rcond=None)[0]
+    if slope <= 0:
+        raise ValueError(f"expected messages that take longer the larger they are, got {sizes} bytes in {seconds} s")
     return float(latency), 1 / float(slope)
 
 

@@ -20,7 +20,7 @@ PROGRAMS = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
 
 
 @pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def printed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What a script, or a folder run as ``python -m examples.NAME``, prints; it runs in this process, which has torch already."""
 
     def run(program: str, *options: str) -> str:
@@ -29,7 +29,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             runpy.run_path(str(FOLDER / program), run_name="__main__")
         else:
             runpy.run_module(f"examples.{program}", run_name="__main__", alter_sys=True)
-        return capsys.readouterr().out
+        return capfd.readouterr().out
 
     return run
 

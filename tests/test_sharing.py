@@ -15,6 +15,7 @@ from spatial_lstm.cli import COMMANDS, main
 from spatial_lstm.handwriting import LineReader
 
 PAGE = (Path(__file__).parents[1] / "docs" / "sharing.md").read_text()
+# After the weights of the layer itself and of the commands' models: the Hub, and other programs.
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.S | re.M)
 LINES = [line for block in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.S | re.M) for line in block.splitlines()]
 
@@ -28,21 +29,21 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_a_network(names: dict[str, Any]) -> None:
     pytest.importorskip("huggingface_hub")
-    exec(BLOCKS[0], names)
+    exec(BLOCKS[2], names)
     images = torch.randn(2, 3, 6, 5)
     assert torch.equal(names["same"](images), names["network"](images))
 
 
 def test_a_trained_model(names: dict[str, Any]) -> None:
     pytest.importorskip("huggingface_hub")
-    exec(BLOCKS[1], names)
+    exec(BLOCKS[3], names)
     assert isinstance(names["reader"], LineReader)
     assert "license: mit" in Path("abc-reader", "README.md").read_text()
 
 
 def test_weights_of_others(names: dict[str, Any]) -> None:
-    exec(BLOCKS[2], names)
-    assert len(BLOCKS) == 3
+    exec(BLOCKS[4], names)
+    assert len(BLOCKS) == 5
     assert (names["layer"].input_size, names["layer"].hidden_size) == (3, 8)
     assert all(name in PAGE for name in importers.__all__)
 

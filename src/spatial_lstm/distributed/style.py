@@ -81,9 +81,10 @@ class SpatialParallel(ParallelStyle):
 
     def _copy_from_first(self, module: nn.Module, mesh: DeviceMesh) -> None:
         """Give all ranks the parameters of one, as other styles do; which one ``parallelize_module`` says, None for no one."""
-        if self.src_data_rank is None or mesh.size() == 1:
+        source: int | None = getattr(self, "src_data_rank", 0)  # torch 2.6 cannot say
+        if source is None or mesh.size() == 1:
             return
         group = mesh.get_group()
         for parameter in module.parameters():
             if not parameter.is_meta:
-                distributed.broadcast(parameter.detach(), group=group, group_src=self.src_data_rank)
+                distributed.broadcast(parameter.detach(), group=group, group_src=source)

@@ -1,7 +1,7 @@
 """A stage's passes through its tiles as a pair of custom operators; what they compute is in :mod:`spatial_lstm.engine.tiling.passes`.
 
 Tensors travel as in :mod:`spatial_lstm.engine.operator`, as a list of those that are there and their names, which are those of
-:attr:`Stage.tensors`. Second derivatives, and what operators on lists cannot follow, go through the whole field in plain torch.
+:meth:`Stage.tensors`. Second derivatives, and what operators on lists cannot follow, go through the whole field in plain torch.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _(
 
 def run(stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
     """Run a stage, differentiably where gradients are recorded; return its output and flattened far faces of all planes."""
-    given = stage.tensors
+    given = stage.tensors()
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
     output, far_h, far_c, *_ = forward(list(given.values()), ",".join(given), *stage.options, keep)
     return output, far_h, far_c

@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 
     @classmethod
     def of(cls, given: Mapping[str, Tensor], options: StageOptions) -> Stage:
-        """The stage with these :attr:`tensors`."""
+        """The stage with these :meth:`tensors`."""
         layers: defaultdict[int, dict[str, Tensor]] = defaultdict(dict)
         for name, tensor in given.items():
             depth, _, short = name.rpartition(".")
@@ -60,13 +60,16 @@ class Stage(NamedTuple):
         weights = tuple(Weights(**layer) for layer in layers.values())
         return cls(given["x"], weights, given.get("h0"), given.get("c0"), options)
 
-    @property
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors that there are, by name: ``"x"``, ``"0.weight_ih"`` and so on for the weights of layer 0, ``"h0"``, ``"c0"``."""
+        """All that there are, by name: ``"x"``, ``"0.weight_ih"`` and so on for the weights of layer 0, ``"h0"``, ``"c0"``.
+
+        In words that torch 2.6 compiles.
+        """
         named: dict[str, Tensor | None] = {"x": self.x}
         for depth, layer in enumerate(self.layers):
-            named |= {f"{depth}.{name}": weight for name, weight in layer._asdict().items()}
-        named |= {"h0": self.h0, "c0": self.c0}
+            for name, weight in zip(Weights._fields, layer, strict=True):
+                named[f"{depth}.{name}"] = weight
+        named["h0"], named["c0"] = self.h0, self.c0
         return {name: tensor for name, tensor in named.items() if tensor is not None}
 
     @property

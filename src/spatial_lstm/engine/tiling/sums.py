@@ -21,7 +21,7 @@ class Sums:
         self._directions = len(stage.directions)
         self._totals = {
             name: torch.zeros(tensor.shape, dtype=state_dtype(tensor.dtype), device=tensor.device)
-            for name, tensor in stage.tensors.items()
+            for name, tensor in stage.tensors().items()
             if "." in name and name in wanted
         }
 
