@@ -19,23 +19,51 @@ HEAD = (
 
 def write_report(path: Path) -> Path:
     """Write ``handwriting_<folder>.md``, and a plot where there are several budgets, beside the figures; return the report's path."""
+    rows: list[Row] = read_results(path)["rows"]
+    plot(path.with_suffix(".png"), rows, _data(path))
+    text, written = report(path), path.with_suffix(".md")
+    write_atomically(written, lambda file: file.write(text.encode()))
+    return written
+
+
+def report(path: Path) -> str:
+    """What ``handwriting_<folder>.json`` has, as Markdown."""
     results = read_results(path)
-    rows: list[Row] = results["rows"]
-    machine = results["machine"]
-    data = path.stem.removeprefix("handwriting_")
+    machine, data = results["machine"], _data(path)
     parts = [
         f"# Reading handwriting: {data}",
         f"From scratch on one core, CPU time; {machine['cpu']}, torch {machine['torch']}. Errors are of the test lines; of several\n"
         "seeds the mean, and in brackets the least and the largest. The interval is the first seed's, by bootstrap over pages.",
         "What stands in the place of the two-dimensional layer has as many parameters; its convolutions are not\n"
         "normalized, as the network's others are, which may be to their disadvantage.",
-        table(rows, data),
+        table(results["rows"], data),
     ]
-    if plot(path.with_suffix(".png"), rows, data):
+    if path.with_suffix(".png").exists():
         parts.append(f"![Error rate against time]({path.stem}.png)")
-    report = path.with_suffix(".md")
-    write_atomically(report, lambda file: file.write(("\n\n".join(parts) + "\n").encode()))
-    return report
+    return "\n\n".join(parts) + "\n"
+
+
+def _data(path: Path) -> str:
+    return path.stem.removeprefix("handwriting_")
+
+
+def section(path: Path) -> str:
+    """The table alone, without what few ask for."""
+    rows: list[Row] = read_results(path)["rows"]
+    kept = slice(0, HEAD.index("parameters"))
+    lines = [_line(own)[kept] for own in _together(rows)]
+    cer, how = PUBLISHED[_data(path)]
+    lines.append([f"published: {how}", "", "", f"{cer:.2%}", "", "", ""])
+    return markdown_table(HEAD[kept], lines)
+
+
+def evidence(path: Path) -> str:
+    """The longest training of the default network, as a row of the README's table."""
+    rows: list[Row] = read_results(path)["rows"]
+    best = max((row for row in rows if row["model"] == "default"), key=lambda row: row["minutes"])
+    data = _data(path)
+    what = f"`{data}`, {best['lines']:,} handwritten lines, {best['minutes']:g} CPU minutes"
+    return f"| {what} | {best['cer']:.1%} character errors | {PUBLISHED[data][0]:.1%}, fine-tuned |"
 
 
 def table(rows: Sequence[Row], data: str) -> str:
@@ -47,12 +75,12 @@ def table(rows: Sequence[Row], data: str) -> str:
     return markdown_table(HEAD, lines)
 
 
-def plot(path: Path, rows: Sequence[Row], data: str) -> bool:
-    """Error rates against CPU minutes; return whether there was anything to draw: more than one budget."""
+def plot(path: Path, rows: Sequence[Row], data: str) -> None:
+    """Error rates against CPU minutes, where there is more than one budget."""
     from matplotlib.figure import Figure
 
     if len({row.get("minutes") for row in rows} - {None}) < 2:
-        return False
+        return
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for name in dict.fromkeys(row["model"] for row in rows):
@@ -66,7 +94,6 @@ def plot(path: Path, rows: Sequence[Row], data: str) -> bool:
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
-    return True
 
 
 def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:

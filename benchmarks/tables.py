@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmarks import growth, image_models, report
+from benchmarks import growth, handwriting_report, image_models, report
 from benchmarks.harness import markdown_table, number, read_results, replace_section, spread
 from spatial_lstm.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
+HANDWRITING = ROOT / "benchmarks" / "results" / "handwriting_peraire.json"
 MACHINE = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
 # What of the layer's table the README has room for.
 README_SIZES = (
@@ -43,9 +44,10 @@ def speed() -> str:
 
 
 def evidence() -> str:
-    """Of the image models those that the README has room for."""
+    """What the README has room for."""
     lines = image_models.section(image_models.RESULTS).splitlines()
-    return "\n".join(line for line in lines if "MCGSM" not in line and "RIDE, 1 layer" not in line)
+    shown = [line for line in lines if "MCGSM" not in line and "BSDS300, RIDE" not in line]
+    return "\n".join([*shown, handwriting_report.evidence(HANDWRITING)])
 
 
 def growth_section() -> str:
@@ -57,13 +59,15 @@ def growth_section() -> str:
 # File and section, and what makes it.
 SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "speed"): speed,
-    ("README.md", "images"): evidence,
+    ("README.md", "evidence"): evidence,
     ("docs/benchmarks.md", "benchmark"): lambda: report.section(MACHINE, ROOT / "docs", "report.md"),
     ("docs/cells.md", "growth"): growth_section,
+    ("docs/handwriting.md", "handwriting"): lambda: handwriting_report.section(HANDWRITING),
     ("docs/image-models.md", "images"): lambda: image_models.section(image_models.RESULTS),
 }
 REPORTS: dict[str, Callable[[], str]] = {
     "benchmarks/results/amd-epyc-2-cores/report.md": lambda: report.report(MACHINE),
+    "benchmarks/results/handwriting_peraire.md": lambda: handwriting_report.report(HANDWRITING),
     "benchmarks/results/image_models.md": lambda: image_models.report(image_models.RESULTS),
 }
 
