@@ -22,6 +22,7 @@ from benchmarks import tiles
 from benchmarks.fields import Size
 from spatial_lstm import SpatialLSTM, stream
 from spatial_lstm.streaming import journal
+from spatial_lstm.streaming.arrays import Field
 from tests.cases import VARIANTS, assert_close, make_layer
 
 Array = npt.NDArray[Any]
@@ -164,6 +165,7 @@ import os, signal, sys
 import numpy as np, torch
 from spatial_lstm import SpatialLSTM, stream
 from spatial_lstm.streaming import journal
+from spatial_lstm.streaming.arrays import Field
 journal.PERIOD = 0
 torch.manual_seed(0)
 layer = SpatialLSTM(2, 3, 2, directions="all", dtype=torch.float64, backend="plain")
@@ -307,6 +309,11 @@ BOTH = np.zeros((5, *EXTENTS))
         ({"sink": SINK[:, 1:]}, ValueError, "expected sink of shape \\(3, 9, 7\\), got \\(3, 8, 7\\)"),
         ({"sink": SINK.astype(int)}, ValueError, "expected sink to hold floats, got int64"),
         ({"sink": FROZEN}, ValueError, "expected sink to be writable, got one that is read-only"),
+        (
+            {"sink": torch.zeros(3, 1, 1).expand(3, *EXTENTS)},
+            ValueError,
+            "expected sink to have a place for every value",
+        ),
         ({"source": BOTH[:2], "sink": BOTH[1:4]}, ValueError, "expected source and sink to be different memory"),
         ({"tile": (0, 3)}, ValueError, "expected tile\\[0\\] to be positive, got 0"),
         ({"tile": None}, TypeError, "expected tile to be a tuple of 2 ints, got None"),
@@ -342,6 +349,101 @@ def test_a_private_copy_keeps_what_was_changed_in_it(tmp_path: Path) -> None:
     stream(layer, source, sink, tile=TILE)
     assert_same(sink, whole(layer, source))
     assert source.any()
+
+
+class Store:
+    """An array in a store of files, as zarr's."""
+
+    def __init__(self, array: Array, root: Path) -> None:
+        self.array, self.shape, self.dtype, self.store = array, array.shape, array.dtype, SimpleNamespace(root=root)
+
+    def __getitem__(self, at: Any) -> Array:
+        return self.array[at]
+
+    def __setitem__(self, at: Any, values: Array) -> None:
+        self.array[at] = values
+
+
+def test_one_array_of_a_store_opened_twice(tmp_path: Path) -> None:
+    layer, array = make_layer("spatial", 3, 3), np.zeros((3, *EXTENTS))
+    with pytest.raises(ValueError, match="expected source and sink to be different memory"):
+        stream(layer, Store(array, tmp_path / "a"), Store(array, tmp_path / "a"), tile=TILE)
+    stream(layer, Store(array, tmp_path / "a"), Store(array.copy(), tmp_path / "b"), tile=TILE)
+
+
+@pytest.mark.parametrize("name", ["layer0.npy", "parts0.npy", "journal.pt"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_others_are_left_alone(name: str, resume: bool, tmp_path: Path) -> None:
+    layer = make_layer("spatial", 2, 3, 2, directions="all", merge="sum")
+    with open(tmp_path / name, "wb") as file:
+        np.save(file, SOURCE)
+    source = np.load(tmp_path / name, mmap_mode="r+")
+    with pytest.raises(
+        ValueError, match="expected (a folder without files|the journal of an interrupted run).*" + name
+    ):
+        stream(layer, source, np.zeros((3, *EXTENTS)), tile=TILE, folder=tmp_path, resume=resume)
+    assert os.listdir(tmp_path) == [name]
+    assert np.array_equal(np.load(tmp_path / name), SOURCE)
+
+
+def test_what_an_interrupted_run_left_is_cleared(tmp_path: Path) -> None:
+    deep, layer = make_layer("spatial", 2, 3, 2, directions="all", merge="sum"), make_layer("spatial", 2, 3)
+    source, sink = draw(layer), np.zeros((3, *EXTENTS))
+    with pytest.raises(KeyboardInterrupt):
+        stream(deep, Slices(source), Slices(sink, 0), tile=TILE, folder=tmp_path / "f")
+    assert {"layer0.npy", "parts1.npy", "journal.pt"} <= set(os.listdir(tmp_path / "f"))
+    stream(layer, source, sink, tile=TILE, folder=tmp_path / "f")
+    assert_same(sink, whole(layer, source))
+    assert not (tmp_path / "f").exists()
+
+
+def test_the_journal_comes_before_the_first_field(tmp_path: Path) -> None:
+    found: list[list[str]] = []
+
+    class Watched(Slices):
+        def __getitem__(self, at: Any) -> Array:
+            found.append(sorted(os.listdir(tmp_path)))
+            raise MemoryError
+
+    layer = make_layer("spatial", 2, 3, 2)
+    with pytest.raises(MemoryError):
+        stream(layer, Watched(SOURCE), np.zeros((3, *EXTENTS)), tile=TILE, folder=tmp_path)
+    assert found == [["journal.pt", "layer0.npy"]]
+
+
+def test_a_position_is_written_after_all_that_it_counts_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(journal, "PERIOD", 0)
+    monkeypatch.setattr(Field, "flush", lambda field: flushed.append(field.name))
+    layer = make_layer("spatial", 2, 3, directions=("ff", "rr"), merge="sum")
+    stream(layer, draw(layer), np.zeros((3, *EXTENTS)), tile=EXTENTS, folder=tmp_path)
+    assert flushed == ["sink", "parts0.npy", "sink", "parts0.npy", "sink", "parts0.npy"]
+
+
+def test_masked_values_are_refused() -> None:
+    layer, source = make_layer("spatial", 2, 3), np.ma.masked_array(SOURCE.copy())
+    stream(layer, source, np.zeros((3, *EXTENTS)), tile=TILE)
+    source[0, 8, 6] = np.ma.masked
+    with pytest.raises(ValueError, match="expected source to have a value everywhere, got masked values"):
+        stream(layer, source, np.zeros((3, *EXTENTS)), tile=TILE)
+
+
+class Doubled(SpatialLSTM):
+    def forward(self, *args: Any, **options: Any) -> Any:
+        output, far = super().forward(*args, **options)
+        return output * 2, far
+
+
+def test_layers_that_do_more_than_their_cells_are_refused() -> None:
+    with pytest.raises(TypeError, match="expected a layer with SpatialLSTM's own forward, got Doubled"):
+        stream(Doubled(2, 3), SOURCE, SINK, tile=TILE)
+    for register in ("register_forward_hook", "register_forward_pre_hook"):
+        layer = make_layer("spatial", 2, 3)
+        handle = getattr(layer, register)(lambda *_: None)
+        with pytest.raises(ValueError, match="expected a layer without forward hooks"):
+            stream(layer, SOURCE, SINK, tile=TILE)
+        handle.remove()
+        stream(layer, SOURCE, np.zeros((3, *EXTENTS)), tile=TILE)
 
 
 def test_dropout_is_refused() -> None:

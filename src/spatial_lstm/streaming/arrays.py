@@ -62,7 +62,10 @@ class Field:
         return hashlib.sha256(np.ascontiguousarray(self._block(window)).tobytes()).hexdigest()
 
     def _block(self, window: Window) -> npt.NDArray[Any]:
-        block = np.asarray(self.array[window])
+        found = self.array[window]
+        if np.ma.is_masked(found):
+            raise ValueError(f"expected {self.name} to have a value everywhere, got masked values: fill them first")
+        block = np.asarray(found)
         expected = tuple(at.stop - at.start for at in window)
         if block.shape != expected:
             raise ValueError(f"expected a slice of {self.name} to have shape {expected}, got {block.shape}")
@@ -119,8 +122,18 @@ def check_sink(sink: Field, source: Field, channels: int) -> None:
         isinstance(sink.array, np.ndarray) and not sink.array.flags.writeable
     ):
         raise ValueError("expected sink to be writable, got one that is read-only")
-    if _overlap(source.array, sink.array):
+    if isinstance(sink.array, np.ndarray) and any(
+        step == 0 and extent > 1 for step, extent in zip(sink.array.strides, sink.shape, strict=True)
+    ):
+        raise ValueError("expected sink to have a place for every value, got one that is expanded")
+    if _overlap(source.array, sink.array) or _same_place(source, sink):
         raise ValueError("expected source and sink to be different memory, got the same: later passes read the source")
+
+
+def _same_place(a: Field, b: Field) -> bool:
+    """Whether two fields that are no arrays in memory are one in a store, opened twice."""
+    in_memory = isinstance(a.array, np.ndarray) or isinstance(b.array, np.ndarray)
+    return not in_memory and a.file is not None and a.file == b.file
 
 
 def _overlap(a: Any, b: Any) -> bool:

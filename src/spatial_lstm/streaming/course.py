@@ -45,6 +45,8 @@ class Course:
         """Run from a position, or from the beginning, to the end; ``advance`` is told how many tiles are done."""
         count, tiles = len(self._layer.directions), math.prod(self._grid.counts)
         at = start_of(0) if begun is None else begun
+        if begun is None and (self._layer.num_layers > 1 or self._merging):
+            self._journal.note(at, self._sink.flush, now=True)  # before any field, as the sign that fields are a run's
         for depth in range(at.layer, self._layer.num_layers):
             sweeps = self._sweeps(at)
             digests = _unchanged(sweeps, at, self._grid)
@@ -54,9 +56,9 @@ class Course:
                 for tiles_of_row, position in self._rows(sweep, at, skipped, digests):
                     done += tiles_of_row
                     advance(done)
-                    self._journal.note(position, sweep.target.flush)
+                    self._journal.note(position, sweep.flush)
             at = start_of(depth + 1)
-            self._journal.note(at, sweeps[-1].target.flush, now=True)
+            self._journal.note(at, sweeps[-1].flush, now=True)
             self._space.drop(f"layer{depth - 1}")
             self._space.drop(f"parts{depth}")
 

@@ -60,11 +60,7 @@ class Journal:
         """
         if self._path is None or not self._path.exists():
             return None
-        try:
-            kept: dict[str, Any] = torch.load(self._path, weights_only=True)
-            about, position = kept["about"], Position(**kept["position"])
-        except Exception as error:
-            raise ValueError(f"expected the journal of an interrupted run, got {self._path}: {error}") from error
+        about, position = _read(self._path)
         for name, value in self._about.items():
             if about.get(name) != value:
                 raise ValueError(
@@ -95,6 +91,24 @@ class Journal:
         self._written = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the file."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        """Delete the file of an earlier run, if there is one.
+
+        Raises:
+            ValueError: If it is no journal.
+        """
+        if self._path is not None and self._path.exists():
+            _read(self._path)
+            self._path.unlink()
+
+
+def _read(path: Path) -> tuple[dict[str, str], Position]:
+    """What a journal's run is about, and its position.
+
+    Raises:
+        ValueError: If the file is no journal.
+    """
+    try:
+        kept: dict[str, Any] = torch.load(path, weights_only=True)
+        return kept["about"], Position(**kept["position"])
+    except Exception as error:
+        raise ValueError(f"expected the journal of an interrupted run, got {path}: {error}") from error

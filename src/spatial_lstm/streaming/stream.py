@@ -51,15 +51,12 @@ def stream(
 
     Raises:
         TypeError: If an argument is of a wrong kind.
-        ValueError: If shapes, types or options do not fit, source and sink are the same memory, or the run to be resumed had another layer,
-            weights, tile or data.
+        ValueError: If shapes, types or options do not fit, the layer has forward hooks, source and sink are the same memory, ``folder`` has
+            files of others that a run would overwrite, or the run to be resumed had another layer, weights, tile or data.
     """
     from spatial_lstm.training.progress import Bar  # here, as the trainer beside it needs the whole package
 
-    if not isinstance(layer, SpatialLSTM):
-        raise TypeError(f"expected layer to be a SpatialLSTM, got {type(layer).__name__}")
-    if layer.training and layer.dropout > 0 and layer.num_layers > 1:
-        raise ValueError("expected a layer that draws no dropout, got one in training mode: call layer.eval() first")
+    _check_layer(layer)
     for name, flag in (("progress", progress), ("resume", resume)):
         check_flag(name, flag)
     extents = check_tile(tile, layer.spatial_dims, "auto")
@@ -74,6 +71,7 @@ def stream(
         journal = Journal(space.journal if stays else None, _about(layer, given, taken, extents))
         begun = journal.read() if resume else None
         if begun is None:
+            space.begin()
             journal.remove()
         course = Course(layer, given, taken, TileGrid(given.shape[1:], extents), space, journal)
         try:
@@ -83,6 +81,18 @@ def stream(
             journal.write()
             raise
         space.close()
+
+
+def _check_layer(layer: object) -> None:
+    """Refuse what is no layer, and layers whose call does more than the cells that run here: drop, call hooks, compute something else."""
+    if not isinstance(layer, SpatialLSTM):
+        raise TypeError(f"expected layer to be a SpatialLSTM, got {type(layer).__name__}")
+    if layer.training and layer.dropout > 0 and layer.num_layers > 1:
+        raise ValueError("expected a layer that draws no dropout, got one in training mode: call layer.eval() first")
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise ValueError("expected a layer without forward hooks, which are not called on tiles, got one that has some")
+    if type(layer).forward is not SpatialLSTM.forward:
+        raise TypeError(f"expected a layer with SpatialLSTM's own forward, got {type(layer).__name__} with another")
 
 
 def _width(layer: SpatialLSTM) -> int:

@@ -72,6 +72,12 @@ class Sweep(NamedTuple):
                 field.forget()
         return far
 
+    def flush(self) -> None:
+        """Let all that the position of this pass says is there reach the disk: the outputs of the directions before, too."""
+        for field in (self.target, self.others):
+            if field is not None:
+                field.flush()
+
     def _read(self, tile: Tile) -> Window:
         return (slice(0, self.source.shape[0]), *tile.window)
 

@@ -49,12 +49,32 @@ class Workspace:
             )
         return Field(path.name, array)
 
+    def begin(self) -> None:
+        """Make room for a new run: fields that an interrupted one has left beside its journal are deleted.
+
+        Raises:
+            ValueError: If there are files of their names without a journal, which a run writes first: they are someone else's.
+        """
+        fields = self._fields()
+        if fields and not self.journal.exists():
+            raise ValueError(
+                f"expected a folder without files that a run would overwrite, got {fields[0]}: delete it, or give another folder"
+            )
+        for path in fields:
+            path.unlink()
+
+    def _fields(self) -> list[Path]:
+        """The files of all fields that are there."""
+        return sorted(path for kind in ("layer", "parts") for path in self.folder.glob(f"{kind}[0-9]*.npy"))
+
     def drop(self, name: str) -> None:
         """Delete a field."""
         (self.folder / f"{name}.npy").unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Delete the journal, and the folder if it is empty."""
+        """Delete what is left of the run, its journal last, and the folder if it is empty."""
+        for path in self._fields():
+            path.unlink()
         self.journal.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
