@@ -21,6 +21,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.parallel import parallelize_module
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from spatial_lstm import SpatialLSTM, State
 from spatial_lstm.distributed import SpatialParallel
@@ -149,6 +150,21 @@ def make_plain(layer: nn.Module) -> SpatialLSTM:
     return plain
 
 
+def under_a_checkpoint(anew: bool) -> Callable[[DeviceMesh], None]:
+    """Only the first rank may begin, so ranks would be at different places if each block asked for a new forward pass."""
+
+    def case(mesh: DeviceMesh) -> None:
+        layer = make_layer(num_layers=2)
+        x, own = make_input(layer, 2, (6, 8), grad=False), mesh.get_local_rank()
+        expected = torch.autograd.grad(layer(x)[0].pow(2).sum(), list(layer.parameters()))
+        parallelize_module(layer, mesh, SpatialParallel(blocks=3, recompute=anew, timeout=20))
+        part = x.tensor_split(mesh.size(), dim=3)[own].requires_grad_()
+        checkpoint(lambda part: layer(part)[0], part, use_reentrant=False).pow(2).sum().backward()
+        assert_close([p.grad for p in layer.parameters() if p.grad is not None], expected)
+
+    return case
+
+
 def refusals(mesh: DeviceMesh) -> None:
     """Errors come on all ranks, and leave them in step."""
     rank = mesh.get_local_rank()
@@ -158,12 +174,19 @@ def refusals(mesh: DeviceMesh) -> None:
         layer(make_input(layer, 1, (4 + rank, 4)))
     with pytest.raises(ValueError, match=r"positive extent in dimension 3, got nothing on all ranks"):
         layer(x[..., :0])
+    with pytest.raises(ValueError, match=r"positive extents along the axes that are not split, got \[0\]"):
+        layer(x[:, :, :0])
     with pytest.raises(ValueError, match=r"sizes=None"):
         layer(x, sizes=[[4, 4]])
     with pytest.raises(ValueError, match=r"4 dimensions, or 3 unbatched"):
         layer(x[0, 0])
     with pytest.raises(ValueError, match=r"placements \(Shard\(dim=3\),\).*got placements \(Replicate\(\),\)"):
         layer(distribute_tensor(x.detach(), mesh, [Replicate()]))
+    two = parallelize_module(make_layer(num_layers=2), mesh, SpatialParallel())
+    for name, parameter in two.named_parameters():
+        parameter.requires_grad_("_l1" in name and rank == 0)
+    with pytest.raises(ValueError, match=r"gradients in 1 layers on rank 0 and .*gradients in 0 layers on rank 1"):
+        two(x.detach())
     output, _ = layer(x)
     output.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match=r"expected one backward pass"):
@@ -214,6 +237,8 @@ CASES: dict[str, tuple[Callable[[DeviceMesh], None], Sequence[int]]] = {
     "DDP": (with_another_dimension(ddp), (4,)),
     "FSDP2": (with_another_dimension(fsdp), (4,)),
     "inside a model": (inside_a_model, (2,)),
+    "under a checkpoint": (under_a_checkpoint(False), (2, 3)),
+    "under a checkpoint, blocks anew": (under_a_checkpoint(True), (2,)),
     "refusals": (refusals, (2,)),
 }
 RUNS = [(name, world) for name, (_, worlds) in CASES.items() for world in worlds]

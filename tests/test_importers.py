@@ -312,6 +312,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: from_ride(ride_parameters(K, False), extended=True),
         r"inputs \+ 4 \* hidden\), got \(2, 7\)",
     ),
+    "ride-number": (
+        lambda: from_ride(without(ride_parameters(K, False), "W_i", W_i=np.float64(1))),
+        r"expected W_i of shape \(hidden, inputs \+ 2 \* hidden\), got \(\)",
+    ),
+    "ride-columns": (
+        lambda: from_ride(without(ride_parameters(K, False), "b_i", b_i=np.zeros((D, 1)))),
+        r"expected b_i of shape \(2,\), of 2 units, got \(2, 1\)",
+    ),
     "ride-upper-layer": (
         lambda: from_ride([ride_parameters(K, False), ride_parameters(K, False)]),
         r"expected W_i of shape \(2, 6\), of 2 inputs and 2 units, got \(2, 7\)",
@@ -329,3 +337,27 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
 def test_integers_are_no_weights() -> None:
     with pytest.raises(TypeError, match=r"expected weights\[0\] to be an array of floating point numbers, got int64"):
         from_keras([np.zeros((3, 8), np.int64), np.zeros((2, 8))])
+
+
+def test_numbers_of_more_bits_than_torch_has_are_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"expected weights\[0\] to have at most 64 bits a number, got (longdouble|float128)"
+    ):
+        from_keras([draw(0, 3, 8).astype(np.longdouble), draw(1, 2, 8)])
+
+
+def test_arrays_that_must_not_be_written_are_read() -> None:
+    """Such as JAX gives, or a memory map."""
+    arrays = [draw(0, K, 4 * D), draw(1, D, 4 * D), draw(2, 4 * D)]
+    for array in arrays:
+        array.flags.writeable = False
+    layer = from_keras(arrays)
+    with torch.no_grad():
+        layer.bias_l0.zero_()
+    assert arrays[2].any()
+
+
+def test_bfloat16_becomes_float32() -> None:
+    given = [torch.from_numpy(draw(k, *shape)).bfloat16() for k, shape in enumerate([(K, 4 * D), (D, 4 * D)])]
+    layer = from_keras(given)
+    assert torch.equal(layer.weight_ih_l0, given[0].float().T)

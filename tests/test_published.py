@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ pytest.importorskip("safetensors")
 hub_client = pytest.importorskip("huggingface_hub")
 
 from spatial_lstm import hub  # noqa: E402
+from spatial_lstm.hub.record import publishable  # noqa: E402
 
 FILES = {"README.md", "config.json", "model.safetensors", "record.json"}
 RECORD: dict[str, Any] = {
@@ -134,6 +136,28 @@ def test_texts_of_lines_and_places_on_the_machine_stay_at_home(tmp_path: Path) -
     assert "letters" in published
     for private in ("somebody", "what was read", "letter-7"):
         assert private not in published
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        pytest.param("../../somebody/letters", "letters", id="upward"),
+        pytest.param("~somebody/letters", "letters", id="home"),
+        pytest.param("/home/some body/letters", "letters", id="space"),
+        pytest.param("3 of (/home/somebody/a.png), ../somebody/b.png", "3 of (a.png), b.png", id="sentence"),
+        pytest.param("data/lines in nats/pixel, https://host/a", "data/lines in nats/pixel, https://host/a", id="none"),
+    ],
+)
+def test_places_are_shortened_to_names(told: str, left: str) -> None:
+    assert publishable({"notes": {"data": [told]}}) == {"notes": {"data": [left]}}
+
+
+def test_commands_on_the_card_can_be_pasted_whatever_the_name(tmp_path: Path) -> None:
+    model_file(tmp_path / "run", "ride")
+    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "my model: 'é' #1")
+    (said,) = [line for line in (folder / "README.md").read_text().splitlines() if "spatial_lstm sample" in line]
+    assert shlex.split(said)[4] == folder.name
+    assert metadata(folder)["library_name"] == "spatial-lstm"
 
 
 def metadata(folder: Path) -> dict[str, Any]:
@@ -411,5 +435,8 @@ def test_pushing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "uploaded: https://hub/owner/name" in capsys.readouterr().out
     with pytest.raises(OSError, match="not/mine could not be written to the Hub: 403 Forbidden$"):
         hub.push(folder, "not/mine")
-    with pytest.raises(ValueError, match="expected a model file or a run's folder"):
-        hub.push(tmp_path, "owner/name")
+    for other in (tmp_path, tmp_path / "run"):
+        with pytest.raises(
+            ValueError, match=r"expected a folder that save_pretrained wrote, got .* without config.json"
+        ):
+            hub.push(other, "owner/name")

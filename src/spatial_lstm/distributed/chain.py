@@ -44,13 +44,13 @@ class Chain:
         return distributed.get_global_rank(self.group, self.ranks[place])
 
 
-def form_chain(part: Tensor, dim: int, recorded: bool, group: ProcessGroup, timeout: timedelta | None) -> Chain:
+def form_chain(part: Tensor, dim: int, recorded: int, group: ProcessGroup, timeout: timedelta | None) -> Chain:
     """Learn what the other ranks hold: one small collective call, so that whatever does not fit is an error on all of them.
 
     Args:
         part: This rank's part of the field.
         dim: The dimension that is split.
-        recorded: Whether a backward pass will follow.
+        recorded: Through how many layers a backward pass will go.
         group: The ranks that hold the field.
         timeout: How long to wait for them at most; None for the group's own.
 
@@ -70,7 +70,7 @@ def form_chain(part: Tensor, dim: int, recorded: bool, group: ProcessGroup, time
     for rank, table in enumerate(tables):
         if [v for k, v in enumerate(table) if k != dim] != [v for k, v in enumerate(tables[0]) if k != dim]:
             raise ValueError(
-                f"expected parts of one field, alike in all but dimension {dim}, in dtype, and in whether they require gradients, "
+                f"expected parts of one field, alike in all but dimension {dim}, in dtype, and in which layers need gradients, "
                 f"got {_describe(tables[0])} on rank 0 and {_describe(table)} on rank {rank}"
             )
     if not any(extents):
@@ -81,7 +81,7 @@ def form_chain(part: Tensor, dim: int, recorded: bool, group: ProcessGroup, time
 def _describe(table: list[int]) -> str:
     *shape, kind, recorded = table
     dtype = DTYPES[kind] if kind >= 0 else "another dtype"
-    return f"shape {tuple(k for k in shape if k >= 0)}, {dtype}, {'with' if recorded else 'without'} gradients"
+    return f"shape {tuple(k for k in shape if k >= 0)}, {dtype}, gradients in {recorded} layers"
 
 
 def add_up(tensors: Sequence[Tensor], group: ProcessGroup, timeout: timedelta | None) -> Sequence[Tensor]:

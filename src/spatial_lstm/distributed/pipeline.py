@@ -150,7 +150,10 @@ class _Forward(_Walk):
         x, recorded = self.cut.block(self.x, self.layer.block(item)), self.layer.recorded
         leaves = x.detach().requires_grad_(recorded and self.x.requires_grad), near.requires_grad_(recorded)
         inputs = (*leaves, *self.weights[item.direction])
-        with torch.set_grad_enabled(recorded and not self.layer.recompute):
+        # Hooks from outside stay outside: those of torch.utils.checkpoint would run the whole layer anew for each block's graph, while
+        # the other ranks are elsewhere in the schedule and wait for faces.
+        hooks = torch.autograd.graph.saved_tensors_hooks(Tensor.detach, Tensor.detach)
+        with torch.set_grad_enabled(recorded and not self.layer.recompute), hooks:
             return Kept(inputs, self.layer.compute(item.direction, *inputs))
 
 

@@ -72,8 +72,10 @@ class SplitRun:
             return run_layers(input, layers, state, sizes, options)  # which refuses it
         dim = input.ndim - axes - options.channels_last + self.axis
         part = self._local(input, dim)
-        recorded = torch.is_grad_enabled() and _any_requires_grad([part, *layers[0], *_all_faces(state)])
-        chain = form_chain(part, dim, recorded, self.mesh.get_group(), self.timeout)
+        chain = form_chain(part, dim, _recorded(part, layers, state), self.mesh.get_group(), self.timeout)
+        others = [part.shape[dim - self.axis + k] for k in range(axes) if k != self.axis]
+        if 0 in others:
+            raise ValueError(f"expected positive extents along the axes that are not split, got {others}")
         each = SplitRunner(chain, self.axis, self.blocks, self.recompute, self.timeout)
         output, far = run_layers(part, layers, state, None, options, between, each=each, least=0)
         return self._like(input, output, dim, sum(chain.extents)), far
@@ -154,6 +156,16 @@ class SplitRunner:
         heading = tuple(1 if letters[self.axis] == "f" else -1 for letters in options.directions)
         blocks = choose_blocks(work, len(self.chain.ranks), heading, COSTS["cuda" if x.is_cuda else "cpu"])
         return cut_evenly(self.axis, along, extents[along], blocks)
+
+
+def _recorded(part: Tensor, layers: Sequence[Weights], state: tuple[Faces, Faces] | None) -> int:
+    """Through how many layers a backward pass will go: down to the lowest that has anything to train, or that is given it."""
+    if not torch.is_grad_enabled():
+        return 0
+    if _any_requires_grad([part, *_all_faces(state)]):
+        return len(layers)
+    trained = [depth for depth, weights in enumerate(layers) if _any_requires_grad(weights)]
+    return len(layers) - trained[0] if trained else 0
 
 
 def _all_faces(state: tuple[Faces, Faces] | None) -> list[Tensor | None]:

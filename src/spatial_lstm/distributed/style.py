@@ -28,7 +28,8 @@ class SpatialParallel(ParallelStyle):
         axis: The spatial axis that is split, 0 .. n - 1, or from the end -n .. -1; n is at least 2.
         blocks: Into how many blocks each part is cut, along the longest other axis; None to choose by
             :mod:`spatial_lstm.distributed.cost`.
-        recompute: Keep faces alone between blocks, and compute each block anew in the backward pass: less memory, more time.
+        recompute: Keep faces alone between blocks, and compute each block anew in the backward pass: less memory, more time. It takes the
+            place of ``torch.utils.checkpoint``, around which the layer is right but keeps what its blocks keep.
         timeout: Seconds to wait for a neighbor at most; None for the process group's own. Under NCCL the group's own holds always.
 
     Inputs: input, state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,8 +81,8 @@ def _introduction(content: Mapping[str, Any], name: str, parameters: int) -> Ite
     yield f"A {kind} of {parameters:,} parameters, which {what}. It was made with {LIBRARY} {content.get('version', '')}."
     opened = "reader" if reads else "model, record"
     yield f"```python\nfrom spatial_lstm.hub import load_pretrained\n\n{opened} = load_pretrained({name!r})\n```"
-    _, _, folder = name.rpartition("/")
-    fetched = [f"hf download {name} --local-dir {folder}"] if folder != name else []
+    folder = shlex.quote(name.rpartition("/")[2])
+    fetched = [f"hf download {shlex.quote(name)} --local-dir {folder}"] if "/" in name else []
     commands = [f"python -m spatial_lstm {command.format(folder)}" for command in COMMANDS[reads]]
     yield "\n".join(["```bash", *fetched, *commands, "```"])
 

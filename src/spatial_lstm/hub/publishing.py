@@ -80,6 +80,8 @@ def push(folder: Path | str, repository: str, *, private: bool = False) -> str:
     """
     from huggingface_hub import HfApi
 
+    if not (Path(folder) / published.CONFIG).is_file():
+        raise ValueError(f"expected a folder that save_pretrained wrote, got {folder} without {published.CONFIG}")
     open_any(Path(folder))
     try:
         api = HfApi()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 KEPT = ("model", "score", "unit", "steps", "task", "notes", "version", "result", "language")
 # Of what is reported of lines: their texts, and the files that they are from.
 PRIVATE = ("worst", "pages", "read")
+
+# A path from the root, from a home or upward, within a sentence.
+PLACE = re.compile(r"(?<![\w.~:/])(?:~\w*|(?:\.\./)*\.\.)?/[^\s'\",;:)]+")
 
 
 def publishable(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,6 +33,6 @@ def _without_places(value: Any) -> Any:
         return {name: _without_places(each) for name, each in value.items() if name not in PRIVATE}
     if isinstance(value, (list, tuple)):
         return [_without_places(each) for each in value]
-    if isinstance(value, (str, Path)) and Path(value).is_absolute():
+    if isinstance(value, (str, Path)) and str(value).startswith(("/", "~", "../")):
         return Path(value).name
-    return value
+    return PLACE.sub(lambda found: Path(found[0]).name, value) if isinstance(value, str) else value

@@ -23,7 +23,14 @@ def as_array(name: str, value: object) -> Array:
     Raises:
         TypeError: If it is none.
     """
-    found = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value  # which numpy does not know
+        found = value.numpy()
+    else:
+        found = np.asarray(value)
+    if found.dtype == np.longdouble:
+        raise TypeError(f"expected {name} to have at most 64 bits a number, got {found.dtype}")
     if not np.issubdtype(found.dtype, np.floating):
         raise TypeError(f"expected {name} to be an array of floating point numbers, got {found.dtype}")
     return found.astype(found.dtype.newbyteorder("="), copy=False)  # torch knows no other byte order
@@ -49,7 +56,7 @@ def fill(layer: SpatialLSTM, arrays: Mapping[str, Array]) -> SpatialLSTM:
     """Copy arrays into the parameters of their names, which are all that the layer has; return the layer."""
     for name, parameter in layer.named_parameters():
         with torch.no_grad():
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(arrays[name])))
+            parameter.copy_(torch.from_numpy(arrays[name].copy()))  # others' may be read-only
     return layer
 
 

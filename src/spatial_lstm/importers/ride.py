@@ -44,12 +44,7 @@ def from_ride(
     if not told:
         raise ValueError("expected the parameters of at least one layer, got none")
     read = [_arrays(each) for each in told]
-    hidden = len(read[0]["b_i"])
-    inputs = read[0]["W_i"].shape[-1] - (4 if extended else 2) * hidden
-    if inputs < 1 or read[0]["b_i"].ndim != 1:
-        raise ValueError(
-            f"expected W_i of shape (hidden, inputs + {4 if extended else 2} * hidden), got {read[0]['W_i'].shape}"
-        )
+    hidden, inputs = _sizes(read[0]["W_i"], extended)
     found: dict[str, Array] = {}
     for place, arrays in enumerate(read):
         found |= _weights(arrays, place, hidden if place else inputs, hidden, extended)
@@ -64,6 +59,14 @@ def _arrays(parameters: Mapping[str, object]) -> dict[str, Array]:
     if set(parameters) != set(NAMES):
         raise ValueError(f"expected the arrays {', '.join(NAMES)}, got {', '.join(map(str, parameters))}")
     return {name: as_array(name, parameters[name]) for name in NAMES}
+
+
+def _sizes(matrix: Array, extended: bool) -> tuple[int, int]:
+    """Units and inputs, by the shape of the lowest layer's ``W_i``."""
+    states = 4 if extended else 2
+    if matrix.ndim != 2 or not matrix.size or matrix.shape[1] <= states * len(matrix):
+        raise ValueError(f"expected W_i of shape (hidden, inputs + {states} * hidden), got {matrix.shape}")
+    return len(matrix), matrix.shape[1] - states * len(matrix)
 
 
 def _weights(arrays: Mapping[str, Array], place: int, inputs: int, hidden: int, extended: bool) -> dict[str, Array]:
