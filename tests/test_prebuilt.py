@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import runpy
 import shutil
 from pathlib import Path
@@ -75,6 +76,31 @@ def test_a_system_that_lists_no_features_compiles(
 def test_one_that_does_not_load_is_passed_over(brought: Path) -> None:
     (brought / BEST.file).write_bytes(b"no library")
     assert taken() == recipe.BUILDS[1].file
+
+
+def test_one_that_is_cut_off_is_passed_over_with_words(brought: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a full disk leaves; the system would load it, and end the process where its pages are missing."""
+    whole = (brought / BEST.file).read_bytes()
+    (brought / BEST.file).unlink()  # the file may be mapped
+    (brought / BEST.file).write_bytes(whole[: len(whole) // 2])
+    assert taken() == recipe.BUILDS[1].file
+    assert f"{BEST.file}, which the wheel brought, cannot be used: it is cut off" in caplog.text
+
+
+def test_a_list_of_features_in_no_encoding_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_bytes(b"model name\t: CPU\xae\nflags\t\t: avx avx2\n")
+    monkeypatch.setattr(cpu, "INFO", tmp_path / "cpuinfo")
+    assert cpu.features() == {"avx", "avx2"}
+
+
+def test_an_openmp_runtime_is_found_in_a_folder_of_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/my site\xff"
+    maps = b"7f0-7f1 r-xp 0 08:01 12   " + folder + b"/libgomp-24e2ab19.so.1.0.0\n7f1-7f2 rw-p 0 00:00 0\n"
+    opened: list[str] = []
+    monkeypatch.setattr(Path, "read_bytes", lambda _: maps)
+    monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: opened.append(path))
+    prebuilt._offer_openmp()
+    assert opened == [os.fsdecode(folder) + "/libgomp-24e2ab19.so.1.0.0"]
 
 
 def test_one_of_another_source_is_not_taken(brought: Path) -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import re
+import struct
 from pathlib import Path
 
 from spatial_lstm.engine.kernels.cpp import cpu, recipe, store
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
+
+_log = logging.getLogger("spatial_lstm")
 
 
 def ready() -> ctypes.CDLL | None:
@@ -23,8 +27,10 @@ def ready() -> ctypes.CDLL | None:
     for build in recipe.BUILDS:
         path = recipe.PREBUILT / build.file
         if build.needs <= there and path.exists():
-            with contextlib.suppress(BuildError):
+            try:
                 return _open(path)
+            except (BuildError, OSError) as error:
+                _log.warning("%s, which the wheel brought, cannot be used: %s", path.name, error)
     return None
 
 
@@ -32,17 +38,34 @@ def _open(path: Path) -> ctypes.CDLL:
     """Return a library of a wheel.
 
     Raises:
-        BuildError: If it does not load, which for want of OpenMP's functions is tried a second time, or does not go with this version.
+        OSError: If it cannot be read.
+        BuildError: If it is cut off, does not go with this version, or does not load, which for want of OpenMP's functions is tried again.
     """
+    if _is_cut_off(path):
+        raise BuildError("it is cut off; install the wheel again")
     with contextlib.suppress(BuildError):
         return store.open_library(path)
     _offer_openmp()
     return store.open_library(path)
 
 
+def _is_cut_off(path: Path) -> bool:
+    """Whether a library ends before its table of sections, the last thing in it: to load one would end the process."""
+    with path.open("rb") as file:
+        head = file.read(64)  # of a 64-bit ELF file
+    if len(head) < 64:
+        return True
+    (start,) = struct.unpack_from("<Q", head, 40)
+    size, count = struct.unpack_from("<HH", head, 58)
+    return bool(path.stat().st_size < start + size * count)
+
+
 def _offer_openmp() -> None:
     """Let libraries take functions from the OpenMP runtime of this process, as torch does by itself in most of its packages."""
     with contextlib.suppress(OSError):
-        maps = Path("/proc/self/maps").read_text()
-        for runtime in sorted(set(re.findall(r"/\S*/lib(?:gomp|iomp5|omp)\b\S*\.so\S*", maps))):
+        maps = os.fsdecode(Path("/proc/self/maps").read_bytes()).splitlines()
+        mapped = {
+            line.split(maxsplit=5)[-1] for line in maps
+        }  # paths, which may have spaces, behind five other columns
+        for runtime in sorted(path for path in mapped if re.search(r"/lib(gomp|iomp5|omp)\b[^/]*\.so[^/]*$", path)):
             ctypes.CDLL(runtime, mode=ctypes.RTLD_GLOBAL)
