@@ -126,6 +126,21 @@ def test_one_compiled_here_goes_before(brought: Path, machine: Machine) -> None:
     assert not Path(built.library._name).is_relative_to(brought)
 
 
+def test_what_is_built_here_is_not_published_as_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that was built holds the paths of the machine."""
+    pytest.importorskip("setuptools")
+    from setuptools.command.egg_info import FileList
+
+    for name in ("docs/index.md", "docs/_build/html/.doctrees/environment.pickle", "tests/__pycache__/a.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    listed = FileList()
+    for line in (ROOT / "MANIFEST.in").read_text().splitlines():
+        listed.process_template_line(line)
+    assert listed.files == ["docs/index.md"]
+
+
 def test_the_recipe_needs_nothing_installed() -> None:
     """``setup.py`` runs it by its path, where there is no torch."""
     found = runpy.run_path(str(ROOT / "src/spatial_lstm/engine/kernels/cpp/recipe.py"))

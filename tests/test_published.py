@@ -271,11 +271,26 @@ def changed(folder: Path, **values: Any) -> None:
     (folder / "config.json").write_text(json.dumps({**config, **values}))
 
 
+def save_as(file: Path, dtype: torch.dtype) -> None:
+    """Write all tensors in another dtype."""
+    safetensors = pytest.importorskip("safetensors.torch")
+    tensors = safetensors.load(file.read_bytes())
+    file.write_bytes(safetensors.save({name: tensor.to(dtype) for name, tensor in tensors.items()}))
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no-weights": (lambda folder: (folder / "model.safetensors").unlink(), "expected the weights of a published model"),
     "half-weights": (
         lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
         "expected weights in safetensors, got .* cannot be read",
+    ),
+    "float8": (
+        lambda folder: save_as(folder / "model.safetensors", torch.float8_e5m2),
+        "expected weights of 16, 32 or 64 bits, got .* of torch.float8_e5m2",
+    ),
+    "complex": (
+        lambda folder: save_as(folder / "model.safetensors", torch.complex64),
+        "expected weights of 16, 32 or 64 bits, got .* of torch.complex64",
     ),
     "pickle": (lambda folder: torch.save({}, folder / "model.safetensors"), "expected weights in safetensors"),
     "no-record": (lambda folder: (folder / "record.json").unlink(), "expected a published model, got no .*record.json"),

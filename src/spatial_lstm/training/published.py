@@ -106,9 +106,13 @@ def _tensors(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"expected the weights of a published model, got no {path}")
     try:
-        return dict(load(path.read_bytes()))  # load_file maps the file, which then can't be replaced everywhere
+        found = dict(load(path.read_bytes()))  # load_file maps the file, which then can't be replaced everywhere
     except (SafetensorError, OSError) as error:
         raise ValueError(f"expected weights in safetensors, got {path}, which cannot be read: {error}") from error
+    for name, tensor in found.items():
+        if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype.itemsize < 2):
+            raise ValueError(f"expected weights of 16, 32 or 64 bits, got {name} of {tensor.dtype} in {path}")
+    return found
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
