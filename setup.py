@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import runpy
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -38,11 +39,11 @@ class BuildWithKernel(build_py):
 
 def compile_kernel(flags: list[str], output: Path) -> None:
     """Compile with OpenMP, link without, and leave symbols of debugging out."""
-    compiler = os.environ.get("CXX", "g++")
+    compiler = shlex.split(os.environ.get("CXX", "g++"))  # arguments may follow
     with tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch, "kernel.o")
-        subprocess.run([compiler, *flags, "-fopenmp", "-c", str(RECIPE["KERNEL"]), "-o", str(compiled)], check=True)
-        subprocess.run([compiler, "-shared", "-s", str(compiled), "-o", str(output)], check=True)
+        subprocess.run([*compiler, *flags, "-fopenmp", "-c", str(RECIPE["KERNEL"]), "-o", str(compiled)], check=True)
+        subprocess.run([*compiler, "-shared", "-s", str(compiled), "-o", str(output)], check=True)
 
 
 class WheelForAnyPython(bdist_wheel):

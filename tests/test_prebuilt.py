@@ -126,6 +126,16 @@ def test_one_compiled_here_goes_before(brought: Path, machine: Machine) -> None:
     assert not Path(built.library._name).is_relative_to(brought)
 
 
+def test_a_wheel_is_compiled_by_a_compiler_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setuptools, commands = pytest.importorskip("setuptools"), []
+    pytest.importorskip("setuptools.command.bdist_wheel")
+    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
+    monkeypatch.setenv("CXX", "ccache 'my g++'")
+    runpy.run_path(str(ROOT / "setup.py"))["compile_kernel"](["-O2"], tmp_path / "kernel.so")
+    assert [command[:2] for command in commands] == [["ccache", "my g++"]] * 2
+
+
 def test_what_is_built_here_is_not_published_as_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A site that was built holds the paths of the machine."""
     pytest.importorskip("setuptools")
