@@ -274,7 +274,8 @@ def run(settings: Settings) -> dict[str, Any]:
         torch.set_num_threads(before)
     passes = fit(rows)
     names = ("forward", "backward")
-    rows += [{"kind": "costs", "pass": name} | costs._asdict() for name, costs in zip(names, passes, strict=True)]
+    for name, costs in zip(names, passes, strict=True):
+        rows.append({"kind": "costs", "pass": name} | {k: v for k, v in costs._asdict().items() if k != "kept"})
     rows += predict(passes, CHANNELS, HIDDEN, (8, 16) if settings.quick else PLACES)
     results = write_results(settings.folder / "pipeline.json", "pipeline", rows, quick=settings.quick)
     print(tables(results))

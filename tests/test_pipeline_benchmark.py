@@ -9,7 +9,7 @@ import pytest
 from benchmarks import pipeline, plots
 from benchmarks.harness import Settings, read_results
 from benchmarks.pipeline_model import HEADINGS, Sample, fit_blocks, fit_messages, predict, walk
-from spatial_lstm.distributed.cost import COSTS, Costs
+from spatial_lstm.distributed.cost import Costs
 
 
 def test_costs_are_found_again() -> None:
@@ -56,7 +56,9 @@ def test_a_gain_by_cpu_time_has_the_bubble_on_top() -> None:
 
 def test_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(pipeline, "QUICK", pipeline.Plan(16, ((4, 8), (8, 8), (4, 16)), (512, 4096), 1, (None, 4)))
-    monkeypatch.setattr(pipeline, "fit", lambda rows: [COSTS["cpu"]] * 2)  # blocks so small say nothing of costs
+    monkeypatch.setattr(
+        pipeline, "fit", lambda rows: [Costs(6e10, 6e-6, 5e-4, 2e-4, 1e9)] * 2
+    )  # blocks so small say nothing of costs
     settings = Settings(tmp_path / "machine", (1,), True)
     pipeline.run(settings)
     rows = read_results(settings.folder / "pipeline.json")["rows"]
