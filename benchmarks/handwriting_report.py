@@ -49,12 +49,7 @@ def _data(path: Path) -> str:
 
 def section(path: Path) -> str:
     """The table alone, without what few ask for."""
-    rows: list[Row] = read_results(path)["rows"]
-    kept = slice(0, HEAD.index("parameters"))
-    lines = [_line(own)[kept] for own in _together(rows)]
-    cer, how = PUBLISHED[_data(path)]
-    lines.append([f"published: {how}", "", "", f"{cer:.2%}", "", "", ""])
-    return markdown_table(HEAD[kept], lines)
+    return table(read_results(path)["rows"], _data(path), HEAD.index("parameters"))
 
 
 def evidence(path: Path) -> str:
@@ -66,13 +61,13 @@ def evidence(path: Path) -> str:
     return f"| {what} | {best['cer']:.1%} character errors | {PUBLISHED[data][0]:.1%}, fine-tuned |"
 
 
-def table(rows: Sequence[Row], data: str) -> str:
-    """A row for each model and budget."""
+def table(rows: Sequence[Row], data: str, columns: int = len(HEAD)) -> str:
+    """A row for each model and budget, its first ``columns``."""
     lines = [_line(own) for own in _together(rows)]
     if data in PUBLISHED:
         cer, how = PUBLISHED[data]
         lines.append([f"published: {how}", *[""] * 2, f"{cer:.2%}", *[""] * 6])
-    return markdown_table(HEAD, lines)
+    return markdown_table(HEAD[:columns], [line[:columns] for line in lines])
 
 
 def plot(path: Path, rows: Sequence[Row], data: str) -> None:

@@ -22,6 +22,19 @@ def forward_mode_active() -> bool:
     return level >= 0
 
 
+def refuse_forward_mode() -> None:
+    """Refuse to run an operator under forward-mode AD, which would be answered with zeros.
+
+    Raises:
+        RuntimeError: If a level is open.
+    """
+    if forward_mode_active():
+        raise RuntimeError(
+            "expected no forward-mode derivative of a layer that was exported or traced before, got one: "
+            "take the derivative of the module itself, inside torch.compile if need be"
+        )
+
+
 def functorch_active() -> bool:
     """Whether a ``torch.func`` transform is running, be it in a program that is being compiled."""
     depth: int = torch._C._functorch.get_dynamic_layer_stack_depth()

@@ -50,11 +50,7 @@ def forward(
     Raises:
         RuntimeError: Under forward-mode AD, which the operator would answer with zeros; the router never comes here then.
     """
-    if modes.forward_mode_active():
-        raise RuntimeError(
-            "expected no forward-mode derivative of a layer that was exported or traced before, got one: "
-            "take the derivative of the module itself, inside torch.compile if need be"
-        )
+    modes.refuse_forward_mode()
     options = Options(sizes, directions, cell, kernel)
     output, far_h, far_c, c, gates = compute.forward(_by_name(tensors, names), options, keep)
     return output, far_h, far_c, with_rows(c, sites + edges), with_rows(gates, sites)

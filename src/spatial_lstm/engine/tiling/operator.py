@@ -46,11 +46,7 @@ def forward(
     Raises:
         RuntimeError: Under forward-mode AD, which the operator would answer with zeros; a layer never comes here then.
     """
-    if modes.forward_mode_active():
-        raise RuntimeError(
-            "expected no forward-mode derivative of a layer that was exported or traced before, got one: "
-            "take the derivative of the module itself, inside torch.compile if need be"
-        )
+    modes.refuse_forward_mode()
     options = StageOptions(sizes, directions, cell, kernel, merge, tuple(tile))
     output, far_h, far_c, near_h, near_c = passes.forward(_stage(tensors, names, options), keep)
     return output, far_h, far_c, near_h, near_c
