@@ -81,7 +81,7 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("name", "others"),
     [
-        ("training", ("arguments", "files")),
+        ("training", ("arguments", "files", "progress")),
         ("image_models", ("arguments", "files", "training")),
         ("handwriting", ("arguments", "files", "training")),
         ("hub", ("files", "training", "image_models", "handwriting")),

@@ -13,6 +13,7 @@ import torch
 from spatial_lstm.arguments import check_flag
 from spatial_lstm.engine import TileGrid, Weights, check_tile
 from spatial_lstm.modules import SpatialLSTM
+from spatial_lstm.progress import Bar
 from spatial_lstm.streaming.arrays import Field, check_sink, check_source
 from spatial_lstm.streaming.course import Course
 from spatial_lstm.streaming.journal import Journal
@@ -54,8 +55,6 @@ def stream(
         ValueError: If shapes, types or options do not fit, the layer has forward hooks, source and sink are the same memory, ``folder`` has
             files of others that a run would overwrite, or the run to be resumed had another layer, weights, tile or data.
     """
-    from spatial_lstm.training.progress import Bar  # here, as the trainer beside it needs the whole package
-
     _check_layer(layer)
     for name, flag in (("progress", progress), ("resume", resume)):
         check_flag(name, flag)

@@ -11,13 +11,13 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm.progress import Bar, bar_maker
 from spatial_lstm.training import files
 from spatial_lstm.training.checkpoint import Checkpoint, holds_run
 from spatial_lstm.training.distributed import Group
 from spatial_lstm.training.folder import RunFolder
 from spatial_lstm.training.loss import Loss
 from spatial_lstm.training.options import Options, TrainingState
-from spatial_lstm.training.progress import Bar, bar_maker
 from spatial_lstm.training.schedule import make_schedule
 from spatial_lstm.training.stage import Stage
 from spatial_lstm.training.stopwatch import Stopwatch
