@@ -96,21 +96,41 @@ def test_shares_of_processes_make_the_loss_of_the_whole_batch() -> None:
 
 def test_no_augmentation_changes_nothing() -> None:
     image = batches().examples.image(0)
-    still = Augmentation(slant=0, width=0, height=0, shift=0)(image, np.random.default_rng(0))
+    still = Augmentation.recorded({})(image, np.random.default_rng(0))
     assert_close([still], [image])
 
 
 def test_augmentation_slants_to_the_right_going_up() -> None:
     class Most:
-        def uniform(self, low: float, high: float, count: int) -> np.ndarray:
+        def uniform(self, low: float, high: float, count: int | tuple[int, ...]) -> np.ndarray:
             return np.full(count, high)
 
     bar = torch.zeros(1, 9, 21)
     bar[:, :, 10] = 1
-    slanted = Augmentation(slant=1.0, width=0, height=0, shift=0)(bar, Most())  # type: ignore[arg-type]
+    slanted = Augmentation.recorded({"slant": 1.0})(bar, Most())  # type: ignore[arg-type]
     assert slanted.shape == (1, 9, 30)
     columns = slanted[0].argmax(1)
     assert (columns[:-1] - columns[1:]).tolist() == [1] * 8
+
+
+def test_augmentation_with_a_broader_pen_and_a_finer_one() -> None:
+    image = torch.zeros(1, 8, 20)
+    image[:, :, 8:11] = 1
+    drawn = [Augmentation.recorded({"stroke": 0.5})(image, np.random.default_rng(seed)) for seed in range(20)]
+    ink = torch.stack([one.sum() for one in drawn])
+    assert ink.min() < image.sum() < ink.max()
+    for one in drawn:
+        assert one.shape == image.shape
+        assert 0 <= one.min() <= one.max() <= 1
+        assert torch.equal(one[:, :, 9], image[:, :, 9]), "the middle of a stroke of three pixels stays"
+
+
+def test_augmentation_warps_no_further_than_told() -> None:
+    places = torch.linspace(0, 1, 101).expand(1, 48, 101)
+    moved = Augmentation.recorded({"warp": 2.0})(places, np.random.default_rng(0))
+    inside = (moved - places)[:, 4:-4, 4:-4] * 100
+    assert 1.0 < inside.abs().max() <= 2.5, "bicubic interpolation may go a little beyond its points"
+    assert (inside[..., 1:] - inside[..., :-1]).abs().max() < 0.6, "it is smooth"
 
 
 @pytest.mark.parametrize(("name", "value"), [("slant", -0.1), ("width", 1.0), ("height", 2.0), ("shift", float("nan"))])
@@ -266,18 +286,6 @@ def test_two_lines_are_learnt() -> None:
     assert own.evaluate() < -0.9
     trainer = Trainer(own, adamw(steps=60, batch=2, rate=4e-3), options=Options(clip=1.0), progress=False)
     assert trainer.run() > -0.8
-
-
-def test_digits_are_those_of_their_seed() -> None:
-    again, more = digit_lines(train=2, validation=3, test=2), digit_lines(train=2, validation=3, test=2, seed=1)
-    assert again.train.texts() == DIGITS.train[:2].texts()
-    np.testing.assert_array_equal(again.test[1].image(), DIGITS.test[1].image())
-    assert more.train.texts() != again.train.texts()
-    assert {line.part for line in again.test} == {"test"}
-    assert all(
-        3 <= len(text) <= 8 and line.image().shape[0] == HEIGHT
-        for text, line in zip(DIGITS.train.texts(), DIGITS.train, strict=True)
-    )
 
 
 def test_pictures_of_lines(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ SMALL = ["--architecture", "graves-2009", "--height", "32", "--steps", "4", "--b
 QUIET = ["--threads", "1"]
 
 
-def few(seed: int = 0) -> Parts:
-    return digit_lines(train=6, validation=2, test=3, seed=seed)
+def few(files: str | None = None, *, seed: int = 0) -> Parts:
+    return digit_lines(files, train=6, validation=2, test=3, seed=seed)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ WHOLE = idx(PIXELS)
         (WHOLE[:16], "expected 595 bytes of 17 images of 5x7 after the head, got 0"),
         (WHOLE[:-1], "expected 595 bytes .* got 594"),
         (WHOLE + b"\0", "expected 595 bytes .* got more"),
-        (idx(PIXELS[:0]), "expected images, got .*, which says 0 of 5x7"),
+        (idx(PIXELS[:0]), "expected images, got .*, which says 0 images of 5x7"),
         (WHOLE[:4] + b"\xff" * 12, "expected 79,228,162,[0-9,]+ bytes .* got 0"),
     ],
     ids=["empty", "other", "labels", "color", "compressed", "head", "cut", "long", "none", "boasting"],

@@ -82,8 +82,8 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
     ("name", "others"),
     [
         ("training", ("arguments", "files", "progress")),
-        ("image_models", ("arguments", "files", "training")),
-        ("handwriting", ("arguments", "files", "training")),
+        ("image_models", ("arguments", "files", "idx", "training")),
+        ("handwriting", ("arguments", "files", "idx", "training")),
         ("hub", ("files", "training", "image_models", "handwriting")),
         ("importers", ()),
     ],

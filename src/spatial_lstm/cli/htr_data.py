@@ -47,7 +47,7 @@ def given_parts(options: Mapping[str, Any], *, height: int) -> Given:
     """Read and divide the lines of a run's options.
 
     Args:
-        options: ``data``, ``validation``, ``test``, and ``seed`` for what is drawn.
+        options: ``data``, ``validation``, ``test``, ``digits``, and ``seed`` for what is drawn.
         height: Of the network's lines, pixels.
 
     Raises:
@@ -58,7 +58,7 @@ def given_parts(options: Mapping[str, Any], *, height: int) -> Given:
     from spatial_lstm.handwriting.training import digit_lines
 
     if len(options["data"]) == 1 and names_data_set(options["data"][0], NAMES):
-        return Given(digit_lines(seed=options["seed"]))
+        return Given(digit_lines(options.get("digits"), seed=options["seed"]))
     reports: dict[str, Report] = {}
     read: dict[str, Lines] = {}
     for name in ("data", "validation", "test"):

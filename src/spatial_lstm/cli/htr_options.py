@@ -24,11 +24,15 @@ AUGMENTATION: dict[str, Any] = {
     "augment_width": 0.12,
     "augment_height": 0.08,
     "augment_shift": 2.0,
+    "augment_warp": 2.0,
+    "augment_stroke": 0.5,
+    "augment_ink": 0.3,
 }
 DEFAULTS: dict[str, Any] = {
     "data": None,
     "validation": None,
     "test": None,
+    "digits": None,
     "form": None,
     "load": None,
     **NETWORK,
@@ -54,11 +58,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         data={
             "nargs": "+",
             "metavar": "PATH",
-            "help": f"{LINES}, or: digits, made-up lines that need no files. Folders within that are called train, val "
+            "help": f"{LINES}, or: digits, strings of handwritten digits. Folders within that are called train, val "
             "and test are used as such; without them a tenth of the pages is held out for each of the latter two",
         },
         validation={"nargs": "+", "metavar": "PATH", "help": "lines to choose the best weights by"},
         test={"nargs": "+", "metavar": "PATH", "help": "lines to report on in the end"},
+        digits={
+            "type": _full_path,
+            "metavar": "FOLDER",
+            "help": "MNIST's four IDX files, for --data digits (default: digits that come with scikit-learn)",
+        },
         form={
             "choices": ("NFC", "NFD", "NFKC", "NFKD"),
             "help": "normal form of Unicode in which texts are learnt, read and compared (default: NFC)",
@@ -105,6 +114,8 @@ def check_options(chosen: argparse.Namespace, given: Mapping[str, Any]) -> None:
             raise ValueError(f"expected {', '.join(NAMES)} alone as --data, got it in --{name}")
     if chosen.data == ["digits"]:
         refuse_given(given, ("validation", "test"), "options of --data digits")
+    else:
+        refuse_given(given, ("digits",), "--data digits with --digits")
     if chosen.minutes is not None:
         refuse_given(given, ("steps", "epochs"), "--minutes alone to say how long")
     elif chosen.steps is not None:
@@ -150,6 +161,12 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
         augment_width={"type": non_negative_float, "help": "narrower or wider, fraction"},
         augment_height={"type": non_negative_float, "help": "lower or higher, fraction"},
         augment_shift={"type": non_negative_float, "help": "along both axes, pixels"},
+        augment_warp={"type": non_negative_float, "help": "another amount every 16 pixels, pixels"},
+        augment_stroke={
+            "type": non_negative_float,
+            "help": "broader or finer strokes, fraction of a pixel on each side",
+        },
+        augment_ink={"type": non_negative_float, "help": "darker or lighter, fraction"},
     )
     parser.add_argument(
         "--show-augmented",

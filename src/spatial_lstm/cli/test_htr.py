@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("test", "validation", "train", "all"),
         help="of data that has parts (default: test; all of data that has none)",
     )
+    parser.add_argument(
+        "--digits", metavar="FOLDER", help="MNIST's files, for --data digits (default: where training found them)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rates and all errors")
     parser.add_argument("--overwrite", action="store_true", help="lose a file that --json names")
 
@@ -69,8 +72,11 @@ def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report 
     from spatial_lstm.handwriting.training import digit_lines
 
     report = None
+    if args.digits and args.data != ["digits"]:
+        raise ValueError(f"expected --digits with --data digits alone, got --data {' '.join(args.data)}")
     if args.data == ["digits"]:
-        parts = digit_lines(seed=reader.record.get("notes", {}).get("seed", 0))
+        notes = reader.record.get("notes", {})
+        parts = digit_lines(args.digits or notes.get("digits"), seed=notes.get("seed", 0))
         lines = parts.train + parts.validation + parts.test
     else:
         lines, report = lines_of(args.data, height=reader.model.height)

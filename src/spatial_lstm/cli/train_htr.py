@@ -106,7 +106,7 @@ def _resumed(
     checkpoint = Checkpoint.read(args.out)
     # A folder may have been moved: the lines in it tell whether it is the same.
     given = given_options(args, DEFAULTS, names=NAMES)
-    notes = resumed_notes(args, checkpoint, given, MAY_DIFFER | set(PATHS))
+    notes = resumed_notes(args, checkpoint, given, MAY_DIFFER | {*PATHS, "digits"})
     found.append(given_parts(notes, height=notes["height"]))
     task = HandwritingTask.restore(checkpoint, found[0].parts, device)
     return Trainer.resume(args.out, checkpoint, task, group=group)

@@ -1,6 +1,9 @@
-"""Lines that anyone can make: strings of real digits, ragged, slanted and noisy. Needs scikit-learn."""
+"""Lines that anyone can make: strings of real digits, ragged, slanted and noisy; of MNIST's files or of scikit-learn's digits."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,36 +14,44 @@ from spatial_lstm.handwriting.data import Line, Lines, Parts
 from spatial_lstm.handwriting.data.parts import PARTS
 from spatial_lstm.handwriting.data.pictures import Gray
 from spatial_lstm.handwriting.training.augmentation import Augmentation
+from spatial_lstm.idx import find_idx, read_idx, read_labels
 
 HEIGHT = 32
 PAPER, INK, NOISE = 225, 40, 12
 # Digits of a line, their sides in pixels, what lies between them, and how far they leave the row.
 COUNT, SIDE, GAP, OFF = (3, 9), (17, 25), (-2, 6), 3
-SLANT = Augmentation(slant=0.4, width=0.0, height=0.0, shift=0.0)
-# Of the 1,797 digits, those that strings for validation and test are made of.
-HELD_OUT = {"validation": slice(1200, 1450), "test": slice(1450, None), "train": slice(1200)}
+SLANT = Augmentation.recorded({"slant": 0.4})
+# Of scikit-learn's 1,797 digits and of MNIST's 60,000 for training, those that strings of each part are made of; tests have their own file.
+SKLEARN = {"train": slice(1200), "validation": slice(1200, 1450), "test": slice(1450, None)}
+MNIST = {"train": slice(50_000), "validation": slice(50_000, None)}
+# MNIST's images have so many empty pixels around the digit.
+BORDER = 4
+
+# Ink, ``(n, s, s)`` from 0 to 1, and labels.
+Digits = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-def digit_lines(*, train: int = 2000, validation: int = 200, test: int = 300, seed: int = 0) -> Parts:
-    """Strings of 3 to 8 of scikit-learn's handwritten digits, which come with it; no digit is in two parts.
+def digit_lines(
+    files: Path | str | None = None, *, train: int = 2000, validation: int = 200, test: int = 300, seed: int = 0
+) -> Parts:
+    """Strings of 3 to 8 handwritten digits; no digit is in two parts.
 
     Args:
+        files: Folder with MNIST's four IDX files; None for the digits that come with scikit-learn, of 8x8 pixels.
         train: Lines to train on.
         validation: Lines to choose by.
         test: Lines to report on.
         seed: Of everything drawn; a line is the same however many there are.
 
     Raises:
-        ModuleNotFoundError: If scikit-learn is missing.
+        ModuleNotFoundError: If scikit-learn is wanted and missing.
+        ValueError: If files are missing or broken.
     """
-    from sklearn.datasets import load_digits
-
-    told = load_digits()
-    ink, labels = (told.images / 16).astype(np.float32), told.target
+    digits = _of_sklearn() if files is None else _of_files(Path(files))
     counts = {"train": train, "validation": validation, "test": test}
     parts = []
     for number, part in enumerate(PARTS):
-        own, names = ink[HELD_OUT[part]], labels[HELD_OUT[part]]
+        own, names = digits[part]
         lines = []
         for place in range(counts[part]):
             random = np.random.default_rng((seed, number, place))
@@ -52,7 +63,7 @@ def digit_lines(*, train: int = 2000, validation: int = 200, test: int = 300, se
 
 
 def drawn(digits: NDArray[np.float32], random: np.random.Generator) -> Gray:
-    """Put digits ``(n, 8, 8)`` side by side in a line, ``(32, width)``."""
+    """Put digits ``(n, s, s)`` side by side in a line, ``(32, width)``."""
     sides = random.integers(*SIDE, size=len(digits))
     gaps = random.integers(*GAP, size=len(digits) + 1) + 2
     paper = torch.zeros(1, HEIGHT, int(sides.sum() + gaps.sum()))
@@ -69,3 +80,32 @@ def drawn(digits: NDArray[np.float32], random: np.random.Generator) -> Gray:
     gray = PAPER - (PAPER - INK) * ink + NOISE * random.standard_normal(ink.shape)
     found: Gray = gray.round().clip(0, 255).astype(np.uint8)
     return found
+
+
+def _of_sklearn() -> Mapping[str, Digits]:
+    from sklearn.datasets import load_digits
+
+    told = load_digits()
+    ink = (told.images / 16).astype(np.float32)
+    return {part: (ink[where], told.target[where]) for part, where in SKLEARN.items()}
+
+
+def _of_files(folder: Path) -> Mapping[str, Digits]:
+    if not (paths := find_idx(folder)):
+        raise ValueError(f"expected a folder with MNIST's IDX files, train-images-idx3-ubyte and so on, got {folder}")
+    read = {part: _labelled(path) for part, path in paths.items()}
+    ink, labels = read["train"]
+    held = {part: (ink[where], labels[where]) for part, where in MNIST.items()}
+    if not len(held["validation"][0]):
+        raise ValueError(f"expected more than {MNIST['train'].stop:,} digits in {paths['train']}, got {len(ink):,}")
+    return {**held, "test": read["test"]}
+
+
+def _labelled(path: Path) -> Digits:
+    images, labels = read_idx(path), read_labels(path)
+    if len(images) != len(labels):
+        raise ValueError(f"expected a label for each of {len(images):,} images of {path}, got {len(labels):,}")
+    inside = images[:, BORDER:-BORDER, BORDER:-BORDER]
+    if inside.shape[1] != inside.shape[2] or not inside.size:
+        raise ValueError(f"expected square images with a border of {BORDER}, got {images.shape[1:]} in {path}")
+    return (inside / 255).astype(np.float32), labels.astype(np.int64)

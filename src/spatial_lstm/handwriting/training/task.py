@@ -69,7 +69,7 @@ class HandwritingTask(Task[Stage, LineBatch]):
             raise ValueError("expected a run that trains a recognizer of handwriting, got another")
         model, codec = rebuild(checkpoint.model)
         told = settings["augmentation"]
-        task = cls(model.to(device), codec, parts, None if told is None else Augmentation(**told))
+        task = cls(model.to(device), codec, parts, None if told is None else Augmentation.recorded(told))
         if other := [part for part in PARTS if task._data[part] != settings["data"][part]]:
             raise ValueError(f"expected the lines that the run was begun with, got others for {', '.join(other)}")
         return task

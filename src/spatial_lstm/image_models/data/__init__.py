@@ -1,8 +1,8 @@
 """Images to train generative models on: dead leaves made by a recipe, textures and photographs that ship in packages, any folder."""
 
+from spatial_lstm.idx import read_idx
 from spatial_lstm.image_models.data.dead_leaves import dead_leaves, noise_bound
 from spatial_lstm.image_models.data.decoding import read_picture
-from spatial_lstm.image_models.data.idx import read_idx
 from spatial_lstm.image_models.data.levels import LEVELS, binarize, dequantize
 from spatial_lstm.image_models.data.named import NAMES, generated, load, load_part
 from spatial_lstm.image_models.data.reading import Part

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from spatial_lstm.image_models.data.idx import find_idx, read_idx
+from spatial_lstm.idx import find_idx, read_idx
 from spatial_lstm.image_models.data.reading import Part, Reader, picture_files
 from spatial_lstm.image_models.data.splits import PARTS
 from spatial_lstm.image_models.data.tiles import split_columns
