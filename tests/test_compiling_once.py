@@ -90,7 +90,7 @@ def test_file_systems_without_locks(without: str, machine: Machine, monkeypatch:
             built = library.build()
     else:
         built = library.build()
-        assert (folders.temporary_folder() / "lock").exists()
+        assert (folders.temporary_folder() / f"{store.name_of(compiler.compilers())}.lock").exists()
     assert Path(built.library._name).parent == machine.cache
     assert len(found.kernels) == 1
     assert not lock._open
@@ -100,9 +100,18 @@ def test_a_lock_that_another_process_keeps(machine: Machine, monkeypatch: pytest
     machine.compiler()
     machine.cache.mkdir()
     monkeypatch.setattr(library, "TIMEOUT", 0.0)
-    with lock.one_at_a_time([machine.cache], time.monotonic()):  # every file that is opened has a lock of its own
+    own = store.name_of(compiler.compilers())
+    with lock.one_at_a_time(own, [machine.cache], time.monotonic()):  # every file that is opened has a lock of its own
         assert "another process has held" in str(library.load())
     assert store.remembered(compiler.compilers()) is None
+
+
+def test_what_another_compiler_makes_is_not_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.compiler()
+    machine.cache.mkdir()
+    monkeypatch.setattr(library, "TIMEOUT", 5.0)
+    with lock.one_at_a_time("another", [machine.cache], time.monotonic()):
+        assert library.build().library is not None
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -111,13 +120,13 @@ def test_a_fork_keeps_no_lock(tmp_path: Path) -> None:
     done, told = os.pipe()
     child = os.fork()
     if child == 0:
-        with lock.one_at_a_time([tmp_path], time.monotonic()):
+        with lock.one_at_a_time("own", [tmp_path], time.monotonic()):
             if os.fork() > 0:
                 os._exit(0)
         os.read(done, 1)
         os._exit(0)
     os.waitpid(child, 0)
-    with lock.one_at_a_time([tmp_path], time.monotonic()):
+    with lock.one_at_a_time("own", [tmp_path], time.monotonic()):
         assert len(lock._open) == 1
     os.write(told, b"x")
     os.close(done)

@@ -114,7 +114,7 @@ def build(*, force: bool = False, again: bool = True) -> Built:
         raise _no_compiler()
     folder, fault = folders.writable()
     try:
-        with one_at_a_time(_lockable(folder), deadline):
+        with one_at_a_time(store.name_of(there), _lockable(folder), deadline):
             found = None if force else store.ready(there)  # compiled by another process meanwhile
             failure = None if again else store.remembered(there)
             if found is not None:

@@ -15,17 +15,20 @@ _open: set[int] = set()
 
 
 @contextlib.contextmanager
-def one_at_a_time(folders: Iterable[Path], deadline: float) -> Iterator[None]:
-    """Hold a lock in the first of some folders whose file system has locks; go on without, after a warning, where none has.
+def one_at_a_time(name: str, folders: Iterable[Path], deadline: float) -> Iterator[None]:
+    """Hold the lock of a name in the first of some folders whose file system has locks; go on without, after a warning, where none has.
 
     Args:
+        name: Of what is made; others are made meanwhile.
         folders: Which are there; the same for all processes that are to wait for one another.
         deadline: Until when to wait, on :func:`time.monotonic`'s clock.
 
     Raises:
         TimeoutError: If another process held it for so long.
     """
-    handle = next((found for folder in folders if (found := _acquire(folder / "lock", deadline)) is not None), None)
+    handle = next(
+        (found for folder in folders if (found := _acquire(folder / f"{name}.lock", deadline)) is not None), None
+    )
     if handle is None:
         warnings.warn(
             "the C++ kernel may be compiled by several processes at once: no file can be locked", stacklevel=3

@@ -28,9 +28,14 @@ from spatial_lstm.files import write_atomically
 REMEMBERED = 600.0
 
 
+def name_of(compilers: Sequence[Compiler]) -> str:
+    """What a library's name begins with."""
+    return f"{_conditions()}-{_digest(repr([tuple(compiler) for compiler in compilers]).encode())}"
+
+
 def ready(compilers: Sequence[Compiler]) -> ctypes.CDLL | None:
     """The newest library of these compilers that loads, of any compilers where there are none now."""
-    for path in _files(f"{_name(compilers) if compilers else f'{_conditions()}-*'}-*.so"):
+    for path in _files(f"{name_of(compilers) if compilers else f'{_conditions()}-*'}-*.so"):
         with contextlib.suppress(BuildError):
             return load(path)
     return None
@@ -39,7 +44,7 @@ def ready(compilers: Sequence[Compiler]) -> ctypes.CDLL | None:
 def keep(folder: Path, compilers: Sequence[Compiler], library: Path) -> Path:
     """Write a library into a folder, under the name that :func:`ready` finds it by."""
     content = library.read_bytes()
-    path = folder / f"{_name(compilers)}-{_digest(content)}.so"
+    path = folder / f"{name_of(compilers)}-{_digest(content)}.so"
     write_atomically(path, lambda file: file.write(content))
     return path
 
@@ -83,12 +88,12 @@ def open_library(path: Path) -> ctypes.CDLL:
 def remember(folder: Path, compilers: Sequence[Compiler], failure: BuildError) -> None:
     """Keep why these compilers have failed, for a while."""
     with contextlib.suppress(OSError):
-        write_atomically(folder / f"{_name(compilers)}.failed", lambda file: file.write(str(failure).encode()))
+        write_atomically(folder / f"{name_of(compilers)}.failed", lambda file: file.write(str(failure).encode()))
 
 
 def remembered(compilers: Sequence[Compiler]) -> BuildError | None:
     """Why these compilers have failed not long ago, in whatever process."""
-    for path in _files(f"{_name(compilers)}.failed"):
+    for path in _files(f"{name_of(compilers)}.failed"):
         with contextlib.suppress(OSError):
             if abs(time.time() - path.stat().st_mtime) < REMEMBERED:
                 return BuildError(path.read_text(errors="replace"))
@@ -109,10 +114,6 @@ def _written(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _name(compilers: Sequence[Compiler]) -> str:
-    return f"{_conditions()}-{_digest(repr([tuple(compiler) for compiler in compilers]).encode())}"
 
 
 def _conditions() -> str:
