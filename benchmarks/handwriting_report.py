@@ -34,8 +34,7 @@ def report(path: Path) -> str:
         f"# Reading handwriting: {data}",
         f"From scratch on one core, CPU time; {machine['cpu']}, torch {machine['torch']}. Errors are of the test lines; of several\n"
         "seeds the mean, and in brackets the least and the largest. The interval is the first seed's, by bootstrap over pages.",
-        "What stands in the place of the two-dimensional layer has as many parameters; its convolutions are not\n"
-        "normalized, as the network's others are, which may be to their disadvantage.",
+        "What stands in the place of the two-dimensional layer has as many parameters.",
         table(results["rows"], data),
     ]
     if path.with_suffix(".png").exists():

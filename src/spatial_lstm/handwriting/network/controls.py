@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
+from itertools import chain, pairwise
 from typing import TypeVar
 
 import torch
@@ -48,17 +49,16 @@ class RowsAndColumns(SizedModule):
 
 
 def convolutions_like(grid: SpatialLSTM) -> SizedSequential:
-    """Three convolutions of 3x3 with about as many parameters, ReLU and no normalization in between."""
+    """Three convolutions of 3x3 with about as many parameters, each normalized over the batch and followed by ReLU."""
     channels, features = grid.input_size, features_of(grid)
 
     def make(width: int) -> SizedSequential:
-        return SizedSequential(
-            nn.Conv2d(channels, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, features, 3, padding=1),
+        extents = (channels, width, width, features)
+        layers = (
+            (nn.Conv2d(given, wanted, 3, padding=1, bias=False), nn.BatchNorm2d(wanted), nn.ReLU())
+            for given, wanted in pairwise(extents)
         )
+        return SizedSequential(*chain.from_iterable(layers))
 
     return _nearest(make, _parameters(grid))
 
