@@ -24,9 +24,9 @@ AUGMENTATION: dict[str, Any] = {
     "augment_width": 0.12,
     "augment_height": 0.08,
     "augment_shift": 2.0,
-    "augment_warp": 2.0,
-    "augment_stroke": 0.5,
-    "augment_ink": 0.3,
+    "augment_warp": 0.0,
+    "augment_stroke": 0.0,
+    "augment_ink": 0.0,
 }
 DEFAULTS: dict[str, Any] = {
     "data": None,
