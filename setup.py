@@ -33,8 +33,10 @@ class BuildWithKernel(build_py):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.so"):
             old.unlink()
+        compiled = folder / "kernel"
         for build in RECIPE["BUILDS"]:
-            compile_kernel([*RECIPE["FLAGS"], *build.flags], folder / build.file)
+            compile_kernel([*RECIPE["FLAGS"], *build.flags], compiled)
+            compiled.rename(folder / build.file(compiled.read_bytes()))
 
 
 def compile_kernel(flags: list[str], output: Path) -> None:

@@ -31,6 +31,15 @@ def dies(call: int) -> str:
     return f'if [ $(wc -l < "$0.calls") = {call} ]; then kill -9 $$; fi'
 
 
+def damage(path: Path, how: str) -> None:
+    """Leave of a library nothing, the half, or all with one bit that is another."""
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    path.unlink()  # this process may have mapped it
+    path.write_bytes({"empty": b"", "cut": content[:middle], "flipped": flipped}[how])
+
+
 @dataclass(frozen=True)
 class FakeCompiler:
     """A script and how it was called."""

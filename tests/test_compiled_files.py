@@ -15,7 +15,8 @@ import pytest
 from spatial_lstm.cli import main
 from spatial_lstm.engine.kernels.cpp import compiler, folders, library, store, structures
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
-from tests.compilers import Machine
+from spatial_lstm.engine.kernels.cpp.recipe import short_digest
+from tests.compilers import Machine, damage
 
 
 def private(machine: Machine) -> Path:
@@ -116,19 +117,15 @@ def test_no_library_is_loaded_from_a_folder_that_others_can_write_to(machine: Ma
     assert own not in folders.readable()
 
 
-def damage(path: Path, how: str) -> None:
-    content = path.read_bytes()
-    path.unlink()  # this process may have mapped it
-    if how == "other-system":  # whole, but nothing that can be loaded here
-        path = path.with_name(f"{path.stem.rpartition('-')[0]}-{store._digest(b'strange')}.so")
-        content = b"strange"
-    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2]}.get(how, content))
-
-
-@pytest.mark.parametrize("how", ["empty", "cut", "other-system"])
+@pytest.mark.parametrize("how", ["empty", "cut", "flipped", "other-system"])
 def test_a_library_that_does_not_load_is_compiled_again(how: str, machine: Machine) -> None:
     found = machine.compiler()
-    damage(Path(library.build().library._name), how)
+    path = Path(library.build().library._name)
+    if how == "other-system":  # whole, but nothing that can be loaded here
+        path.unlink()
+        path.with_name(f"{path.stem.rpartition('-')[0]}-{short_digest(b'strange')}.so").write_bytes(b"strange")
+    else:
+        damage(path, how)
     for _ in range(2):
         machine.restart()
         assert isinstance(library.load(), ctypes.CDLL)

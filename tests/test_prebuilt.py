@@ -5,16 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import runpy
-import shutil
 from pathlib import Path
 
 import pytest
 
 from spatial_lstm.engine.kernels.cpp import cpu, library, prebuilt, recipe
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
-from tests.compilers import Machine
+from tests.compilers import Machine, damage
 
-BEST, _, LEAST = recipe.BUILDS
+BEST, SECOND, LEAST = recipe.BUILDS
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,8 +22,9 @@ def brought(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose CPU can do everything, with a wheel's libraries."""
     folder = machine.root / "prebuilt"
     folder.mkdir()
+    content = machine.compiled.read_bytes()
     for build in recipe.BUILDS:
-        shutil.copy(machine.compiled, folder / build.file)
+        (folder / build.file(content)).write_bytes(content)
     has_features(machine.root, monkeypatch, BEST.needs)
     return folder
 
@@ -36,11 +36,17 @@ def has_features(root: Path, patch: pytest.MonkeyPatch, features: frozenset[str]
     patch.setattr(cpu, "INFO", info)
 
 
-def taken() -> str:
-    """The name of the file that was loaded."""
+def taken() -> Path:
+    """The file that was loaded."""
     found = library.load()
     assert isinstance(found, ctypes.CDLL)
-    return Path(found._name).name
+    return Path(found._name)
+
+
+def brings(folder: Path, build: recipe.Build) -> Path:
+    """A build's file in a wheel's folder."""
+    (path,) = folder.glob(build.files)
+    return path
 
 
 @pytest.mark.parametrize("build", recipe.BUILDS, ids=lambda build: build.name)
@@ -48,7 +54,7 @@ def test_the_fastest_that_the_cpu_can_run(
     build: recipe.Build, brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     has_features(machine.root, monkeypatch, build.needs)
-    assert taken() == build.file
+    assert taken() == brings(brought, build)
     assert machine.libraries == sorted(brought.iterdir())
 
 
@@ -60,7 +66,7 @@ def test_each_needs_more_than_the_next() -> None:
 def test_an_old_cpu_compiles(brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     found = machine.compiler()
     has_features(machine.root, monkeypatch, LEAST.needs - {"avx2"})
-    assert taken().endswith(".so")
+    assert not taken().is_relative_to(brought)
     assert len(found.kernels) == 1
 
 
@@ -74,17 +80,19 @@ def test_a_system_that_lists_no_features_compiles(
 
 
 def test_one_that_does_not_load_is_passed_over(brought: Path) -> None:
-    (brought / BEST.file).write_bytes(b"no library")
-    assert taken() == recipe.BUILDS[1].file
+    brings(brought, BEST).unlink()
+    (brought / BEST.file(b"no library")).write_bytes(b"no library")
+    assert taken() == brings(brought, SECOND)
 
 
-def test_one_that_is_cut_off_is_passed_over_with_words(brought: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Such as a full disk leaves; the system would load it, and end the process where its pages are missing."""
-    whole = (brought / BEST.file).read_bytes()
-    (brought / BEST.file).unlink()  # the file may be mapped
-    (brought / BEST.file).write_bytes(whole[: len(whole) // 2])
-    assert taken() == recipe.BUILDS[1].file
-    assert f"{BEST.file}, which the wheel brought, cannot be used: it is cut off" in caplog.text
+@pytest.mark.parametrize("how", ["empty", "cut", "flipped"])
+def test_a_damaged_one_is_passed_over_with_words(how: str, brought: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as a full disk leaves: the system would load it, and end the process, or compute otherwise."""
+    path = brings(brought, BEST)
+    damage(path, how)
+    assert taken() == brings(brought, SECOND)
+    assert f"{path.name}, which the wheel brought, cannot be used: " in caplog.text
+    assert f"{path} is damaged; install the wheel again" in caplog.text
 
 
 def test_a_list_of_features_in_no_encoding_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,7 +113,7 @@ def test_an_openmp_runtime_is_found_in_a_folder_of_any_name(monkeypatch: pytest.
 
 def test_one_of_another_source_is_not_taken(brought: Path) -> None:
     for file in list(brought.iterdir()):
-        file.rename(brought / f"{file.stem[:-12]}{'0' * 12}.so")
+        file.rename(brought / file.name.replace(recipe.source_digest()[:12], "0" * 12))
     assert prebuilt.ready() is None
     with pytest.warns(UserWarning, match="no C.. compiler was found"):
         assert isinstance(library.load(), BuildError)
@@ -122,8 +130,8 @@ def test_one_compiled_here_goes_before(brought: Path, machine: Machine) -> None:
     machine.compiler()
     built = library.build(force=True)
     machine.restart()
-    assert taken() == Path(built.library._name).name
-    assert not Path(built.library._name).is_relative_to(brought)
+    assert taken() == Path(built.library._name)
+    assert not taken().is_relative_to(brought)
 
 
 def test_a_wheel_is_compiled_by_a_compiler_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,5 +162,5 @@ def test_what_is_built_here_is_not_published_as_source(tmp_path: Path, monkeypat
 def test_the_recipe_needs_nothing_installed() -> None:
     """``setup.py`` runs it by its path, where there is no torch."""
     found = runpy.run_path(str(ROOT / "src/spatial_lstm/engine/kernels/cpp/recipe.py"))
-    assert [build.file for build in found["BUILDS"]] == [build.file for build in recipe.BUILDS]
+    assert [build.file(b"x") for build in found["BUILDS"]] == [build.file(b"x") for build in recipe.BUILDS]
     assert found["KERNEL"].is_file()

@@ -10,7 +10,6 @@ import ctypes
 import logging
 import os
 import re
-import struct
 from pathlib import Path
 
 from spatial_lstm.engine.kernels.cpp import cpu, recipe, store
@@ -25,11 +24,10 @@ def ready() -> ctypes.CDLL | None:
         return None
     there = cpu.features()
     for build in recipe.BUILDS:
-        path = recipe.PREBUILT / build.file
-        if build.needs <= there and path.exists():
+        for path in recipe.PREBUILT.glob(build.files) if build.needs <= there else ():
             try:
                 return _open(path)
-            except (BuildError, OSError) as error:
+            except BuildError as error:
                 _log.warning("%s, which the wheel brought, cannot be used: %s", path.name, error)
     return None
 
@@ -38,26 +36,16 @@ def _open(path: Path) -> ctypes.CDLL:
     """Return a library of a wheel.
 
     Raises:
-        OSError: If it cannot be read.
-        BuildError: If it is cut off, does not go with this version, or does not load, which for want of OpenMP's functions is tried again.
+        BuildError: If it is damaged, does not go with this version, or does not load, which for want of OpenMP's functions is tried again.
     """
-    if _is_cut_off(path):
-        raise BuildError("it is cut off; install the wheel again")
+    try:
+        store.check_whole(path)
+    except BuildError as error:
+        raise BuildError(f"{error}; install the wheel again") from error
     with contextlib.suppress(BuildError):
         return store.open_library(path)
     _offer_openmp()
     return store.open_library(path)
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Whether a library ends before its table of sections, the last thing in it: to load one would end the process."""
-    with path.open("rb") as file:
-        head = file.read(64)  # of a 64-bit ELF file
-    if len(head) < 64:
-        return True
-    (start,) = struct.unpack_from("<Q", head, 40)
-    size, count = struct.unpack_from("<HH", head, 58)
-    return bool(path.stat().st_size < start + size * count)
 
 
 def _offer_openmp() -> None:

@@ -31,9 +31,13 @@ class Build(NamedTuple):
     needs: frozenset[str]
 
     @property
-    def file(self) -> str:
-        """The name of its file, which no other source has; one of a module, since tools that check wheels ask for that."""
-        return f"{self.name}_{source_digest()[:12]}.so"
+    def files(self) -> str:
+        """The pattern of its files' names, which no other source has; those of modules, since tools that check wheels ask for that."""
+        return f"{self.name}_{source_digest()[:12]}_*.so"
+
+    def file(self, library: bytes) -> str:
+        """The name of its file with this content."""
+        return self.files.replace("*", short_digest(library))
 
 
 # x86-64-v3 and x86-64-v4, as the processor's interface defines them.
@@ -47,6 +51,11 @@ BUILDS = (
     Build("avx512", ("-march=x86-64-v4",), _V4),
     Build("avx2", ("-march=x86-64-v3",), _V3),
 )
+
+
+def short_digest(content: bytes) -> str:
+    """SHA-256, as much as names hold. A library's name ends with that of its content: a damaged one is known before it is loaded."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 @functools.cache
