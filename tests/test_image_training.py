@@ -94,8 +94,16 @@ def test_a_resumed_run_continues_bitwise(
     assert without_time(tmp_path / "whole" / METRICS) == without_time(tmp_path / "broken" / METRICS)
 
 
+def as_third_format(folder: Path) -> None:
+    """Rewrite a checkpoint as it was before it told when its weights were best."""
+    content = files.read(folder / LAST)
+    del content["state"]["best_total"]
+    files.save(folder / LAST, {**content, "format": 3})
+
+
 def as_second_format(folder: Path) -> None:
     """Rewrite a checkpoint as it was before stages could go by the clock."""
+    as_third_format(folder)
     content = files.read(folder / LAST)
     del content["state"]["began"]
     for stage in content["stages"]:
@@ -116,7 +124,7 @@ def as_first_format(folder: Path) -> None:
     files.save(folder / LAST, content)
 
 
-@pytest.mark.parametrize("rewrite", [as_first_format, as_second_format])
+@pytest.mark.parametrize("rewrite", [as_first_format, as_second_format, as_third_format])
 def test_a_run_of_an_older_version_continues(
     tmp_path: Path, splits: data.Splits, monkeypatch: pytest.MonkeyPatch, rewrite: Callable[[Path], None]
 ) -> None:

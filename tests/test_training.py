@@ -198,9 +198,9 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
         files.save(path, {"a": lambda: None})
     assert files.read(path) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ValueError, match="expected a checkpoint of format 3 or older"):
+    with pytest.raises(ValueError, match="expected a checkpoint of format 4 or older"):
         Checkpoint.read(tmp_path)
-    files.save(path, {"format": 3, "state": {}})
+    files.save(path, {"format": 4, "state": {}})
     with pytest.raises(ValueError, match="expected a checkpoint of a training run"):
         Checkpoint.read(tmp_path)
     path.write_bytes(path.read_bytes()[:100])

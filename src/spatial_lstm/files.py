@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,14 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         new.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what :func:`write_atomically` has left of writes to ``path`` in processes that were killed; for whoever alone writes it."""
+    if path.parent.is_dir():
+        for other in path.parent.iterdir():
+            if re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}", other.name):
+                other.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

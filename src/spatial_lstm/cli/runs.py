@@ -41,9 +41,10 @@ def tell_diverged(command: str, error: FloatingPointError) -> int:
 
 def write_result(folder: Path, found: dict[str, Any], more: Mapping[str, Any] | None = None) -> None:
     """Write what there is to report of a run beside the model, and into its file, with what ``more`` this is to hold."""
-    from spatial_lstm.files import write_atomically
+    from spatial_lstm.files import remove_unfinished, write_atomically
     from spatial_lstm.training import BEST, files
 
+    remove_unfinished(folder / RESULT)
     text = json.dumps(found, indent=1, allow_nan=False) + "\n"
     write_atomically(folder / RESULT, lambda file: file.write(text.encode()))
     files.save(folder / BEST, {**files.read(folder / BEST), "result": json.loads(text), **(more or {})})

@@ -10,9 +10,10 @@ from spatial_lstm.training import files, published
 from spatial_lstm.training.options import Options, TrainingState
 
 LAST, BEST, METRICS = "last.pt", "best.pt", "metrics.jsonl"
-# Of the checkpoint; version 0.1 of the package wrote the first, without saying so. The second knew no clock.
-FORMAT = 3
-READABLE = (2, FORMAT)
+# Of the checkpoint; version 0.1 of the package wrote the first, without saying so. The second knew no clock, the third not when the
+# weights were best.
+FORMAT = 4
+READABLE = (2, 3, FORMAT)
 
 
 @dataclass

@@ -14,7 +14,7 @@ class Options:
         seed: Of the order of examples and of everything drawn.
         validate_every: Steps between evaluations.
         patience: Evaluations in a row without improvement that end a stage, its best weights taken; 0 for never.
-        checkpoint_seconds: Time between checkpoints; one is written after each stage in any case.
+        checkpoint_seconds: Time between checkpoints; one is written with new best weights and after each stage in any case.
         clip: Largest norm of the gradient; 0 for no limit.
         autocast: Compute in bfloat16 where that is safe.
 
@@ -46,6 +46,7 @@ class TrainingState:
         step: Steps done in it.
         total: Steps done.
         best: Best score so far.
+        best_total: Steps done by then; -1 where an older version has not noted it.
         stale: Evaluations in this stage since then.
         seconds: Time taken up to the last checkpoint.
         began: Seconds that the run had taken when the stage began.
@@ -57,6 +58,7 @@ class TrainingState:
     step: int = 0
     total: int = 0
     best: float = -math.inf
+    best_total: int = -1
     stale: int = 0
     seconds: float = 0.0
     began: float = 0.0

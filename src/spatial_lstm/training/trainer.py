@@ -76,6 +76,7 @@ class Trainer(Generic[T]):
         self._files = RunFolder(self.folder)
         self.schedule = make_schedule(stages, [self._batches(k).per_epoch for k in range(len(stages))])
         self._best: dict[str, Any] = {}
+        self._improved = False  # since the best weights were written
         self._optimizer_state: dict[str, Any] | None = None
         self._prepared = False
         self._rate = 0.0
@@ -131,6 +132,7 @@ class Trainer(Generic[T]):
         trainer._watch = Stopwatch(clock, checkpoint.state.seconds)
         trainer._files = RunFolder(trainer.folder, checkpoint.metrics)
         trainer._best = checkpoint.best
+        trainer._restore_best()
         trainer._optimizer_state = checkpoint.optimizer
         trainer._prepared = checkpoint.state.total > 0 or checkpoint.state.stage > 0 or bool(checkpoint.best)
         files.set_random_state(checkpoint.random)
@@ -148,8 +150,8 @@ class Trainer(Generic[T]):
             torch.manual_seed(self.options.seed)
             self.task.begin()
             self.group.copy_from_first(self.task.model)
-            self._files.begin()
             self._save(None)
+            self._files.begin()
         self._prepared = True
 
     def run(self) -> float:
@@ -183,6 +185,7 @@ class Trainer(Generic[T]):
         self._steps(loss, optimizer)
         if self.state.losses:
             self._evaluate("steps")
+            self._save(optimizer.state_dict())
         if self._out_of_patience():
             self._take_best()
         self._follow(stage)
@@ -200,7 +203,7 @@ class Trainer(Generic[T]):
             self._step(loss, optimizer, batches[self.state.step])
             if self._due(now):
                 self._evaluate("steps")
-            if self._watch.seconds - self.state.seconds >= self.options.checkpoint_seconds:
+            if self._improved or self._watch.seconds - self.state.seconds >= self.options.checkpoint_seconds:
                 self._save(optimizer.state_dict())
             now = self._now(self._reserve)
             self._show()
@@ -243,14 +246,13 @@ class Trainer(Generic[T]):
         score = self.group.agree(self.task.evaluate() if self.group.rank == 0 else 0.0)
         self._reserve = self._watch.seconds - start
         if not (math.isfinite(score) and math.isfinite(loss or 0.0)):
+            self._keep_best()
             kept = "; the best weights so far are kept" if self._best else ""
             raise DivergedError(f"training diverged by step {self.state.total}: lower the learning rate{kept}")
         self.state.stale += 1
         if score > self.state.best:
-            self.state.best, self.state.stale = score, 0
-            self._best = self.task.describe()
-            record = {"score": score, "unit": self.task.score, "steps": self.state.total}
-            self._files.keep_best(self._best, {**record, "task": self.task.settings(), "notes": self.notes})
+            self.state.best, self.state.best_total, self.state.stale = score, self.state.total, 0
+            self._best, self._improved = self.task.describe(), True
         self._tell(phase, loss, score)
 
     def _tell(self, phase: str, loss: float | None, score: float) -> None:
@@ -273,11 +275,14 @@ class Trainer(Generic[T]):
         self._bar.say(f"{self.task.score}: {shown}validation {words(score)}, best {words(self.state.best)}")
 
     def _save(self, optimizer: dict[str, Any] | None) -> None:
-        """Note the time; in the first process, write a checkpoint."""
+        """Note the time; in the first process, write a checkpoint, then what has become best since the last."""
         self.state.seconds = self._watch.seconds
-        if self.folder is None:
-            return
-        checkpoint = Checkpoint(
+        if self.folder is not None:
+            self._checkpoint(optimizer).save(self.folder)
+        self._keep_best()
+
+    def _checkpoint(self, optimizer: dict[str, Any] | None) -> Checkpoint:
+        return Checkpoint(
             model=self.task.describe(),
             best=self._best,
             optimizer=optimizer,
@@ -289,7 +294,20 @@ class Trainer(Generic[T]):
             metrics=self._files.metrics,
             random=files.random_state(),
         )
-        checkpoint.save(self.folder)
+
+    def _keep_best(self) -> None:
+        """Write the best weights, if they have not been written."""
+        if self._improved:
+            record = {"score": self.state.best, "unit": self.task.score, "steps": self.state.best_total}
+            self._files.keep_best(self._best, {**record, "task": self.task.settings(), "notes": self.notes})
+        self._improved = False
+
+    def _restore_best(self) -> None:
+        """Write the best weights where the folder has others: the process may have been killed before it could."""
+        state = self.state
+        known = bool(self._best) and state.best_total >= 0
+        self._improved = known and not self._files.has_best(state.best, state.best_total)
+        self._keep_best()
 
     def _take_best(self) -> None:
         if self._best:
