@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,9 +50,9 @@ STRATEGIES: dict[str, Callable[[SpatialLSTM, Tensor], list[Tensor]]] = {
 }
 
 
-def work(rank: int, port: int, strategy: str) -> None:
-    address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group("gloo", address, rank=rank, world_size=WORLD, timeout=timedelta(seconds=60))
+def work(rank: int, folder: Path, strategy: str) -> None:
+    address = f"file://{folder}/meeting"  # a port that is free now may be taken a moment later
+    dist.init_process_group("gloo", address, rank=rank, world_size=WORLD, timeout=timedelta(seconds=600))
     try:
         torch.manual_seed(0)
         layer = make_layer("graves-peephole", 3, 4, 2, directions="all")
@@ -72,8 +72,5 @@ def work(rank: int, port: int, strategy: str) -> None:
         pytest.param("fsdp", marks=pytest.mark.support("FSDP2 (`fully_shard`)")),
     ],
 )
-def test_gradients_equal_one_process(strategy: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (port, strategy), nprocs=WORLD)
+def test_gradients_equal_one_process(strategy: str, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(work, (tmp_path, strategy), nprocs=WORLD)

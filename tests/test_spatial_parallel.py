@@ -46,8 +46,8 @@ def test_worlds_of_one_to_four_are_tried() -> None:
 
 def test_a_rank_that_does_not_come_is_named_in_time(told: Path) -> None:
     seconds, message = (told / "late, said rank 0").read_text().split("\n", 1)
-    assert re.match(r"expected the gradient of the faces of block \d of 2 .* from rank 1 within 0.5 s, got: ", message)
-    assert 0.4 < float(seconds) < 20
+    assert re.match(r"expected the gradient of the faces of block \d of 2 .* from rank 1 within 3 s, got: ", message)
+    assert 2.5 < float(seconds) < 60
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -57,7 +57,7 @@ def test_a_rank_that_dies_is_named(told: Path, rank: int) -> None:
     assert re.match(
         rf"expected .*the faces of block \d of 4 in direction 'ff' {way} rank 1.* within 5 s, got: ", message
     )
-    assert float(seconds) < 20
+    assert float(seconds) < 60
 
 
 HEADINGS = {"one": (DOWN,), "two": (DOWN, UP), "four": (DOWN, DOWN, UP, UP), "lopsided": (UP, UP, DOWN)}

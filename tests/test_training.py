@@ -260,7 +260,7 @@ def test_two_processes_train_as_one_and_leave_together(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[1])
     for how, out in (([], "alone"), (launch, "both")):
         program = [sys.executable, *how, str(script), str(tmp_path / out)]
-        done = subprocess.run(program, capture_output=True, text=True, cwd=root, env=environment(root), timeout=120)
+        done = subprocess.run(program, capture_output=True, text=True, cwd=root, env=environment(root), timeout=600)
         assert done.returncode == 0, done.stderr
     one, first, second = (torch.load(tmp_path / name) for name in ("alone.0", "both.0", "both.1"))
     assert (one[0], first[0], second[0]) == (1, 2, 2)
