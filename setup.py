@@ -1,17 +1,18 @@
-"""What pyproject.toml cannot say: with SPATIAL_LSTM_PREBUILT=1 a wheel brings the C++ kernel compiled, for x86-64 Linux.
+"""What pyproject.toml cannot say: with SPATIAL_LSTM_PREBUILT=1 a wheel brings the C++ kernel compiled, for x86-64 or aarch64 Linux.
 
 The kernel knows neither Python nor torch, so one wheel serves all of their versions. OpenMP is compiled in, but not linked: its functions
-are those of the runtime that torch has loaded.
+are those of the runtime that torch has loaded. From another machine, _PYTHON_HOST_PLATFORM=linux-aarch64 says what it is built for, and CXX
+names a compiler that does.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import runpy
 import shlex
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ PLACE = "spatial_lstm/engine/kernels/cpp"
 RECIPE = runpy.run_path(str(Path(__file__).parent / "src" / PLACE / "recipe.py"))
 
 
+def builds() -> list[Any]:
+    """Those for the system that the wheel is for."""
+    return [build for build in RECIPE["BUILDS"] if sysconfig.get_platform() == f"linux-{build.machine}"]
+
+
 class BuildWithKernel(build_py):
     """Compiles the kernel beside the Python files."""
 
@@ -34,7 +40,7 @@ class BuildWithKernel(build_py):
         for old in folder.glob("*.so"):
             old.unlink()
         compiled = folder / "kernel"
-        for build in RECIPE["BUILDS"]:
+        for build in builds():
             compile_kernel([*RECIPE["FLAGS"], *build.flags], compiled)
             compiled.rename(folder / build.file(compiled.read_bytes()))
 
@@ -67,8 +73,8 @@ def options() -> dict[str, Any]:
     """What makes a wheel one with the kernel; nothing unless it is asked for."""
     if os.environ.get("SPATIAL_LSTM_PREBUILT") != "1":
         return {}
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        sys.exit(f"expected x86-64 Linux for SPATIAL_LSTM_PREBUILT=1, got {platform.machine()} {sys.platform}")
+    if not builds():
+        sys.exit(f"expected x86-64 or aarch64 Linux for SPATIAL_LSTM_PREBUILT=1, got {sysconfig.get_platform()}")
     return {
         "cmdclass": {"build_py": BuildWithKernel, "bdist_wheel": WheelForAnyPython},
         "distclass": DistributionOfOneSystem,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import directions, layer, memory, ragged, scaling, sequences
+from benchmarks import directions, layer, memory, prebuilt, ragged, scaling, sequences
 from benchmarks.harness import read_results, settings_from
 from spatial_lstm.files import write_atomically
 
@@ -18,6 +18,7 @@ TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "ragged": ("A batch of words", ragged.table),
     "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
     "scaling": ("Scaling", scaling.tables),
+    "prebuilt": ("A wheel's libraries beside one compiled for this very CPU", prebuilt.table),
 }
 
 

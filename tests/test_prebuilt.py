@@ -13,7 +13,8 @@ from spatial_lstm.engine.kernels.cpp import cpu, library, prebuilt, recipe
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
 from tests.compilers import Machine, damage
 
-BEST, SECOND, LEAST = recipe.BUILDS
+BEST, SECOND, LEAST = X86 = [build for build in recipe.BUILDS if build.machine == "x86_64"]
+(ARM,) = (build for build in recipe.BUILDS if build.machine == "aarch64")
 ROOT = Path(__file__).parents[1]
 
 
@@ -26,6 +27,7 @@ def brought(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Path:
     for build in recipe.BUILDS:
         (folder / build.file(content)).write_bytes(content)
     has_features(machine.root, monkeypatch, BEST.needs)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     return folder
 
 
@@ -49,7 +51,7 @@ def brings(folder: Path, build: recipe.Build) -> Path:
     return path
 
 
-@pytest.mark.parametrize("build", recipe.BUILDS, ids=lambda build: build.name)
+@pytest.mark.parametrize("build", X86, ids=lambda build: build.name)
 def test_the_fastest_that_the_cpu_can_run(
     build: recipe.Build, brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,8 +60,14 @@ def test_the_fastest_that_the_cpu_can_run(
     assert machine.libraries == sorted(brought.iterdir())
 
 
+def test_every_arm_runs_the_one_for_arm(brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "INFO", brought / "nowhere")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert taken() == brings(brought, ARM)
+
+
 def test_each_needs_more_than_the_next() -> None:
-    needs = [build.needs for build in recipe.BUILDS]
+    needs = [build.needs for build in X86]
     assert needs[0] > needs[1] > needs[2]
 
 
@@ -142,6 +150,26 @@ def test_a_wheel_is_compiled_by_a_compiler_with_arguments(tmp_path: Path, monkey
     monkeypatch.setenv("CXX", "ccache 'my g++'")
     runpy.run_path(str(ROOT / "setup.py"))["compile_kernel"](["-O2"], tmp_path / "kernel.so")
     assert [command[:2] for command in commands] == [["ccache", "my g++"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("system", "names"),
+    [("linux-x86_64", ["avx512_bf16", "avx512", "avx2"]), ("linux-aarch64", ["neon"]), ("macosx-11.0-arm64", [])],
+)
+def test_a_wheel_has_what_its_system_can_run(system: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of another, too, as the variable says that Python itself asks."""
+    setuptools = pytest.importorskip("setuptools")
+    pytest.importorskip("setuptools.command.bdist_wheel")
+    made: list[dict[str, object]] = []
+    monkeypatch.setattr(setuptools, "setup", lambda **options: made.append(options))
+    monkeypatch.setenv("_PYTHON_HOST_PLATFORM", system)
+    monkeypatch.setenv("SPATIAL_LSTM_PREBUILT", "1")
+    if not names:
+        with pytest.raises(SystemExit, match="expected x86-64 or aarch64 Linux .* got macosx-11.0-arm64"):
+            runpy.run_path(str(ROOT / "setup.py"))
+        return
+    assert [build.name for build in runpy.run_path(str(ROOT / "setup.py"))["builds"]()] == names
+    assert made[0].keys() == {"cmdclass", "distclass"}
 
 
 def test_what_is_built_here_is_not_published_as_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import platform
 import re
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def ready() -> ctypes.CDLL | None:
         return None
     there = cpu.features()
     for build in recipe.BUILDS:
-        for path in recipe.PREBUILT.glob(build.files) if build.needs <= there else ():
+        fits = build.machine == platform.machine() and build.needs <= there
+        for path in recipe.PREBUILT.glob(build.files) if fits else ():
             try:
                 return _open(path)
             except BuildError as error:

@@ -21,11 +21,13 @@ class Build(NamedTuple):
     """One that a wheel brings.
 
     Attributes:
+        machine: The kind of CPU it is for, as :func:`platform.machine` on Linux calls it.
         name: In its file's name.
         flags: What it is compiled with besides :data:`FLAGS`.
         needs: The features that a CPU must have, as Linux calls them.
     """
 
+    machine: str
     name: str
     flags: tuple[str, ...]
     needs: frozenset[str]
@@ -47,9 +49,10 @@ _V3 = frozenset(
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 # The fastest first.
 BUILDS = (
-    Build("avx512_bf16", ("-march=x86-64-v4", "-mavx512bf16"), _V4 | {"avx512_bf16"}),
-    Build("avx512", ("-march=x86-64-v4",), _V4),
-    Build("avx2", ("-march=x86-64-v3",), _V3),
+    Build("x86_64", "avx512_bf16", ("-march=x86-64-v4", "-mavx512bf16"), _V4 | {"avx512_bf16"}),
+    Build("x86_64", "avx512", ("-march=x86-64-v4",), _V4),
+    Build("x86_64", "avx2", ("-march=x86-64-v3",), _V3),
+    Build("aarch64", "neon", (), frozenset()),  # every CPU of 64-bit ARM has NEON
 )
 
 
