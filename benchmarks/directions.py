@@ -1,7 +1,8 @@
 """Four directions at once: ``python -m benchmarks.directions [--quick] [--threads 1 2]``.
 
-Every kernel in all four directions and in one, a training step. The plain kernel is the wavefront as one writes it in torch: one gather,
-one product and the gates a step, all directions in one batch.
+Every kernel in all four directions and in one, beside the floor, ``nn.LSTM`` of as many sites and FLOPs, and wavefronts in JAX and compiled
+by torch. The plain kernel is the wavefront as one writes it in torch: one gather, one product and the gates a step, all directions in one
+batch.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-
 from benchmarks.fields import Field, Size, entry, kernels
 from benchmarks.harness import (
     Budget,
     Contestant,
     Row,
     Settings,
+    as_kept,
     markdown_table,
     measure,
     number,
+    on_threads,
     ratio,
     settings_from,
     spread,
     watched,
     write_results,
 )
+from benchmarks.opponents import floor, flops, lstm
+from benchmarks.peak import peak
+from benchmarks.shares import PEAKS, missing_here, missing_line, with_share
+from benchmarks.wavefronts import wavefronts
 
 SIZES = (
     Size(16, (32, 32), 16, 64, "all"),
@@ -33,55 +38,62 @@ SIZES = (
     Size(1, (48, 512), 1, 16, "all"),
     Size(4, (64, 64), 32, 128, "all"),
 )
+MODES = ("training", "inference")
 BUDGET, QUICK_BUDGET = Budget(4.0), Budget(0.5, least=2, most=10)
 
 
-def line_up(size: Size) -> list[Contestant]:
-    """Every kernel in four directions and in one."""
+def line_up(size: Size, *, training: bool) -> list[Contestant]:
+    """Every kernel in four directions and in one, and the others in four."""
     four, one = Field(size), Field(replace(size, directions=None))
     names = kernels(size)
-    alone = [replace(entry(one, name, training=True), name=f"{name}, one") for name in names]
-    return [*(entry(four, name, training=True) for name in names), *alone]
+    return [
+        floor(size, training=training),
+        *(entry(four, name, training=training) for name in names),
+        lstm(size, training=training),
+        *wavefronts(four, training=training),
+        *(replace(entry(one, name, training=training), name=f"{name}, one") for name in names),
+        peak(flops(size) * (3 if training else 1)),
+    ]
 
 
-def measure_size(size: Size, threads: int, budget: Budget) -> Row:
+def measure_size(size: Size, mode: str, threads: int, budget: Budget) -> Row:
     """Check and time at one size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        found = measure(line_up(size), budget)
-    finally:
-        torch.set_num_threads(before)
+    with on_threads(threads):
+        contestants = as_kept(measure(line_up(size, training=mode == "training"), budget))
     return {
         "size": asdict(size) | {"label": size.label},
+        "mode": mode,
         "threads": threads,
-        "contestants": {name: asdict(measurement) for name, measurement in found.items()},
+        "floor_flops": flops(size) * (3 if mode == "training" else 1),
+        "contestants": contestants,
+        "missing": missing_here({"contestants": contestants}),
     }
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: the best kernel's milliseconds, times of the others over it, and of four directions over one."""
-    names = [name for name in results["rows"][0]["contestants"] if not name.endswith(", one")]
-    best, *others = names
+    """Markdown: the best kernel's milliseconds and share of the peak, times of the others over it, and of four directions over one."""
+    names = [name for name in results["rows"][0]["contestants"] if not name.endswith(", one") and name not in PEAKS]
+    one = [name for name in names if f"{name}, one" in results["rows"][0]["contestants"]]
+    best, others = one[0], [name for name in names if name != one[0]]
     lines = []
     for row in results["rows"]:
         seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
-        slower = [number(ratio(seconds[name], seconds[best]).median) for name in others]
-        over_one = [number(ratio(seconds[name], seconds[f"{name}, one"]).median) for name in names]
-        milliseconds = number(spread(seconds[best]).median * 1e3)
-        lines.append([row["size"]["label"], str(row["threads"]), milliseconds, *slower, *over_one])
-    over_best = [f"{name} / {best}" for name in others]
-    head = ["N x HxW, C to h", "threads", f"{best}, ms", *over_best, *(f"{name}: four / one" for name in names)]
-    return markdown_table(head, lines)
+        over_best = [number(ratio(seconds[name], seconds[best]).median) for name in others]
+        over_one = [number(ratio(seconds[name], seconds[f"{name}, one"]).median) for name in one]
+        milliseconds = with_share(number(spread(seconds[best]).median * 1e3), row, best)
+        lines.append([row["size"]["label"], row["mode"], str(row["threads"]), milliseconds, *over_best, *over_one])
+    head = ["N x HxW, C to h", "", "threads", f"{best}, ms", *(f"{name} / {best}" for name in others)]
+    found = markdown_table([*head, *(f"{name}: four / one" for name in one)], lines, left=2)
+    return "\n\n".join(filter(None, [found, missing_line(results["rows"])]))
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     budget, sizes = (QUICK_BUDGET, SIZES[1:3]) if settings.quick else (BUDGET, SIZES)
-    cases = [(size, threads) for threads in settings.threads for size in sizes]
-    rows = [measure_size(size, threads, budget) for size, threads in watched(cases, "directions")]
+    cases = [(size, mode, threads) for threads in settings.threads for mode in MODES for size in sizes]
+    rows = [measure_size(size, mode, threads, budget) for size, mode, threads in watched(cases, "directions")]
     results = write_results(settings.folder / "directions.json", "directions", rows, quick=settings.quick)
-    print("A training step in four directions:\n")
+    print("In four directions:\n")
     print(table(results))
     return results
 

@@ -37,6 +37,11 @@ class Size:
         return self.batch * math.prod(self.extents)
 
     @property
+    def ways(self) -> int:
+        """How many directions there are."""
+        return 1 if self.directions is None else 2 ** len(self.extents)
+
+    @property
     def label(self) -> str:
         """For example ``16 x 8x8, 26 to 64``: batch, extents, channels in, features out."""
         return f"{self.batch} x {'x'.join(map(str, self.extents))}, {self.channels} to {self.hidden}"

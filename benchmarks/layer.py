@@ -1,7 +1,8 @@
-"""Every backend beside the floor, ``nn.LSTM`` and the loop over sites: ``python -m benchmarks.layer [--quick] [--threads 1 2]``.
+"""Every backend beside the floor and other ways to compute as much: ``python -m benchmarks.layer [--quick] [--threads 1 2]``.
 
 One direction, float32, channels last, biases, gradients of input and parameters. ``nn.LSTM`` runs H + W - 1 steps on as many sites and
-features such that the FLOPs agree as nearly as whole numbers allow. The loop over sites runs on at most 1024 lattice points, its time is
+features such that the FLOPs agree as nearly as whole numbers allow. Wavefronts in JAX and compiled by torch take the layer's own weights.
+The loop over sites runs on at most 1024 lattice points, its time is
 multiplied up to the whole. A contestant whose one run takes more than two seconds is measured in one pass, and marked.
 """
 
@@ -11,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
 from benchmarks.fields import Field, Size, entries
 from benchmarks.harness import (
     Budget,
@@ -20,10 +19,12 @@ from benchmarks.harness import (
     Row,
     Settings,
     Spread,
+    as_kept,
     geometric_mean,
     markdown_table,
     measure,
     number,
+    on_threads,
     ratio,
     settings_from,
     spread,
@@ -31,6 +32,9 @@ from benchmarks.harness import (
     write_results,
 )
 from benchmarks.opponents import floor, flops, lstm, lstm_flop_ratio, lstm_size, site_loop
+from benchmarks.peak import peak
+from benchmarks.shares import PEAKS, floor_made_of, libraries_table, missing_here, missing_line, with_share
+from benchmarks.wavefronts import wavefronts
 
 SIZES = (
     Size(16, (8, 8), 26, 64),
@@ -54,18 +58,17 @@ def line_up(field: Field, *, training: bool) -> list[Contestant]:
         floor(size, training=training),
         *entries(field, training=training),
         lstm(size, training=training),
+        *wavefronts(field, training=training),
         site_loop(field, training=training),
+        peak(flops(size) * (3 if training else 1)),
     ]
 
 
 def measure_field(field: Field, mode: str, threads: int, budget: Budget) -> Row:
     """Check and time everything on one field."""
-    size, before = field.size, torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    size = field.size
+    with on_threads(threads):
         found = measure(line_up(field, training=mode == "training"), budget)
-    finally:
-        torch.set_num_threads(before)
     steps, batch, features = lstm_size(size)
     return {
         "size": asdict(size) | {"label": size.label},
@@ -73,14 +76,15 @@ def measure_field(field: Field, mode: str, threads: int, budget: Budget) -> Row:
         "threads": threads,
         "floor_flops": flops(size) * (3 if mode == "training" else 1),
         "lstm": {"steps": steps, "batch": batch, "features": features, "flop_ratio": lstm_flop_ratio(size)},
-        "contestants": {name: asdict(measurement) for name, measurement in found.items()},
+        "contestants": (contestants := as_kept(found)),
+        "missing": missing_here({"contestants": contestants}),
     }
 
 
-def ratios(row: Row, base: str = "floor") -> dict[str, Spread]:
+def ratios(row: Row) -> dict[str, Spread]:
     """Every contestant's time over the floor's."""
-    seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
-    return {name: ratio(samples, seconds[base]) for name, samples in seconds.items() if name != base}
+    seconds = {name: found["seconds"] for name, found in row["contestants"].items() if name not in PEAKS}
+    return {name: ratio(samples, seconds["floor"]) for name, samples in seconds.items() if name != "floor"}
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -90,31 +94,34 @@ def tables(results: dict[str, Any]) -> str:
     for mode, threads in groups:
         rows = [row for row in results["rows"] if (row["mode"], row["threads"]) == (mode, threads)]
         plural = "thread" if threads == 1 else "threads"
-        parts.append(f"**{mode.capitalize()}, {threads} {plural}**: time over the floor's\n\n{_table(rows)}")
+        parts.append(
+            f"**{mode.capitalize()}, {threads} {plural}**: time over the floor's, share of the peak\n\n{_table(rows)}"
+        )
     modes = dict.fromkeys(mode for mode, _ in groups)
     if len(modes) < len(groups):
         for mode in modes:
             rows = [row for row in results["rows"] if row["mode"] == mode]
             parts.append(f"**{mode.capitalize()}**: milliseconds, and how many times faster\n\n{_threads_table(rows)}")
-    return "\n\n".join(parts)
+    if libraries := libraries_table(results["rows"]):
+        parts.append(f"**The floor**: the best of every library at its products, GFLOP/s\n\n{libraries}")
+    return "\n\n".join(filter(None, [*parts, missing_line(results["rows"])]))
 
 
 def summary(results: dict[str, Any]) -> str:
-    """Markdown: our best kernel over the floor, ``nn.LSTM`` in brackets, one column for each mode and number of threads."""
+    """Markdown: our best kernel over the floor, its share of the peak, ``nn.LSTM`` over the floor in brackets, by mode and threads."""
     rows = results["rows"]
     best = next(name for name in rows[0]["contestants"] if name != "floor")
     groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in rows))
-    pairs = {(row["size"]["label"], row["mode"], row["threads"]): ratios(row) for row in rows}
-
-    def cell(ours: float, theirs: float) -> str:
-        return f"{number(ours)} ({number(theirs)})"
-
-    lines, columns = [], {group: [found for key, found in pairs.items() if key[1:] == group] for group in groups}
-    for label in dict.fromkeys(key[0] for key in pairs):
-        found = [pairs[(label, *group)] for group in groups]
-        lines.append([label, *(cell(f[best].median, f["nn.LSTM"].median) for f in found)])
-    means = [[geometric_mean([f[name].median for f in columns[g]]) for name in (best, "nn.LSTM")] for g in groups]
-    lines.append(["geometric mean", *(cell(*pair) for pair in means)])
+    cells: dict[str, list[str]] = {}
+    columns: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for row in rows:
+        ours, theirs = (ratios(row)[name].median for name in (best, "nn.LSTM"))
+        cell = f"{with_share(number(ours), row, best)} ({number(theirs)})"
+        cells.setdefault(row["size"]["label"], []).append(cell)
+        columns.setdefault((row["mode"], row["threads"]), []).append((ours, theirs))
+    lines = [[label, *found] for label, found in cells.items()]
+    means = [[geometric_mean(values) for values in zip(*columns[group], strict=True)] for group in groups]
+    lines.append(["geometric mean", *(f"{number(ours)} ({number(theirs)})" for ours, theirs in means)])
     head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
     return markdown_table(["N x HxW, C to h", *head], lines)
 
@@ -122,7 +129,7 @@ def summary(results: dict[str, Any]) -> str:
 def _threads_table(rows: Sequence[Row]) -> str:
     """One mode: a column for each contestant and number of threads."""
     counts = sorted({row["threads"] for row in rows})
-    everywhere = set.intersection(*(set(row["contestants"]) for row in rows)) - {"site loop", "composite"}
+    everywhere = set.intersection(*(set(row["contestants"]) for row in rows)) - {"site loop", "composite", *PEAKS}
     names = [name for name in rows[0]["contestants"] if name in everywhere]
     lines = []
     for label in dict.fromkeys(row["size"]["label"] for row in rows):
@@ -137,15 +144,16 @@ def _threads_table(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in ratios(row)))
-    head = ["N x HxW, C to h", "floor, ms", *names, "FLOPs of nn.LSTM"]
+    head = ["N x HxW, C to h", "floor, ms", "its libraries", *names, "FLOPs of nn.LSTM"]
     lines = []
     for row in rows:
         found = ratios(row)
-        cells = [_cell(found.get(name)) for name in names]
-        milliseconds = number(spread(row["contestants"]["floor"]["seconds"]).median * 1e3)
-        lines.append([row["size"]["label"], milliseconds, *cells, f"x {row['lstm']['flop_ratio']:.3f}"])
+        cells = [with_share(_cell(found[name]), row, name) if name in found else "" for name in names]
+        milliseconds = with_share(number(spread(row["contestants"]["floor"]["seconds"]).median * 1e3), row, "floor")
+        label, ratio_of_flops = row["size"]["label"], f"x {row['lstm']['flop_ratio']:.3f}"
+        lines.append([label, milliseconds, floor_made_of(row), *cells, ratio_of_flops])
     means = [_mean([found[name].median for found in map(ratios, rows) if name in found], len(rows)) for name in names]
-    return markdown_table(head, [*lines, ["geometric mean", "", *means, ""]])
+    return markdown_table(head, [*lines, ["geometric mean", "", "", *means, ""]])
 
 
 def _mean(values: list[float], sizes: int) -> str:
@@ -153,9 +161,7 @@ def _mean(values: list[float], sizes: int) -> str:
     return number(geometric_mean(values)) if len(values) == sizes else ""
 
 
-def _cell(found: Spread | None) -> str:
-    if found is None:
-        return ""
+def _cell(found: Spread) -> str:
     middle = number(found.median)
     if found.lower == found.upper:
         return f"{middle} (one pass)"

@@ -21,9 +21,11 @@ from benchmarks.harness import (
     Contestant,
     Row,
     Settings,
+    as_kept,
     markdown_table,
     measure,
     number,
+    on_threads,
     ratio,
     settings_from,
     spread,
@@ -68,18 +70,14 @@ def exported(field: Field, threads: int) -> Contestant:
 
 def measure_size(size: Size, threads: int, budget: Budget) -> Row:
     """Check and time at one size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with on_threads(threads):
         field = Field(size)
         ours = [entry(field, name, training=False) for name in kernels(size)]
         found = measure([*ours, exported(field, threads)], budget)
-    finally:
-        torch.set_num_threads(before)
     return {
         "size": asdict(size) | {"label": size.label},
         "threads": threads,
-        "contestants": {name: asdict(measurement) for name, measurement in found.items()},
+        "contestants": as_kept(found),
     }
 
 

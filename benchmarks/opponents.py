@@ -1,21 +1,23 @@
-"""What the layer is compared with: the floor, ``nn.LSTM`` and the loop over sites.
+"""What the layer is compared with: the floor, ``nn.LSTM`` and the loop over sites; wavefronts are in :mod:`benchmarks.wavefronts`.
 
 The floor of a layer with n = 2 is the matrix product of M sites, ``(M, C + 2h) x (C + 2h, 5h)``; of a training step, this one and the two
 of the same size that give the gradients of input and weights. They write into memory that is there already, which no layer that returns
-new tensors can do, and each in the fastest of the layouts that BLAS takes.
+new tensors can do, and each in the fastest of the machine's libraries and of the layouts that these take. In four directions there are
+four times as many sites.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from functools import cache, partial
+from statistics import harmonic_mean
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks import blas
+from benchmarks.blas import Product
 from benchmarks.fields import Field, Size, run_layer
 from benchmarks.harness import Contestant
 from spatial_lstm import SpatialLSTM, reference
@@ -30,52 +32,43 @@ def blocks(axes: int) -> int:
 
 
 def flops(size: Size) -> int:
-    """Multiplications and additions of the forward's products."""
+    """Multiplications and additions of the forward's products, in all directions."""
     n = len(size.extents)
-    return 2 * size.sites * blocks(n) * size.hidden * (size.channels + n * size.hidden)
+    return 2 * size.sites * size.ways * blocks(n) * size.hidden * (size.channels + n * size.hidden)
 
 
 def floor(size: Size, *, training: bool) -> Contestant:
-    """The products alone."""
+    """The products alone, each by the library and in the layout that take least time; ``notes`` tell of the libraries.
+
+    ``"won"`` names the library of each product, ``"gflops"`` what each library reaches on all of them, ``"missing"`` what is not there.
+    """
     n = len(size.extents)
-    columns, rows = size.channels + n * size.hidden, blocks(n) * size.hidden
-    x, weight, dz = torch.randn(size.sites, columns), torch.randn(columns, rows), torch.randn(size.sites, rows)
-    other = weight.t().contiguous().t()  # the same weights, stored the other way round
-    z, dx, dw = torch.empty_like(dz), torch.empty_like(x), torch.empty_like(weight)
-    products = [
-        _fastest([partial(torch.mm, x, w, out=z) for w in (weight, other)]),
-        _fastest([partial(torch.mm, dz, w.t(), out=dx) for w in (weight, other)]),
-        _fastest([partial(torch.mm, x.t(), dz, out=out) for out in (dw, torch.empty(rows, columns).t())]),
-    ][: 3 if training else 1]
+    columns, rows, sites = size.channels + n * size.hidden, blocks(n) * size.hidden, size.sites * size.ways
+    x, weight, dz = torch.randn(sites, columns), torch.randn(columns, rows), torch.randn(sites, rows)
+    products = [Product(x, weight), Product(dz, weight.t()), Product(x.t(), dz, weight=False)][: 3 if training else 1]
+    found = [blas.fastest(product) for product in products]
+    ways = [way for way, _ in found]
 
     def run() -> list[Tensor]:
-        return [product() for product in products]
+        return [way.run() for way in ways]
 
     def expected() -> list[Tensor]:
-        operands = [(x, weight), (dz, weight.t()), (x.t(), dz)][: len(products)]
-        return [torch.mm(a.double(), b.double()) for a, b in operands]
+        return [way.expected() for way in ways]
 
-    return Contestant("floor", run, expected)
-
-
-def _fastest(products: list[Callable[[], Tensor]]) -> Callable[[], Tensor]:
-    """The product that takes least time in the best of three runs."""
-
-    def seconds(product: Callable[[], Tensor]) -> float:
-        start = time.perf_counter()
-        product()
-        return time.perf_counter() - start
-
-    return min(products, key=lambda product: min(seconds(product) for _ in range(3)))
+    # Every product has as many FLOPs, so that rates have a harmonic mean.
+    gflops = {name: harmonic_mean([rates[name] for _, rates in found]) / 1e9 for name in blas.libraries()}
+    notes = {"won": [way.library for way in ways], "gflops": gflops, "missing": blas.missing()}
+    return Contestant("floor", run, expected, notes=notes)
 
 
 def lstm_size(size: Size) -> tuple[int, int, int]:
     """Steps, batch and features of an ``nn.LSTM`` on as many sites and FLOPs: ``4g (C + g) = B h (C + n h)``."""
     n = len(size.extents)
     steps = sum(size.extents) - n + 1
-    per_site = flops(size) / (2 * size.sites)
+    sites = size.sites * size.ways
+    per_site = flops(size) / (2 * sites)
     features = (math.sqrt(size.channels**2 + per_site) - size.channels) / 2
-    return steps, max(1, round(size.sites / steps)), max(1, round(features))
+    return steps, max(1, round(sites / steps)), max(1, round(features))
 
 
 def lstm_flop_ratio(size: Size) -> float:

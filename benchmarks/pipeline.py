@@ -24,7 +24,15 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor.parallel import parallelize_module
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.harness import Row, Settings, markdown_table, number, settings_from, write_results
+from benchmarks.harness import (
+    Row,
+    Settings,
+    markdown_table,
+    number,
+    on_threads,
+    settings_from,
+    write_results,
+)
 from benchmarks.pipeline_model import PLACES, Sample, fit_blocks, fit_messages, predict
 from spatial_lstm import SpatialLSTM, State
 from spatial_lstm.distributed import SpatialParallel
@@ -266,12 +274,8 @@ def tables(results: dict[str, Any]) -> str:
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, predict, print, keep."""
     plan = QUICK if settings.quick else FULL
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with on_threads(1):
         rows = [*time_blocks(plan), *in_two_processes(plan)]
-    finally:
-        torch.set_num_threads(before)
     passes = fit(rows)
     names = ("forward", "backward")
     for name, costs in zip(names, passes, strict=True):

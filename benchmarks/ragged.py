@@ -8,7 +8,6 @@ and all four, without the padded batch.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -22,9 +21,11 @@ from benchmarks.harness import (
     Measurement,
     Row,
     Settings,
+    as_kept,
     markdown_table,
     measure,
     number,
+    on_threads,
     ratio,
     settings_from,
     spread,
@@ -123,15 +124,10 @@ def _run_alone(layer: SpatialLSTM, images: list[Tensor], grads: list[Tensor] | N
 
 def measure_words(words: Words, mode: str, threads: int, budget: Budget) -> Row:
     """Check and time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        training = mode == "training"
-        found: dict[str, Measurement] = {}
+    found: dict[str, Measurement] = {}
+    with on_threads(threads):
         for kernel in kernels(words.size):  # one after the other: large tables of one would push out those of the other
-            found |= measure(line_up(words, kernel, training=training), budget)
-    finally:
-        torch.set_num_threads(before)
+            found |= measure(line_up(words, kernel, training=mode == "training"), budget)
     return {
         "batch": len(words.x),
         "directions": 1 if words.size.directions is None else 4,
@@ -139,7 +135,7 @@ def measure_words(words: Words, mode: str, threads: int, budget: Budget) -> Row:
         "threads": threads,
         "sites": int(words.sizes.prod(1).sum()),
         "padded_sites": words.x.shape[:3].numel(),
-        "contestants": {name: asdict(measurement) for name, measurement in found.items()},
+        "contestants": as_kept(found),
     }
 
 

@@ -13,7 +13,7 @@ from spatial_lstm.files import write_atomically
 
 TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "layer": ("The layer beside the floor", layer.tables),
-    "directions": ("Four directions at once, a training step", directions.table),
+    "directions": ("Four directions at once", directions.table),
     "sequences": ("One axis, beside `nn.LSTM` with the same weights", sequences.table),
     "ragged": ("A batch of words", ragged.table),
     "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
@@ -59,14 +59,18 @@ def section(folder: Path, root: Path, whole: str) -> str:
         raise ValueError("expected the layer's results, got none: run the benchmarks first")
     place = Path(os.path.relpath(folder, root)).as_posix()
     parts = [
-        "Time over the *floor*, that of the matrix products alone: one of a step's FLOPs for inference, with the two of the same size\n"
-        "that give the gradients for training. In brackets `nn.LSTM` on as many sites and FLOPs. Medians of interleaved rounds, all\n"
-        f"checked against the reference before they are timed. Measured on {machine_line(kept['layer'])};\n"
+        "Time over the *floor*, that of the matrix products alone, each in the fastest library that there is: one of a step's FLOPs for\n"
+        "inference, with the two of the same size that give the gradients for training; and the share of the cores' peak that our kernel\n"
+        "reaches. In brackets `nn.LSTM` on as many sites and FLOPs. Medians of interleaved rounds, all checked against the reference\n"
+        f"before they are timed. Measured on {machine_line(kept['layer'])};\n"
         f"every backend, the quartiles and more in [the report]({whole}).",
         layer.summary(kept["layer"]),
     ]
     if "directions" in kept:
-        parts += ["**Four directions**, a training step:", directions.table(kept["directions"])]
+        parts += [
+            "**Four directions**, with the share of the peak that our kernel reaches:",
+            directions.table(kept["directions"]),
+        ]
     if "sequences" in kept:
         title = "**One axis**, time over that of `nn.LSTM` with the same weights (above 1 we lose):"
         parts += [title, sequences.summary(kept["sequences"])]

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from benchmarks import memory
 from benchmarks.fields import Field, Size, entry, kernels
 from benchmarks.harness import (
@@ -21,10 +19,12 @@ from benchmarks.harness import (
     Measurement,
     Row,
     Settings,
+    as_kept,
     growth_exponent,
     markdown_table,
     measure,
     number,
+    on_threads,
     settings_from,
     spread,
     watched,
@@ -74,7 +74,7 @@ def measure_series(name: str, points: list[tuple[int, Size]], limits: Limits) ->
             "series": name,
             "x": x,
             "size": asdict(size) | {"label": size.label, "sites": size.sites},
-            "contestants": {backend: asdict(measurement) for backend, measurement in found.items()},
+            "contestants": as_kept(found),
             "left_out": dict(left),
         }
 
@@ -186,15 +186,11 @@ def run(settings: Settings) -> dict[str, Any]:
     else:
         # a first run writes to new memory, which may take longest
         limits, sides = Limits(Budget(1.0, patience=15.0), 15.0, 0.7 * available_memory()), SIDES[1:8:2]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     rows: list[Row] = []
-    try:
+    with on_threads(1):
         for name, points in SERIES.items():
             kept = points[:QUICK_POINTS] if settings.quick else points
             rows += watched(measure_series(name, kept, limits), f"scaling: {name}", len(kept))
-    finally:
-        torch.set_num_threads(before)
     rows += measure_memory(sides, limits.bytes)
     results = write_results(settings.folder / "scaling.json", "scaling", rows, quick=settings.quick)
     print(tables(results))

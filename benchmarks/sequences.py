@@ -15,9 +15,11 @@ from benchmarks.harness import (
     Contestant,
     Row,
     Settings,
+    as_kept,
     markdown_table,
     measure,
     number,
+    on_threads,
     ratio,
     settings_from,
     spread,
@@ -53,19 +55,16 @@ def entry(size: Size, backend: str, *, training: bool) -> Contestant:
 
 def measure_size(size: Size, mode: str, threads: int, budget: Budget) -> Row:
     """Check and time at one size."""
-    training, before = mode == "training", torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    training = mode == "training"
+    with on_threads(threads):
         theirs = lstm_on(size.extents[0], size.batch, size.channels, size.hidden, training=training)
         ours = [entry(size, name, training=training) for name in [*kernels(size), "composite"]]
         found = measure([theirs, *ours], budget)
-    finally:
-        torch.set_num_threads(before)
     return {
         "size": asdict(size) | {"label": size.label},
         "mode": mode,
         "threads": threads,
-        "contestants": {name: asdict(measurement) for name, measurement in found.items()},
+        "contestants": as_kept(found),
     }
 
 

@@ -14,7 +14,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import directions, fields, layer, memory, plots, ragged, report, scaling, sequences
+from benchmarks import (
+    blas,
+    directions,
+    fields,
+    layer,
+    memory,
+    opponents,
+    peak,
+    plots,
+    ragged,
+    report,
+    scaling,
+    sequences,
+    shares,
+    wavefronts,
+)
+from benchmarks.blas import Product
 from benchmarks.fields import Field, Size
 from benchmarks.harness import (
     Budget,
@@ -28,6 +44,7 @@ from benchmarks.harness import (
     markdown_table,
     measure,
     number,
+    on_threads,
     ratio,
     read_results,
     replace_section,
@@ -37,6 +54,7 @@ from benchmarks.harness import (
 )
 from benchmarks.opponents import flops, lstm_flop_ratio, lstm_size
 from spatial_lstm.engine.kernels import KERNELS
+from tests.cases import assert_close
 
 TINY = Budget(0.0, least=2, most=2)
 SIZE = Size(2, (4, 3), 3, 4)
@@ -168,6 +186,10 @@ def test_every_benchmark_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """All of ``python -m benchmarks --quick`` on tiny sizes, and the documentation's section from it."""
+    # What compiles takes minutes, and has tests of its own.
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(wavefronts, "find_spec", lambda name: None)
+    monkeypatch.setattr(peak, "_loop", lambda: None)
     monkeypatch.setattr(layer, "QUICK_SIZES", (SIZE, Size(1, (2, 9), 1, 3)))
     monkeypatch.setattr(sequences, "SIZES", (Size(2, (5,), 3, 4),))
     monkeypatch.setattr(ragged, "HEIGHTS", (2, 4))
@@ -190,7 +212,8 @@ def test_every_benchmark_end_to_end(
         assert results["rows"]
     assert torch.get_num_threads() == before
     names = set(read_results(settings.folder / "layer.json")["rows"][0]["contestants"])
-    assert {"floor", "plain", "plain, recompute", "composite", "nn.LSTM", "site loop"} <= names
+    assert {"floor", "plain", "plain, recompute", "composite", "nn.LSTM", "torch.compile", "site loop"} <= names
+    assert names & set(shares.PEAKS)
     for file in plots.draw(settings.folder):
         assert file.stat().st_size < 200_000
     text = report.write_report(settings.folder).read_text()
@@ -198,7 +221,62 @@ def test_every_benchmark_end_to_end(
     section = report.section(settings.folder, tmp_path, "report.md")
     assert "machine/scaling.png" in section
     assert "geometric mean" in section
-    assert "geometric mean" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "geometric mean" in told
+    assert "Not measured: JAX" in told
+
+
+def test_a_floor_names_its_libraries() -> None:
+    with on_threads(1):
+        products = [
+            Product(torch.randn(7, 5), torch.randn(5, 9)),
+            Product(torch.randn(7, 5).t(), torch.randn(7, 9), False),
+        ]
+        for product in products:
+            for way in blas.ways(product):
+                assert_close([way.run()], [way.expected()])
+            best, rates = blas.fastest(product)
+            assert best.library in rates.keys() == blas.libraries().keys()
+            assert rates[best.library] == max(rates.values())
+        found = opponents.floor(SIZE, training=True)
+    assert check(found).notes["won"] == found.notes["won"]
+    assert len(found.notes["won"]) == 3
+
+
+def test_the_peak_is_measured_without_a_compiler_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_threads(1):
+        looped = peak.peak(1e9)
+        monkeypatch.setattr(peak, "_loop", lambda: None)
+        multiplied = peak.peak(1e9)
+    assert multiplied.name == peak.PRODUCT
+    for one in (looped, multiplied):
+        assert check(one).seconds[0] > 0
+
+
+def test_a_share_is_the_time_at_the_peak_over_the_time() -> None:
+    contestants = {"floor": {"seconds": [2.0]}, "cpp": {"seconds": [4.0, 8.0]}, peak.FMA: {"seconds": [1.0, 2.0]}}
+    assert shares.share({"contestants": contestants}, "cpp") == "25 %"
+    assert shares.with_share("2", {"contestants": {"cpp": {"seconds": [4.0]}}}, "cpp") == "2"
+    rows = [{"missing": ["a: no"]}, {"missing": ["a: no", "b: no"]}]
+    assert shares.missing_line(rows) == "Not measured: a: no; b: no."
+    assert shares.missing_line([{}]) == ""
+
+
+@pytest.mark.parametrize("directions", [None, "all"])
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_wavefronts_of_others_compute_the_same(
+    name: str, directions: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    field = Field(Size(2, (3, 5), 3, 4, directions))
+    if name == "jax":
+        pytest.importorskip("jax")
+        from benchmarks.jax_wavefront import jitted
+
+        other = jitted(field, training=True)
+    else:
+        other = wavefronts.compiled(field, training=True)
+    assert check(other).error < 3e-6
 
 
 def test_threads_stand_side_by_side() -> None:

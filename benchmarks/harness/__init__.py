@@ -7,9 +7,10 @@ and :mod:`benchmarks.opponents`.
 from benchmarks.harness.command import Settings, settings_from
 from benchmarks.harness.machine import describe_machine, machine_name
 from benchmarks.harness.progress import watched
-from benchmarks.harness.results import Row, read_results, write_results
+from benchmarks.harness.results import Row, as_kept, read_results, write_results
 from benchmarks.harness.statistics import Spread, geometric_mean, growth_exponent, ratio, spread
 from benchmarks.harness.tables import markdown_table, number, replace_section
+from benchmarks.harness.threads import numpy_blas, on_threads
 from benchmarks.harness.timing import Budget, Contestant, Measurement, WrongResultError, check, measure
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Settings",
     "Spread",
     "WrongResultError",
+    "as_kept",
     "check",
     "describe_machine",
     "geometric_mean",
@@ -28,6 +30,8 @@ __all__ = [
     "markdown_table",
     "measure",
     "number",
+    "numpy_blas",
+    "on_threads",
     "ratio",
     "read_results",
     "replace_section",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.machine import Description, describe_machine
+from benchmarks.harness.timing import Measurement
 from spatial_lstm.files import write_atomically
 
 Row = dict[str, Any]
@@ -20,6 +22,11 @@ def write_results(path: Path, benchmark: str, rows: list[Row], *, quick: bool) -
     text = json.dumps(_rounded(results), indent=1, allow_nan=False)
     write_atomically(path, lambda file: file.write((_compact(text) + "\n").encode()))
     return results
+
+
+def as_kept(found: dict[str, Measurement]) -> dict[str, Row]:
+    """Measurements of contestants as they are kept, without notes where there are none."""
+    return {name: {k: v for k, v in asdict(one).items() if k != "notes" or v} for name, one in found.items()}
 
 
 def read_results(path: Path) -> dict[str, Any]:

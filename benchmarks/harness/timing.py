@@ -6,7 +6,8 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -31,20 +32,23 @@ class Contestant:
         run: What is timed; returns its results, to be checked.
         expected: What the results should be, in float64.
         scale: What the time is multiplied by, for one that runs on a part of the work.
+        notes: What else is to be kept with its times.
     """
 
     name: str
     run: Callable[[], Results]
     expected: Callable[[], Results]
     scale: float = 1.0
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds a run, one sample per round, and the error found in the check before."""
+    """Seconds a run, one sample per round; the error found in the check before; and the contestant's notes."""
 
     seconds: list[float]
     error: float
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def check(contestant: Contestant) -> Measurement:
                 f"{contestant.name}: expected result {place} within {TOLERANCE[a.dtype]:g}, got an error of {error:.3g}"
             )
         worst = max(worst, error)
-    return Measurement([seconds], worst)
+    return Measurement([seconds], worst, contestant.notes)
 
 
 def measure(contestants: Sequence[Contestant], budget: Budget) -> dict[str, Measurement]:
@@ -98,7 +102,7 @@ def measure(contestants: Sequence[Contestant], budget: Budget) -> dict[str, Meas
         samples = _rounds(contestants, checked, budget)
     finally:
         gc.unfreeze()
-    return {name: Measurement(samples[name], one.error) for name, one in checked.items()}
+    return {name: replace(one, seconds=samples[name]) for name, one in checked.items()}
 
 
 def _rounds(
