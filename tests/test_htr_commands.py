@@ -112,7 +112,10 @@ def test_a_run_is_neither_lost_nor_resumed_on_other_lines(
     out = ["--out", tmp_path / "run", "--no-pictures", *QUIET]
     assert command("train-htr", "--data", lines, *out, *SMALL) == 0
     assert "expected a folder without a run" in refused(capsys, "train-htr", "--data", lines, *out, *SMALL)
+    told = json.loads((tmp_path / "run" / "result.json").read_text())["data"]
+    assert "characters that training never sees" in told["notes"][0]
     assert command("train-htr", "--resume", *out) == 0
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["data"] == told
     assert "--rate 0.003, got 0.1" in refused(capsys, "train-htr", "--resume", *out, "--rate", "0.1")
     moved = lines.rename(tmp_path / "moved")
     assert command("train-htr", "--resume", "--data", moved, *out) == 0

@@ -107,8 +107,10 @@ def _resumed(
     # A folder may have been moved: the lines in it tell whether it is the same.
     given = given_options(args, DEFAULTS, names=NAMES)
     notes = resumed_notes(args, checkpoint, given, MAY_DIFFER | {*PATHS, "digits"})
-    found.append(given_parts(notes, height=notes["height"]))
-    task = HandwritingTask.restore(checkpoint, found[0].parts, device)
+    again = given_parts(notes, height=notes["height"])
+    found.append(again)
+    task = HandwritingTask.restore(checkpoint, again.parts, device)
+    again.notes += fit_notes(again.parts, task.codec, task.model)
     return Trainer.resume(args.out, checkpoint, task, group=group)
 
 
