@@ -42,7 +42,7 @@ MODES = ("training", "inference")
 BUDGET, QUICK_BUDGET = Budget(4.0), Budget(0.5, least=2, most=10)
 
 
-def line_up(size: Size, *, training: bool) -> list[Contestant]:
+def line_up(size: Size, *, training: bool, quick: bool) -> list[Contestant]:
     """Every kernel in four directions and in one, and the others in four."""
     four, one = Field(size), Field(replace(size, directions=None))
     names = kernels(size)
@@ -50,23 +50,24 @@ def line_up(size: Size, *, training: bool) -> list[Contestant]:
         floor(size, training=training),
         *(entry(four, name, training=training) for name in names),
         lstm(size, training=training),
-        *wavefronts(four, training=training),
+        *wavefronts(four, training=training, quick=quick),
         *(replace(entry(one, name, training=training), name=f"{name}, one") for name in names),
         peak(flops(size) * (3 if training else 1)),
     ]
 
 
-def measure_size(size: Size, mode: str, threads: int, budget: Budget) -> Row:
+def measure_size(size: Size, mode: str, threads: int, *, quick: bool) -> Row:
     """Check and time at one size."""
     with on_threads(threads):
-        contestants = as_kept(measure(line_up(size, training=mode == "training"), budget))
+        line = line_up(size, training=mode == "training", quick=quick)
+        contestants = as_kept(measure(line, QUICK_BUDGET if quick else BUDGET))
     return {
         "size": asdict(size) | {"label": size.label},
         "mode": mode,
         "threads": threads,
         "floor_flops": flops(size) * (3 if mode == "training" else 1),
         "contestants": contestants,
-        "missing": missing_here({"contestants": contestants}),
+        "missing": missing_here(contestants, quick=quick),
     }
 
 
@@ -89,9 +90,10 @@ def table(results: dict[str, Any]) -> str:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
-    budget, sizes = (QUICK_BUDGET, SIZES[1:3]) if settings.quick else (BUDGET, SIZES)
+    sizes = SIZES[1:3] if settings.quick else SIZES
     cases = [(size, mode, threads) for threads in settings.threads for mode in MODES for size in sizes]
-    rows = [measure_size(size, mode, threads, budget) for size, mode, threads in watched(cases, "directions")]
+    watching = watched(cases, "directions")
+    rows = [measure_size(size, mode, threads, quick=settings.quick) for size, mode, threads in watching]
     results = write_results(settings.folder / "directions.json", "directions", rows, quick=settings.quick)
     print("In four directions:\n")
     print(table(results))

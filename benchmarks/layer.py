@@ -51,24 +51,25 @@ QUICK_SIZES = (SIZES[0], SIZES[1], SIZES[4])
 BUDGET, QUICK_BUDGET = Budget(4.0), Budget(0.4, most=10)
 
 
-def line_up(field: Field, *, training: bool) -> list[Contestant]:
+def line_up(field: Field, *, training: bool, quick: bool) -> list[Contestant]:
     """All contestants on one field."""
     size = field.size
     return [
         floor(size, training=training),
         *entries(field, training=training),
         lstm(size, training=training),
-        *wavefronts(field, training=training),
+        *wavefronts(field, training=training, quick=quick),
         site_loop(field, training=training),
         peak(flops(size) * (3 if training else 1)),
     ]
 
 
-def measure_field(field: Field, mode: str, threads: int, budget: Budget) -> Row:
+def measure_field(field: Field, mode: str, threads: int, *, quick: bool) -> Row:
     """Check and time everything on one field."""
     size = field.size
     with on_threads(threads):
-        found = measure(line_up(field, training=mode == "training"), budget)
+        line = line_up(field, training=mode == "training", quick=quick)
+        contestants = as_kept(measure(line, QUICK_BUDGET if quick else BUDGET))
     steps, batch, features = lstm_size(size)
     return {
         "size": asdict(size) | {"label": size.label},
@@ -76,8 +77,8 @@ def measure_field(field: Field, mode: str, threads: int, budget: Budget) -> Row:
         "threads": threads,
         "floor_flops": flops(size) * (3 if mode == "training" else 1),
         "lstm": {"steps": steps, "batch": batch, "features": features, "flop_ratio": lstm_flop_ratio(size)},
-        "contestants": (contestants := as_kept(found)),
-        "missing": missing_here({"contestants": contestants}),
+        "contestants": contestants,
+        "missing": missing_here(contestants, quick=quick),
     }
 
 
@@ -170,12 +171,13 @@ def _cell(found: Spread) -> str:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Measure all sizes, print the tables, keep the figures."""
-    budget = QUICK_BUDGET if settings.quick else BUDGET
     sizes = QUICK_SIZES if settings.quick else SIZES
     rows = []
     for size in watched(sizes, "layer"):
         field = Field(size, whole=not settings.quick)
-        rows += [measure_field(field, mode, threads, budget) for threads in settings.threads for mode in MODES]
+        rows += [
+            measure_field(field, mode, threads, quick=settings.quick) for threads in settings.threads for mode in MODES
+        ]
     results = write_results(settings.folder / "layer.json", "layer", rows, quick=settings.quick)
     print(tables(results))
     return results

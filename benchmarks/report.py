@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import directions, layer, memory, prebuilt, ragged, scaling, sequences
+from benchmarks import directions, layer, memory, prebuilt, ragged, scaling, sequences, shapes
 from benchmarks.harness import read_results, settings_from
 from spatial_lstm.files import write_atomically
 
 TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "layer": ("The layer beside the floor", layer.tables),
     "directions": ("Four directions at once", directions.table),
+    "shapes": ("Random shapes beside `nn.LSTM` of equal sites and FLOPs", shapes.tables),
     "sequences": ("One axis, beside `nn.LSTM` with the same weights", sequences.table),
     "ragged": ("A batch of words", ragged.table),
     "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
@@ -71,6 +72,11 @@ def section(folder: Path, root: Path, whole: str) -> str:
             "**Four directions**, with the share of the peak that our kernel reaches:",
             directions.table(kept["directions"]),
         ]
+    if "shapes" in kept:
+        title = (
+            "**Random shapes**, time over that of `nn.LSTM` on as many sites and FLOPs (above 1 we lose), quantiles:"
+        )
+        parts += [title, shapes.summary(kept["shapes"])]
     if "sequences" in kept:
         title = "**One axis**, time over that of `nn.LSTM` with the same weights (above 1 we lose):"
         parts += [title, sequences.summary(kept["sequences"])]

@@ -47,9 +47,9 @@ def libraries_table(rows: Sequence[Row]) -> str:
     return markdown_table(head, lines, left=2)
 
 
-def missing_here(row: Row) -> list[str]:
-    """What a row lacks and why: libraries of products, and wavefronts."""
-    return [*row["contestants"]["floor"].get("notes", {}).get("missing", []), *wavefronts.missing()]
+def missing_here(contestants: Row, *, quick: bool) -> list[str]:
+    """What a row's contestants lack and why: libraries of products, and wavefronts."""
+    return [*contestants["floor"]["notes"]["missing"], *wavefronts.missing(quick=quick)]
 
 
 def missing_line(rows: Sequence[Row]) -> str:

@@ -22,9 +22,9 @@ UNROLLED = 4
 Steps = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
-def wavefronts(field: Field, *, training: bool) -> list[Contestant]:
-    """Both, as far as they can be had; :func:`missing` names those that cannot."""
-    found = [compiled(field, training=training)]
+def wavefronts(field: Field, *, training: bool, quick: bool) -> list[Contestant]:
+    """Both, as far as they can be had, and in a quick run JAX's alone; :func:`missing` names those that are not there."""
+    found = [] if quick else [compiled(field, training=training)]
     if find_spec("jax") is not None:
         from benchmarks import jax_wavefront
 
@@ -32,9 +32,14 @@ def wavefronts(field: Field, *, training: bool) -> list[Contestant]:
     return found
 
 
-def missing() -> list[str]:
+def missing(*, quick: bool) -> list[str]:
     """What there is not, and why."""
-    return [] if find_spec("jax") is not None else ["JAX: not installed (`pip install 'spatial-lstm[bench]'`)"]
+    reasons = ["torch.compile: takes minutes to compile"] if quick else []
+    return (
+        reasons
+        if find_spec("jax") is not None
+        else [*reasons, "JAX: not installed (`pip install 'spatial-lstm[bench]'`)"]
+    )
 
 
 def compiled(field: Field, *, training: bool) -> Contestant:

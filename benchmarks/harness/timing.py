@@ -14,6 +14,7 @@ from torch import Tensor
 from spatial_lstm.equality import TOLERANCE
 
 Results = Sequence[Tensor]
+Clock = Callable[[], float]
 
 # Seconds; shorter runs are repeated within one sample.
 SHORTEST_SAMPLE = 5e-3
@@ -89,8 +90,12 @@ def check(contestant: Contestant) -> Measurement:
     return Measurement([seconds], worst, contestant.notes)
 
 
-def measure(contestants: Sequence[Contestant], budget: Budget) -> dict[str, Measurement]:
+def measure(
+    contestants: Sequence[Contestant], budget: Budget, clock: Clock = time.perf_counter
+) -> dict[str, Measurement]:
     """Check all contestants, then time them in interleaved rounds, every other round in reverse order.
+
+    ``clock`` may be :func:`time.process_time`, steadier on a busy machine, as long as there is one thread.
 
     Raises:
         WrongResultError: If any contestant is wrong; then none is timed.
@@ -99,37 +104,37 @@ def measure(contestants: Sequence[Contestant], budget: Budget) -> dict[str, Meas
     gc.collect()
     gc.freeze()  # what lives by now is not looked at again, which makes collecting between rounds cheap
     try:
-        samples = _rounds(contestants, checked, budget)
+        samples = _rounds(contestants, checked, budget, clock)
     finally:
         gc.unfreeze()
     return {name: replace(one, seconds=samples[name]) for name, one in checked.items()}
 
 
 def _rounds(
-    contestants: Sequence[Contestant], checked: dict[str, Measurement], budget: Budget
+    contestants: Sequence[Contestant], checked: dict[str, Measurement], budget: Budget, clock: Clock
 ) -> dict[str, list[float]]:
     """Samples of every contestant; of those that are too slow the one of the check."""
     racers = [c for c in contestants if checked[c.name].seconds[0] / c.scale <= budget.patience]
-    repeats = {c.name: max(1, math.ceil(SHORTEST_SAMPLE * c.scale / _sample(c, 1))) for c in racers}
+    repeats = {c.name: max(1, math.ceil(SHORTEST_SAMPLE * c.scale / _sample(c, 1, clock))) for c in racers}
     samples = {c.name: [] if c in racers else checked[c.name].seconds for c in contestants}
-    start, rounds = time.perf_counter(), 0
-    while rounds < budget.most and (rounds < budget.least or time.perf_counter() - start < budget.seconds):
+    start, rounds = clock(), 0
+    while rounds < budget.most and (rounds < budget.least or clock() - start < budget.seconds):
         gc.collect()
         for contestant in racers if rounds % 2 == 0 else reversed(racers):
-            samples[contestant.name].append(_sample(contestant, repeats[contestant.name]))
+            samples[contestant.name].append(_sample(contestant, repeats[contestant.name], clock))
         rounds += 1
     return samples
 
 
-def _sample(contestant: Contestant, repeats: int) -> float:
+def _sample(contestant: Contestant, repeats: int, clock: Clock) -> float:
     """Seconds a run, over ``repeats`` runs without the garbage collector."""
     enabled = gc.isenabled()
     gc.disable()
     try:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(repeats):
             contestant.run()
-        return (time.perf_counter() - start) / repeats * contestant.scale
+        return (clock() - start) / repeats * contestant.scale
     finally:
         if enabled:
             gc.enable()
