@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -32,7 +33,19 @@ from tests.ahead_of_time import compile_for
 from tests.cases import VARIANTS
 
 ROOT = Path(__file__).parents[1]
-needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+LEAST_TRITON = (3, 4)
+
+
+def why_no_triton() -> str | None:
+    """What is wrong with the Triton that is installed, read without importing it."""
+    try:
+        found = importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:
+        return "triton is not installed"
+    return f"triton {found} is too old" if tuple(map(int, found.split(".")[:2])) < LEAST_TRITON else None
+
+
+needs_triton = pytest.mark.skipif(why_no_triton() is not None, reason=str(why_no_triton()))
 
 ARCHITECTURES = (80, 90, 100)
 SHARED = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}  # bytes a block can have
