@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+import os
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -20,8 +21,7 @@ Array = Any
 
 def jitted(field: Field, *, training: bool) -> Contestant:
     """The scan, on as many threads as torch takes."""
-    # XLA has a thread for every core, or none besides.
-    alone = {"xla_cpu_multi_thread_eigen": False} if torch.get_num_threads() == 1 else {}
+    _hold_to(torch.get_num_threads())
     directions = field.make_layer("composite").directions
     forward = partial(_wavefront, directions=directions)
 
@@ -29,7 +29,7 @@ def jitted(field: Field, *, training: bool) -> Contestant:
         output, pullback = jax.vjp(forward, *inputs)
         return (output, *pullback(grad))
 
-    program = jax.jit(step if training else lambda _, *inputs: (forward(*inputs),), compiler_options=alone)
+    program = jax.jit(step if training else lambda _, *inputs: (forward(*inputs),))
     given = [jnp.asarray(tensor.numpy()) for tensor in (field.grad, field.x, *stacked_weights(field))]
 
     def run() -> list[Tensor]:
@@ -39,6 +39,26 @@ def jitted(field: Field, *, training: bool) -> Contestant:
         return [field.crop(output), field.crop(rest[0]), *by_direction(rest[1:])]
 
     return Contestant("JAX", run, field.expected[training])
+
+
+def _hold_to(count: int) -> None:
+    """Let XLA, which has a thread for every core whatever it is told, run on so many cores alone; on Linux."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))[:count]
+        for thread in _threads_of_xla():
+            os.sched_setaffinity(thread, cores)
+
+
+@cache
+def _threads_of_xla() -> frozenset[int]:
+    """Those that the first computation starts."""
+    before = _threads()
+    jax.block_until_ready(jax.jit(jnp.add)(1.0, 1.0))
+    return _threads() - before
+
+
+def _threads() -> frozenset[int]:
+    return frozenset(int(name) for name in os.listdir("/proc/self/task"))
 
 
 def _wavefront(x: Array, ih: Array, hh: Array, bias: Array, *, directions: tuple[str, ...]) -> Array:
