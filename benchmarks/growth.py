@@ -20,9 +20,9 @@ from torch import nn
 
 from benchmarks.harness import markdown_table, watched
 from spatial_lstm import SpatialLSTM, reference
+from spatial_lstm.engine import compute
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.kernels import STATES
-from spatial_lstm.engine.operator import run as run_operator
 from spatial_lstm.engine.tensors import Tensors
 from spatial_lstm.files import write_atomically
 
@@ -49,15 +49,15 @@ INITIALIZATIONS: dict[str, Callable[[SpatialLSTM], None]] = {
 
 
 def largest_cell_state(cell: str, draw: Callable[[SpatialLSTM], None], side: int, seed: int) -> float:
-    """The largest |c| anywhere, read from the table of c that the operator keeps for its backward."""
+    """The largest |c| anywhere, read from the table of c that the forward keeps for its backward."""
     torch.manual_seed(seed)
     layer = SpatialLSTM(3, HIDDEN, cell=cell, dtype=torch.float64)
     draw(layer)
     image = torch.randn(1, side, side, 3, dtype=torch.float64)
-    weights = [getattr(layer, f"{name}_l0").unsqueeze(0) for name in ("weight_ih", "weight_hh", "bias")]
+    weights = [getattr(layer, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias")]
     with torch.no_grad():
-        results = run_operator(Tensors(image, *weights), Options(None, "ff", cell, "auto"), STATES)
-    return float(results[3].abs().max())
+        results = compute.forward(Tensors(image, *weights), Options(None, "ff", cell, "auto"), STATES)
+    return float(results.c.abs().max())
 
 
 def table(figures: dict[str, dict[str, dict[str, list[float]]]]) -> str:

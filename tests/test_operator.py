@@ -12,6 +12,7 @@ from torch.library import opcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.engine import layout
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
@@ -148,6 +149,27 @@ def test_gradients_through_saved_tensors_survive_a_second_backward() -> None:
     first = torch.autograd.grad(loss, [x], retain_graph=True)
     second = torch.autograd.grad(loss, [x])
     assert torch.equal(first[0], second[0])
+
+
+@pytest.mark.parametrize("extents", [(4,), (2, 3), (2, 3, 4)], ids=str)
+def test_faces_are_one_view_each(extents: tuple[int, ...]) -> None:
+    shapes = layout.face_shapes(2, extents, 5)
+    rows = torch.randn(3, sum(shape.numel() // 5 for shape in map(torch.Size, shapes)), 5)
+    found, expected = layout.strided_faces(rows, 2, extents), layout.unflatten_faces(rows, shapes)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["auto", "plain", "composite"])
+def test_batched_gradients_of_far_faces(backend: str) -> None:
+    layer = make_layer("stable", 3, 4, backend=backend)
+    x = make_input(layer)
+    output, far = layer(x)
+    results, inputs = [output, *faces(far)], [x, *layer.parameters()]
+    pulled = [torch.randn(2, *result.shape, dtype=result.dtype) for result in results]
+    found = torch.autograd.grad(results, inputs, pulled, is_grads_batched=True, retain_graph=True)
+    for i in range(2):
+        expected = torch.autograd.grad(results, inputs, [each[i] for each in pulled], retain_graph=True)
+        assert_close([grad[i] for grad in found], expected)
 
 
 def test_writing_into_the_output_is_noticed() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from spatial_lstm.distributed.chain import Chain
 from spatial_lstm.distributed.faces import Cut
 from spatial_lstm.distributed.schedule import DOWN, UP, Item, Steps, make_schedule
-from spatial_lstm.engine import StackOptions, Weights, run_layer
+from spatial_lstm.engine import StackOptions, Weights, face_shapes, flatten_faces, run_layer
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,7 @@ class SplitLayer:
         """Run one direction on a block: its near faces ``(2, 1, F, h)``, h and then c, and its far faces likewise."""
         options = self.options._replace(directions=(self.options.directions[direction],))
         given = Weights(**dict(zip(self.names, weights, strict=True)))
-        output, h, c = run_layer(x, given, near[0].to(x.dtype), near[1], None, options)
-        return output, torch.stack([h.to(c.dtype), c])
+        output, *far = run_layer(x, given, near[0].to(x.dtype), near[1], None, options)
+        shapes = face_shapes(x.shape[0], x.shape[1:-1], output.shape[-1])
+        rows = [flatten_faces(faces, near.dtype, shapes) for faces in far]
+        return output, torch.stack([each for each in rows if each is not None])

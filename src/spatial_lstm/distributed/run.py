@@ -18,9 +18,16 @@ from spatial_lstm.distributed.cost import COSTS, Work, choose_blocks
 from spatial_lstm.distributed.faces import Cut, cut_evenly
 from spatial_lstm.distributed.layer import SplitLayer
 from spatial_lstm.distributed.pipeline import run_split
-from spatial_lstm.engine import StackOptions, Weights, run_layer, run_layers, state_dtype
-
-Faces = tuple[Tensor | None, ...]
+from spatial_lstm.engine import (
+    Faces,
+    StackOptions,
+    Weights,
+    face_shapes,
+    run_layer,
+    run_layers,
+    state_dtype,
+    unflatten_faces,
+)
 
 
 @dataclass(frozen=True)
@@ -121,17 +128,19 @@ class SplitRunner:
         c0: Tensor | None,
         sizes: Tensor | None,
         options: StackOptions,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Faces, Faces]:
         """Arguments and results as in :func:`spatial_lstm.engine.run_layer`, of this rank's part; ``sizes`` is None."""
         if x.shape[0] == 0:
             return run_layer(x, weights, h0, c0, sizes, options)
+        weights = weights.with_directions()
         present = {name: weight for name, weight in weights._asdict().items() if weight is not None}
         near = self._near(x, h0, c0, weights.weight_hh)
         recorded = torch.is_grad_enabled() and _any_requires_grad([x, near, *present.values()])
         cut = self._cut(x, weights, options)
         layer = SplitLayer(self.chain, cut, options, tuple(present), recorded, self.recompute, self.timeout)
         output, far = run_split(layer, x, near, list(present.values()))
-        return output, far[0].to(x.dtype), far[1]
+        shapes = face_shapes(x.shape[0], x.shape[1:-1], output.shape[-1])
+        return output, unflatten_faces(far[0].to(x.dtype), shapes), unflatten_faces(far[1], shapes)
 
     def _near(self, x: Tensor, h0: Tensor | None, c0: Tensor | None, weight_hh: Tensor) -> Tensor:
         """Near faces ``(2, D, F, h)``."""

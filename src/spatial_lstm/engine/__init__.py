@@ -12,7 +12,7 @@ from spatial_lstm.engine.cache import clear_cache
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
 from spatial_lstm.engine.flops import register_flops
 from spatial_lstm.engine.kernels import UnsuitedError
-from spatial_lstm.engine.layout import parse_directions
+from spatial_lstm.engine.layout import Faces, face_shapes, flatten_faces, parse_directions, unflatten_faces
 from spatial_lstm.engine.router import backends
 from spatial_lstm.engine.stack import LayerRunner, StackOptions, run_layer, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
@@ -31,6 +31,7 @@ from spatial_lstm.engine.validation import (
 __all__ = [
     "CELLS",
     "Cell",
+    "Faces",
     "LayerRunner",
     "StackOptions",
     "Tile",
@@ -48,11 +49,14 @@ __all__ = [
     "check_tile",
     "check_weight",
     "clear_cache",
+    "face_shapes",
+    "flatten_faces",
     "get_cell",
     "parse_directions",
     "register_flops",
     "run_layer",
     "run_layers",
     "state_dtype",
+    "unflatten_faces",
     "weight_shapes",
 ]

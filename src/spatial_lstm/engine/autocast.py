@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Asked once: up to 2.11, torch cannot compile the question. A type that a user's own backend renames has autocast.
 _WITHOUT = frozenset(
@@ -25,6 +30,14 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
 def no_autocast(device_type: str) -> AbstractContextManager[object]:
     """Inside, operations run in the types they are given."""
     return nullcontext() if autocast_dtype(device_type) is None else torch.autocast(device_type, enabled=False)
+
+
+def without_autocast(device_type: str, compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function in :func:`no_autocast`, at no more cost than a question where there is none."""
+    if autocast_dtype(device_type) is None:
+        return compute(*args, **kwargs)
+    with torch.autocast(device_type, enabled=False):
+        return compute(*args, **kwargs)
 
 
 def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,24 +1,20 @@
 """What the operators do: a layer's forward and its hand-derived backward on real tensors, by whichever kernel serves.
 
 Backward runs the wavefronts in reverse for the gradient dz of the gate pre-activations, then every parameter's gradient is one large
-product over all sites, e.g. dW_hh = sum over sites dz h_prev^T.
+product over all sites, e.g. dW_hh = sum over sites dz h_prev^T. Autocast is to be off for whoever calls this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, ParamSpec, TypeVar
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.autocast import no_autocast
 from spatial_lstm.engine.kernels import Incoming, Results, Saved, check_tables, choose_kernel
 from spatial_lstm.engine.problem import make_problem
 from spatial_lstm.engine.tensors import Tensors
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Options(NamedTuple):
@@ -45,9 +41,13 @@ def forward(given: Tensors, options: Options, keep: str) -> Results:
     Raises:
         torch.OutOfMemoryError: If there is not enough memory, on whatever device, whoever finds it out.
     """
-    with no_autocast(given.x.device.type):
-        problem = _run(make_problem, given, options.sizes, options.directions, options.cell)
-        output, *others = _run(choose_kernel(options.kernel, problem).forward, problem, keep)
+    try:
+        problem = make_problem(given, options.sizes, options.directions, options.cell)
+        output, *others = choose_kernel(options.kernel, problem).forward(problem, keep)
+    except (MemoryError, RuntimeError) as error:
+        if _lacks_memory(error):
+            raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
+        raise
     return Results(output.view(*given.x.shape[:-1], *output.shape[1:]), *others)
 
 
@@ -71,34 +71,35 @@ def backward(
         torch.OutOfMemoryError: As the forward.
     """
     output, c, gates = kept
-    with no_autocast(given.x.device.type):
-        problem = _run(make_problem, given, options.sizes, options.directions, options.cell)
+    grad_output, *grad_faces = grads
+    try:
+        problem = make_problem(given, options.sizes, options.directions, options.cell)
         grid = problem.grid
-        states = (grid.raster_rows, problem.directions, problem.hidden)
         saved = Saved(
-            output.reshape(states),
+            output.reshape(grid.raster_rows, problem.directions, problem.hidden),
             _first_rows(c, grid.sites + grid.edges),
             _first_rows(gates, grid.sites) if gates.numel() else None,
         )
-        grad_output, *grad_faces = grads
         incoming = Incoming(
             None if grad_output is None else _rows(grad_output),
-            *(None if grad is None else grad.contiguous() for grad in grad_faces),
+            *[None if grad is None else grad.contiguous() for grad in grad_faces],
         )
         check_tables(problem, saved, incoming)
-        found = _run(choose_kernel(options.kernel, problem).gradients, problem, saved, incoming, wanted)
-        named = found._replace(x=None if found.x is None else found.x.view(given.x.shape))
-        return {name: getattr(named, name) for name in given.present() if name in wanted}
-
-
-def _run(compute: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function; what NumPy, and torch on the CPU, raise where there is no memory becomes what torch raises elsewhere."""
-    try:
-        return compute(*args, **kwargs)
+        found = choose_kernel(options.kernel, problem).gradients(problem, saved, incoming, wanted)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate memory" not in str(error):
-            raise
-        raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
+        if _lacks_memory(error):
+            raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
+        raise
+    return {
+        name: grad.view(tensor.shape)
+        for name, tensor, grad in zip(Tensors._fields, given, found, strict=True)
+        if name in wanted and tensor is not None and grad is not None
+    }
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether this is what NumPy, or torch on the CPU, raises where there is no memory; elsewhere torch says so itself."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _rows(grad: Tensor) -> Tensor:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine.geometry import face_positions
+
+Faces = tuple[Tensor | None, ...]
 MERGES = ("concat", "sum", "mean")
 
 
@@ -70,12 +74,15 @@ def flatten_faces(
     given = [face for face in faces if face is not None]
     if not given:
         return None
+    if len(faces) == 1:
+        return given[0].to(dtype)
     rows = []
     for face, (batch, hidden, *rest) in zip(faces, shapes, strict=True):
         if face is None:
             rows.append(given[0].new_zeros((given[0].shape[0], batch * math.prod(rest), hidden), dtype=dtype))
         else:
-            rows.append(face.movedim(2, -1).flatten(1, -2).to(dtype))
+            # no flatten(), which is_grads_batched does not know
+            rows.append(face.movedim(2, -1).reshape(face.shape[0], batch * math.prod(rest), hidden).to(dtype))
     return torch.cat(rows, dim=1)
 
 
@@ -88,3 +95,31 @@ def unflatten_faces(rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Te
         face.view(face.shape[0], batch, *rest, hidden).movedim(-1, 2)
         for face, (batch, hidden, *rest) in zip(faces, shapes, strict=True)
     )
+
+
+def with_faces(output: Tensor, far_h: Tensor, far_c: Tensor) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Output ``(N, *S, D, h)`` as it is, and its flattened far faces through :func:`unflatten_faces`."""
+    batch, *extents, _, hidden = output.shape
+    shapes = face_shapes(batch, extents, hidden)
+    return output, unflatten_faces(far_h, shapes), unflatten_faces(far_c, shapes)
+
+
+def strided_faces(rows: Tensor, batch: int, extents: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """What :func:`unflatten_faces` returns, in one view each, where autograd does not look: cheaper in small calls."""
+    if len(extents) == 1:
+        return (rows,)
+    return tuple([rows.as_strided(*place) for place in _face_places(rows.shape[0], rows.shape[2], batch, extents)])
+
+
+@lru_cache(maxsize=256)
+def _face_places(
+    directions: int, hidden: int, batch: int, extents: tuple[int, ...]
+) -> list[tuple[tuple[int, ...], tuple[int, ...], int]]:
+    """Size, strides and offset of each face within contiguous rows ``(D, F, h)``."""
+    starts, places = face_positions(batch, extents), []
+    for axis, start in enumerate(starts[:-1]):
+        rest = (*extents[:axis], *extents[axis + 1 :])
+        strides = [hidden * math.prod(rest[k:]) for k in range(len(rest) + 1)]
+        size = (directions, batch, hidden, *rest)
+        places.append((size, (hidden * starts[-1], strides[0], 1, *strides[1:]), hidden * start))
+    return places

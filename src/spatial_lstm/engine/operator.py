@@ -9,20 +9,22 @@ that holds None would be simpler; torch 2.13's ``register_autograd`` takes one f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from spatial_lstm.engine import composite, compute, flops, modes
+from spatial_lstm.engine.autocast import without_autocast
 from spatial_lstm.engine.batching import one_by_one
 from spatial_lstm.engine.compute import Options, with_rows
 from spatial_lstm.engine.geometry import face_positions
-from spatial_lstm.engine.kernels import GATES, NOTHING, Results
+from spatial_lstm.engine.kernels import GATES, NOTHING
+from spatial_lstm.engine.layout import face_shapes, flatten_faces, strided_faces, with_faces
 from spatial_lstm.engine.problem import grid_of
 from spatial_lstm.engine.second_order import Compute, differentiate_backward, differentiate_forward
-from spatial_lstm.engine.tensors import Tensors, state_dtype
+from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
 
 # Schemas are written out, since torch 2.6 infers none from annotations that are strings.
 _INPUTS = "Tensor[] tensors, str names, Tensor? sizes, str directions, str cell, str kernel"
@@ -52,7 +54,8 @@ def forward(
     """
     modes.refuse_forward_mode()
     options = Options(sizes, directions, cell, kernel)
-    output, far_h, far_c, c, gates = compute.forward(_by_name(tensors, names), options, keep)
+    given = _by_name(tensors, names)
+    output, far_h, far_c, c, gates = without_autocast(given.x.device.type, compute.forward, given, options, keep)
     return output, far_h, far_c, with_rows(c, sites + edges), with_rows(gates, sites)
 
 
@@ -99,7 +102,9 @@ def backward(
     """See :func:`spatial_lstm.engine.compute.backward`; the gradients of the ``wanted`` ones of ``names``, in their order."""
     given, options = _by_name(tensors, names), Options(sizes, directions, cell, kernel)
     grads = (grad_output, grad_far_h, grad_far_c)
-    return list(compute.backward(given, options, grads, (output, c_table, gates), wanted.split(",")).values())
+    kept, asked = (output, c_table, gates), wanted.split(",")
+    found = without_autocast(given.x.device.type, compute.backward, given, options, grads, kept, asked)
+    return list(found.values())
 
 
 @backward.register_fake
@@ -122,16 +127,28 @@ def _(
     return [t.new_empty(t.shape) for name, t in _by_name(tensors, names).present().items() if name in asked]
 
 
-def run(given: Tensors, options: Options, keep: str) -> Results:
-    """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed."""
-    present = given.present()
-    if not modes.dispatcher_needed(present.values()):
+def run(given: Tensors, options: Options, keep: str) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed.
+
+    Returns the output ``(N, *S, D, h)`` and the n far faces ``(D, N, h, *S without k)`` of h and of c. The weights may come without D.
+    """
+    axes = given.x.ndim - 2
+    if not modes.dispatcher_needed(given):
         if keep == NOTHING:
-            return compute.forward(given, options, keep)
-        results: tuple[Tensor, ...] = _Recurrence.apply(options, keep, tuple(present), *present.values())  # type: ignore[no-untyped-call]
-        return Results(*results)
-    rows = _rows_to_hold(given.x, options)
-    return Results(*forward(list(present.values()), ",".join(present), *options, keep, *rows))
+            return _with_strided_faces(given.x, *compute.forward(given, options, keep)[:3])
+        results = _Recurrence.apply(options, keep, *given)  # type: ignore[no-untyped-call]
+        return results[0], results[1 : axes + 1], results[axes + 1 :]
+    present, rows = given.with_directions().present(), _rows_to_hold(given.x, options)
+    output, far_h, far_c, *_ = forward(list(present.values()), ",".join(present), *options, keep, *rows)
+    return with_faces(output, far_h, far_c)
+
+
+def _with_strided_faces(
+    x: Tensor, output: Tensor, far_h: Tensor, far_c: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The results of :func:`run`, from flattened faces."""
+    batch, extents = x.shape[0], x.shape[1:-1]
+    return output, strided_faces(far_h, batch, extents), strided_faces(far_c, batch, extents)
 
 
 def _rows_to_hold(x: Tensor, options: Options) -> tuple[int, int]:
@@ -147,56 +164,80 @@ def _rows_to_hold(x: Tensor, options: Options) -> tuple[int, int]:
 
 
 class _Recurrence(torch.autograd.Function):
-    """The forward operator in eager mode."""
+    """The forward operator in eager mode, from all fields of :class:`Tensors`."""
 
     @staticmethod
-    def forward(ctx: Any, options: Options, keep: str, names: Sequence[str], *tensors: Tensor) -> Results:
-        results = compute.forward(Tensors(**dict(zip(names, tensors, strict=True))), options, keep)
-        _save(ctx, names, tensors, options, results)
-        return results
+    def forward(ctx: Any, options: Options, keep: str, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        given = Tensors._make(tensors)
+        output, far_h, far_c, c, gates = compute.forward(given, options, keep)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, options.sizes, output, c, gates)
+        ctx.options = options
+        _, h_faces, c_faces = _with_strided_faces(given.x, output, far_h, far_c)
+        return output, *h_faces, *c_faces
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        return None, None, None, *_differentiate(ctx, grads[:3], ctx.needs_input_grad[3:])
+        *tensors, sizes, output, c, gates = ctx.saved_tensors
+        given, options = Tensors._make(tensors), ctx.options if sizes is None else ctx.options._replace(sizes=sizes)
+        grads = grads[0], *_flat_faces(given.x, grads[1:])
+        wanted = [name for name, needs in zip(Tensors._fields, ctx.needs_input_grad[2:], strict=True) if needs]
+        found = _differentiate(given, options, grads, (output, c, gates), wanted)
+        return None, None, *(found.get(name) for name in Tensors._fields)
 
 
-def _save(
-    ctx: Any, names: Sequence[str], tensors: Sequence[Tensor], options: Options, results: Sequence[Tensor]
-) -> None:
-    output, _, _, c, gates = results
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(c, gates)
-    ctx.save_for_backward(*tensors, options.sizes, output, c, gates)
-    ctx.names, ctx.options = names, options._replace(sizes=None)
-
-
-def _differentiate(ctx: Any, grads: Sequence[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
-    """The gradients of the tensors that :func:`_save` was given, None where not ``needed``."""
+def _flat_faces(x: Tensor, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the far faces of h and then of c, flattened."""
     if all(grad is None for grad in grads):
-        return [None] * len(ctx.names)
-    *tensors, sizes, output, c, gates = ctx.saved_tensors
-    given, options = Tensors(**dict(zip(ctx.names, tensors, strict=True))), ctx.options._replace(sizes=sizes)
-    wanted = [name for name, needs in zip(ctx.names, needed, strict=True) if needs]
-    found: dict[str, Any] = {}
+        return None, None
+    axes = x.ndim - 2
+    hidden = next(grad.shape[2] for grad in grads if grad is not None)
+    shapes = face_shapes(x.shape[0], x.shape[1:-1], hidden)
+    return flatten_faces(grads[:axes], x.dtype, shapes), flatten_faces(grads[axes:], state_dtype(x.dtype), shapes)
+
+
+def _differentiate(
+    given: Tensors, options: Options, grads: Sequence[Tensor | None], kept: Sequence[Tensor], wanted: list[str]
+) -> Mapping[str, Tensor | None]:
+    """The ``wanted`` gradients by name, from those of the forward's first three results; ``kept`` is output, c and gates."""
+    if all(grad is None for grad in grads):
+        return {}
+    if not (
+        torch.is_grad_enabled() or modes.backward_needs_composite(grads) or modes.dispatcher_needed((*given, *grads))
+    ):
+        return without_autocast(given.x.device.type, compute.backward, given, options, grads, kept, wanted)
+    full = given.with_directions()
+    present = full.present()
+    found: Mapping[str, Tensor | None]
     if modes.backward_needs_composite(grads):
-        found = differentiate_forward(_composite(options), given.present(), grads, wanted)
-    elif torch.is_grad_enabled() or modes.dispatcher_needed([*tensors, *(grad for grad in grads if grad is not None)]):
-        names = ",".join(wanted)
-        found = dict(
-            zip(wanted, backward(tensors, ",".join(ctx.names), *options, *grads, output, c, gates, names), strict=True)
-        )
+        found = differentiate_forward(_composite(options), present, grads, wanted)
     else:
-        found = compute.backward(given, options, grads, (output, c, gates), wanted)
-    return [found.get(name) for name in ctx.names]
+        results = backward(list(present.values()), ",".join(present), *options, *grads, *kept, ",".join(wanted))
+        found = dict(zip(wanted, results, strict=True))
+    return found if full is given else _without_directions(found)
+
+
+def _without_directions(found: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Gradients in the shapes of what lacks a dimension of directions."""
+    return {name: t.squeeze(0) if name in Weights._fields and t is not None else t for name, t in found.items()}
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors, names, *options = inputs[:6]
-    _save(ctx, names.split(","), tensors, Options(*options), output)
+    tensors, ctx.names, sizes, *options = inputs[:6]
+    states, _, _, c, gates = output
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(c, gates)
+    ctx.save_for_backward(*tensors, sizes, states, c, gates)
+    ctx.options = Options(None, *options)
 
 
 def _forward_backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-    return _differentiate(ctx, grads[:3], ctx.needs_input_grad[0]), *([None] * 8)
+    *tensors, sizes, output, c, gates = ctx.saved_tensors
+    given, options = _by_name(tensors, ctx.names), ctx.options._replace(sizes=sizes)
+    names = ctx.names.split(",")
+    wanted = [name for name, needs in zip(names, ctx.needs_input_grad[0], strict=True) if needs]
+    found = _differentiate(given, options, grads[:3], (output, c, gates), wanted)
+    return [found.get(name) for name in names], *([None] * 8)
 
 
 def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import torch
@@ -15,7 +14,6 @@ from spatial_lstm.engine.layout import parse_directions
 from spatial_lstm.engine.tensors import Tensors, state_dtype, weight_shapes
 
 
-@dataclass(frozen=True)
 class Problem:
     """What a kernel is given.
 
@@ -24,47 +22,32 @@ class Problem:
         grid: The sites and their directions.
         tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and grid ask for:
             x ``(R, C)``, the input at every raster row; h0 and c0 ``(D, F, h)``, the near faces; the weights as in
-            :class:`~spatial_lstm.engine.tensors.Weights`.
+            :class:`~spatial_lstm.engine.tensors.Weights`, which may lack D.
+        directions: Their number, D.
+        axes: Number of spatial axes, n.
+        blocks: Number of gate blocks, B.
+        hidden: Number of features, h.
+        dtype: In which h, gates and weights are stored.
+        carried: In which c is carried.
     """
 
-    cell: Cell
-    grid: Grid
-    tensors: Tensors
+    def __init__(self, cell: Cell, grid: Grid, tensors: Tensors) -> None:
+        self.cell, self.grid, self.tensors = cell, grid, tensors
+        self.directions, self.axes = len(grid.directions), len(grid.extents)
+        self.blocks = cell.blocks(self.axes)
+        self.hidden = tensors.weight_hh.shape[-1] // self.axes
+        self.dtype = tensors.x.dtype
+        self.carried = state_dtype(self.dtype)
+
+    def with_directions(self) -> Problem:
+        """With :meth:`~spatial_lstm.engine.tensors.Weights.with_directions`."""
+        full = self.tensors.with_directions()
+        return self if full is self.tensors else Problem(self.cell, self.grid, full)
 
     @cached_property
     def plan(self) -> Plan:
         """The tables of the sites, for kernels that need them."""
         return make_plan(self.grid, self.tensors.x.device)
-
-    @property
-    def directions(self) -> int:
-        """Number of directions, D."""
-        return len(self.grid.directions)
-
-    @property
-    def axes(self) -> int:
-        """Number of spatial axes, n."""
-        return len(self.grid.extents)
-
-    @cached_property
-    def blocks(self) -> int:
-        """Number of gate blocks, B."""
-        return self.cell.blocks(self.axes)
-
-    @cached_property
-    def hidden(self) -> int:
-        """Number of features, h."""
-        return self.tensors.weight_hh.shape[2] // self.axes
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """In which h, gates and weights are stored."""
-        return self.tensors.x.dtype
-
-    @property
-    def carried(self) -> torch.dtype:
-        """In which c is carried."""
-        return state_dtype(self.dtype)
 
     def new_table(self, dtype: torch.dtype, faces: Tensor | None) -> Tensor:
         """An uninitialized state table ``(D, M + E, h)`` whose near-face rows are filled."""
@@ -89,11 +72,16 @@ def grid_of(x: Tensor, sizes: Tensor | None, directions: str) -> Grid:
     if not extents or 0 in (batch, *extents):
         raise ValueError(f"expected x of shape (N, *S, C) with at least one site, got {tuple(x.shape)}")
     if sizes is None:
-        return Grid(batch, extents, _parse(directions, len(extents)))
+        return _dense_grid(int(batch), tuple(map(int, extents)), directions)
     shape = (batch, len(extents))
     if sizes.shape != shape or sizes.dtype != torch.int64:
         raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
     return Grid(batch, extents, _parse(directions, len(extents)), sizes.tolist())
+
+
+@lru_cache(maxsize=256)
+def _dense_grid(batch: int, extents: tuple[int, ...], directions: str) -> Grid:
+    return Grid(batch, extents, _parse(directions, len(extents)))
 
 
 @lru_cache(maxsize=256)
@@ -109,8 +97,9 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     """
     found, grid = get_cell(cell), grid_of(tensors.x, sizes, directions)
     check_tensors(found, tensors, grid.directions)
-    packed = Tensors._make(None if tensor is None else tensor.contiguous() for tensor in tensors)
-    return Problem(found, grid, packed._replace(x=packed.x.flatten(0, -2)))
+    x = tensors.x.contiguous()
+    others = [None if tensor is None else tensor.contiguous() for tensor in tensors[1:]]
+    return Problem(found, grid, Tensors(x.view(-1, x.shape[-1]), *others))  # type: ignore[arg-type]
 
 
 def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> None:
@@ -119,16 +108,22 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> No
     axes = x.ndim - 2
     if axes < 1 or not x.is_floating_point():
         raise ValueError(f"expected x of shape (N, *S, C) and a floating dtype, got {tuple(x.shape)} and {x.dtype}")
-    hidden = weight_hh.shape[2] // axes if weight_hh.ndim == 3 else 0
+    # Parameters of one direction need not have a dimension for it.
+    lead = () if count == 1 and tensors.weight_ih.ndim == 2 else (count,)
+    hidden = weight_hh.shape[-1] // axes if weight_hh.ndim == len(lead) + 2 else 0
     if hidden < 1:
         raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
     dtype, device, shapes = x.dtype, x.device, weight_shapes(cell, axes, x.shape[-1], hidden)
-    if tensors.h0 is not None or tensors.c0 is not None:
-        shapes["h0"] = shapes["c0"] = (face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
-    for name, tensor in tensors.present().items():
-        if name != "x" and tensor.shape != (count, *shapes[name]):
+    for name, tensor in zip(Tensors._fields, tensors, strict=True):
+        if tensor is None or tensor is x:
+            continue
+        if name in ("h0", "c0"):
+            shape: tuple[int, ...] = (count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
+        else:
+            shape = (*lead, *shapes[name])
+        if tensor.shape != shape:
             raise ValueError(
-                f"expected {name} of shape {(count, *shapes[name])} for cell {cell.name!r}, {axes} axes and {hidden} features, "
+                f"expected {name} of shape {shape} for cell {cell.name!r}, {axes} axes and {hidden} features, "
                 f"got {tuple(tensor.shape)}"
             )
         own = state_dtype(dtype) if name == "c0" else dtype

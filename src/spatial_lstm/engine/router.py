@@ -8,6 +8,7 @@ from torch import Tensor
 from spatial_lstm.engine import composite, modes, operator, reference_backend, skewed
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES
+from spatial_lstm.engine.layout import with_faces
 from spatial_lstm.engine.tensors import Tensors
 
 BACKENDS = ("auto", "composite", "reference", *KERNELS)
@@ -37,8 +38,8 @@ def recurrence(
     *,
     recompute: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run one layer; arguments, shapes and results, the output being ``(N, *S, D, h)``, as in :mod:`spatial_lstm.engine.operator`.
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Run one layer; return the output ``(N, *S, D, h)`` and the n far faces ``(D, N, h, *S without k)`` of h and of c.
 
     Args:
         tensors: What the layer computes from.
@@ -53,18 +54,17 @@ def recurrence(
     """
     names = ",".join(directions)
     if backend == "reference":
-        return reference_backend.forward(tensors, sizes, directions, cell)
+        return with_faces(*reference_backend.forward(tensors.with_directions(), sizes, directions, cell))
     needed = composite_needed()
     if backend == "composite" or (needed and backend == "auto"):
-        return run_composite(tensors, sizes, names, cell)
+        return with_faces(*run_composite(tensors.with_directions(), sizes, names, cell))
     if needed:
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
         )
-    training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors.present().values())
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors if t is not None)
     keep = NOTHING if not training else STATES if recompute else GATES
-    output, far_h, far_c, *_ = operator.run(tensors, Options(sizes, names, cell, backend), keep)
-    return output, far_h, far_c
+    return operator.run(tensors, Options(sizes, names, cell, backend), keep)
 
 
 def run_composite(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine import tiling
-from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast
+from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast, without_autocast
 from spatial_lstm.engine.layout import (
+    Faces,
     face_shapes,
     flatten_faces,
     from_channels_last,
@@ -20,7 +21,7 @@ from spatial_lstm.engine.layout import (
 )
 from spatial_lstm.engine.router import composite_needed, recurrence
 from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
-from spatial_lstm.engine.validation import DTYPES, Faces, check_input, check_sizes, check_state
+from spatial_lstm.engine.validation import DTYPES, check_input, check_sizes, check_state
 
 
 class StackOptions(NamedTuple):
@@ -37,26 +38,27 @@ class StackOptions(NamedTuple):
 
 # The arguments and results of run_layer, which is the one that is used by default.
 LayerRunner = Callable[
-    [Tensor, Weights, Tensor | None, Tensor | None, Tensor | None, StackOptions], tuple[Tensor, Tensor, Tensor]
+    [Tensor, Weights, Tensor | None, Tensor | None, Tensor | None, StackOptions], tuple[Tensor, Faces, Faces]
 ]
 
 
 def run_layer(
     x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
-) -> tuple[Tensor, Tensor, Tensor]:
-    """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: output ``(N, *S, D, h)`` and flattened far faces."""
+) -> tuple[Tensor, Faces, Faces]:
+    """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: output ``(N, *S, D, h)`` and far faces of h and c."""
     tensors = Tensors(x, *weights, h0=h0, c0=c0)
     if x.shape[0] == 0:
         return _empty(tensors)
-    with no_autocast(x.device.type):
-        return recurrence(
-            tensors,
-            sizes,
-            options.directions,
-            options.cell,
-            recompute=options.recompute,
-            backend=options.backend,
-        )
+    return without_autocast(
+        x.device.type,
+        recurrence,
+        tensors,
+        sizes,
+        options.directions,
+        options.cell,
+        recompute=options.recompute,
+        backend=options.backend,
+    )
 
 
 def run_layers(
@@ -93,14 +95,14 @@ def run_layers(
     own = check_sizes(sizes, x.shape[0], x.shape[1:-1])
     accepted = DTYPES if autocast is not None else (x.dtype, state_dtype(x.dtype))
     near = check_state(state, batched, shapes, len(layers) * count, accepted, like)
-    far: list[tuple[Tensor, Tensor]] = []
+    far: list[tuple[Faces, Faces]] = []
     for group in _groups(x, len(layers), options, between):
         x = x if between is None or not far else between(x)
         rows = slice(group.start * count, group.stop * count)
         faces = _near_faces(near, rows, x.dtype, shapes)
-        x, *ends = _run_group(x, layers[group], *faces, own, options, each)
-        far.append((ends[0], ends[1]))
-    return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched, shapes)
+        x, h, c = _run_group(x, layers[group], *faces, own, options, each)
+        far.append((h, c))
+    return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched)
 
 
 def _groups(x: Tensor, layers: int, options: StackOptions, between: object) -> list[slice]:
@@ -124,16 +126,19 @@ def _run_group(
     sizes: Tensor | None,
     options: StackOptions,
     each: LayerRunner,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Merged output ``(N, *S, D h)`` or ``(N, *S, h)`` and flattened far faces ``(D, F, h)`` of h and c, of each layer in its turn."""
+) -> tuple[Tensor, Faces, Faces]:
+    """Merged output ``(N, *S, D h)`` or ``(N, *S, h)`` and the far faces of h and c, of each layer in its turn."""
     if options.tile is not None and not _without_tiles(x, options):
         names = ",".join(options.directions)
         told = tiling.StageOptions(sizes, names, options.cell, options.backend, options.merge, options.tile)
         with no_autocast(x.device.type):
-            return tiling.run(tiling.Stage(x, tuple(layers), h0, c0, told))
+            stage = tiling.Stage(x, tuple(layer.with_directions() for layer in layers), h0, c0, told)
+            output, far_h, far_c = tiling.run(stage)
+        shapes = face_shapes(x.shape[0], x.shape[1:-1], stage.hidden)
+        return output, unflatten_faces(far_h, shapes), unflatten_faces(far_c, shapes)
     (weights,) = layers
-    output, *far = each(x, weights, h0, c0, sizes, options)
-    return merge_directions(output, options.merge), far[0], far[1]
+    output, h, c = each(x, weights, h0, c0, sizes, options)
+    return merge_directions(output, options.merge), h, c
 
 
 def _near_faces(
@@ -146,18 +151,23 @@ def _near_faces(
     return flatten_faces(h, dtype, shapes), flatten_faces(c, state_dtype(dtype), shapes)
 
 
-def _far_faces(far: list[tuple[Tensor, Tensor]], batched: bool, shapes: list[tuple[int, ...]]) -> tuple[Faces, Faces]:
+def _far_faces(far: list[tuple[Faces, Faces]], batched: bool) -> tuple[Faces, Faces]:
     """Far faces of h and c of all layers, ``(num_layers * D, N, h, *S without k)`` each."""
-    h, c = (unflatten_faces(torch.cat(rows) if len(rows) > 1 else rows[0], shapes) for rows in zip(*far, strict=True))
+    h, c = far[0]
+    if len(far) > 1:
+        h, c = (tuple(map(torch.cat, zip(*faces, strict=True))) for faces in zip(*far, strict=True))
     if not batched:
-        h, c = (tuple(face.squeeze(1) for face in faces) for faces in (h, c))
+        h, c = (tuple(face.squeeze(1) for face in faces if face is not None) for faces in (h, c))
     return h, c
 
 
-def _empty(tensors: Tensors) -> tuple[Tensor, Tensor, Tensor]:
+def _empty(tensors: Tensors) -> tuple[Tensor, Faces, Faces]:
     """Results for a batch of no images, part of the graph all the same, so that training on them gives zero gradients."""
-    x, weight_hh = tensors.x, tensors.weight_hh
+    x, weight_hh = tensors.x, tensors.with_directions().weight_hh
     count, hidden = weight_hh.shape[0], weight_hh.shape[-1] // (x.ndim - 2)
     anchor = torch.stack([t.sum().to(x.dtype) for t in tensors.present().values()]).sum() * 0
-    faces = x.new_zeros((count, 0, hidden))
-    return x.new_zeros((*x.shape[:-1], count, hidden)) + anchor, faces, faces.to(state_dtype(x.dtype))
+    shapes = face_shapes(0, x.shape[1:-1], hidden)
+    h, c = (
+        tuple(x.new_zeros((count, *shape), dtype=own) for shape in shapes) for own in (x.dtype, state_dtype(x.dtype))
+    )
+    return x.new_zeros((*x.shape[:-1], count, hidden)) + anchor, h, c

@@ -13,6 +13,8 @@ from spatial_lstm.engine.cells import Cell
 class Weights(NamedTuple):
     """One layer's weights over its D directions, B gate blocks and h features; n axes, C input features.
 
+    Where there is but one direction all may come without D, as parameters are; :meth:`with_directions` puts it there.
+
     Attributes:
         weight_ih: ``(D, B * h, C)``.
         weight_hh: ``(D, B * h, n * h)``.
@@ -26,6 +28,12 @@ class Weights(NamedTuple):
     bias: Tensor | None = None
     weight_peephole: Tensor | None = None
     weight_ch: Tensor | None = None
+
+    def with_directions(self) -> Weights:
+        """All with their leading dimension of directions."""
+        if self.weight_ih.ndim > 2:
+            return self
+        return Weights(*[None if weight is None else weight.unsqueeze(0) for weight in self])  # type: ignore[arg-type]
 
 
 class Tensors(NamedTuple):
@@ -51,6 +59,12 @@ class Tensors(NamedTuple):
     def weights(self) -> Weights:
         """Those of the layer's own."""
         return Weights(*self[1:6])
+
+    def with_directions(self) -> Tensors:
+        """With :meth:`Weights.with_directions`."""
+        if self.weight_ih.ndim > 2:
+            return self
+        return Tensors(self.x, *self.weights.with_directions(), self.h0, self.c0)
 
     def present(self) -> dict[str, Tensor]:
         """Those that are there, by name; in words that torch 2.6 compiles."""

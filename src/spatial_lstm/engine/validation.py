@@ -11,11 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.engine.autocast import autocast_dtype
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
-from spatial_lstm.engine.layout import MERGES
+from spatial_lstm.engine.layout import MERGES, Faces
 from spatial_lstm.engine.router import BACKENDS
 from spatial_lstm.engine.tensors import state_dtype
 
-Faces = tuple[Tensor | None, ...]
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -80,9 +79,10 @@ def check_input(input: object, weight: Tensor, axes: int, channels: int, channel
         raise ValueError(
             f"expected {channels} channels in dimension {at} of input {layout}, got {input.shape[at]}: {tuple(input.shape)}"
         )
-    extents = [size for dim, size in enumerate(input.shape) if dim != at and not (batched and dim == 0)]
-    if any(extent < least for extent in extents):
-        raise ValueError(f"expected positive spatial extents, got {extents}")
+    extents = input.shape[-axes - 1 : -1] if channels_last else input.shape[-axes:]
+    for extent in extents:
+        if extent < least:
+            raise ValueError(f"expected positive spatial extents, got {list(extents)}")
     if input.dtype not in DTYPES:
         raise ValueError(f"expected input of dtype {', '.join(map(str, DTYPES))}, got {input.dtype}")
     _check_like("input", input, weight, (weight.dtype,))

@@ -189,8 +189,10 @@ class SpatialLSTM(nn.Module):
         above = self.hidden_size * (len(self.directions) if self.merge == "concat" else 1)
         inputs = above if layer else self.input_size
         shapes = weight_shapes(get_cell(self.cell_type), self.spatial_dims, inputs, self.hidden_size)
-        asked = {"bias": self.bias, "weight_peephole": self.peephole, "weight_ch": self.extended}
-        return {name: shape for name, shape in shapes.items() if asked.get(name, True)}
+        for name, asked in (("bias", self.bias), ("weight_peephole", self.peephole), ("weight_ch", self.extended)):
+            if not asked:
+                del shapes[name]
+        return shapes
 
     def reset_parameters(self) -> None:
         r"""Draw the parameters anew so that c stays small on large grids.
@@ -240,17 +242,16 @@ class SpatialLSTM(nn.Module):
         )
 
     def _weights(self, directions: tuple[str, ...]) -> list[Weights]:
-        """Every layer's weights, checked, those of its directions stacked."""
+        """Every layer's weights, checked; those of several directions stacked."""
         read = parameters.Reader(self)
-        return [
-            Weights(
-                **{
-                    name: _stack([read(_full_name(name, layer, direction), shape) for direction in directions])
-                    for name, shape in self._shapes(layer).items()
-                }
-            )
-            for layer in range(self.num_layers)
-        ]
+        layers = []
+        for layer in range(self.num_layers):
+            found: dict[str, Tensor] = {}
+            for name, shape in self._shapes(layer).items():
+                own = [read(_full_name(name, layer, direction), shape) for direction in directions]
+                found[name] = own[0] if len(own) == 1 else torch.stack(own)
+            layers.append(Weights(**found))
+        return layers
 
     def _drop(self, output: Tensor) -> Tensor:
         return functional.dropout(output, self.dropout, self.training)
@@ -371,8 +372,3 @@ def _full_name(name: str, layer: int, direction: str) -> str:
     if "r" not in direction:
         return f"{name}_l{layer}"
     return f"{name}_l{layer}_reverse" if direction == "r" else f"{name}_l{layer}_{direction}"
-
-
-def _stack(tensors: list[Tensor]) -> Tensor:
-    """One parameter of all directions, with a leading dimension; no copy where there is but one."""
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)

@@ -87,16 +87,17 @@ class Reader:
             ValueError: If it is not there, or does not fit.
             TypeError: If it is no Tensor.
         """
-        weight = check_weight(full_name, self._get(full_name), shape, self._like)
+        try:
+            found = getattr(self._module, full_name)
+        except AttributeError as error:
+            raise self._missing(full_name) from error
+        weight = check_weight(full_name, found, shape, self._like)
         if self._like is None and autocast_dtype(weight.device.type) is None:
             self._like = weight
         return weight
 
-    def _get(self, full_name: str) -> object:
-        try:
-            return getattr(self._module, full_name)
-        except AttributeError as error:
-            computed = inspect.getattr_static(type(self._module), full_name, None)
-            if isinstance(computed, property) and computed.fget is not None:
-                computed.fget(self._module)  # a parametrization that fails: its own error says more
-            raise ValueError(f"expected a parameter {full_name}, as {self._module!r} asks for, got none") from error
+    def _missing(self, full_name: str) -> ValueError:
+        computed = inspect.getattr_static(type(self._module), full_name, None)
+        if isinstance(computed, property) and computed.fget is not None:
+            computed.fget(self._module)  # a parametrization that fails: its own error says more
+        return ValueError(f"expected a parameter {full_name}, as {self._module!r} asks for, got none")

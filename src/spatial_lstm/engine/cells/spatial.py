@@ -20,7 +20,7 @@ class SpatialCell(Cell):
     kernels = frozenset({"cpp", "triton"})
 
     def gate_names(self, axes: int) -> tuple[str, ...]:
-        return ("i", *(f"f_{k}" for k in range(axes)), "g", "o")
+        return ("i", *[f"f_{k}" for k in range(axes)], "g", "o")
 
     def forward(
         self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False

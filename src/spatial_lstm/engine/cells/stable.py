@@ -24,7 +24,7 @@ class StableCell(Cell):
     kernels = frozenset({"cpp", "triton"})
 
     def gate_names(self, axes: int) -> tuple[str, ...]:
-        return ("i", "f", *(f"l_{k}" for k in range(axes - 1)), "g", "o")
+        return ("i", "f", *[f"l_{k}" for k in range(axes - 1)], "g", "o")
 
     def forward(
         self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False

@@ -36,12 +36,13 @@ class Grid:
         face_rows: F, rows of the flattened faces, padding included.
         sites: M, the existing sites per direction.
         edges: E, the existing near-face entries per direction, and as many far ones.
+        reverse: For each direction a number whose bit k is set where axis k is read backwards.
 
     Raises:
         ValueError: If a size is out of range, or the batch has too many sites to be numbered.
     """
 
-    __slots__ = ("batch", "directions", "edges", "extents", "face_rows", "own", "raster_rows", "sites")
+    __slots__ = ("batch", "directions", "edges", "extents", "face_rows", "own", "raster_rows", "reverse", "sites")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Grid:
     ) -> None:
         # While a program is traced, numbers may be symbols.
         self.batch, self.extents, self.directions = int(batch), tuple(map(int, extents)), tuple(directions)
+        self.reverse = [sum(1 << k for k, letter in enumerate(each) if letter == "r") for each in self.directions]
         self.raster_rows = self.batch * math.prod(self.extents)
         self.face_rows = sum(self.raster_rows // extent for extent in self.extents)
         rows = max(self.raster_rows, self.face_rows)

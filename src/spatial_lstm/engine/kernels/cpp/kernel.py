@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -66,49 +66,44 @@ class CppKernel(Kernel):
         return None if self.name in problem.cell.kernels else f"it does not know the cell {problem.cell.name!r}"
 
     def forward(self, problem: Problem, keep: str) -> Results:
-        grid, x, carried = problem.grid, problem.tensors.x, problem.carried
-        d, hidden = problem.directions, problem.hidden
+        grid, x, d, hidden = problem.grid, problem.tensors.x, problem.directions, problem.hidden
         empty, faces = _empty(problem), _empty_faces(problem)
         results = Results(
             empty((grid.raster_rows, d, hidden)),
             faces((d, grid.face_rows, hidden)),
-            faces((d, grid.face_rows, hidden), dtype=carried),
-            memory.new_empty((0,) if keep == NOTHING else (d, grid.sites + grid.edges, hidden), carried),
+            faces((d, grid.face_rows, hidden), dtype=problem.carried),
+            memory.new_empty((0,) if keep == NOTHING else (d, grid.sites + grid.edges, hidden), problem.carried),
             memory.new_empty((d, grid.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
         )
-        _call("forward", problem, structures.Results(*map(_pointer, Results._fields, results)))
+        _call("forward", problem, structures.Results(*_pointers(Results._fields, results)))
         return results
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
-        grid, x, given, strides = problem.grid, problem.tensors.x, incoming.output, (0, 0)
-        dx = _empty(problem)((grid.raster_rows, problem.directions, x.shape[1])) if "x" in wanted else None
-        near_h = near_c = None
+        grid, tensors, given, strides = problem.grid, problem.tensors, incoming.output, (0, 0)
+        dx = near_h = near_c = None
+        if "x" in wanted:
+            dx = _empty(problem)((grid.raster_rows, problem.directions, tensors.x.shape[1]))
         if "h0" in wanted or "c0" in wanted:
             shape, faces = (problem.directions, grid.face_rows, problem.hidden), _empty_faces(problem)
             near_h, near_c = faces(shape), faces(shape, dtype=problem.carried)
         if given is not None:
             strides = given.stride(0), given.stride(1)
-        weights = {
-            name: torch.empty_like(weight)
-            for name, weight in zip(Weights._fields, problem.tensors.weights, strict=True)
-            if weight is not None and name in wanted
-        }
+        weights = [
+            torch.empty_like(weight) if weight is not None and name in wanted else None
+            for name, weight in zip(Weights._fields, tensors.weights, strict=True)
+        ]
         names = ("the gradient of output", "the gradient of far_h", "the gradient of far_c", "near_h", "near_c", "x")
         _call(
             "backward",
             problem,
-            structures.Results(
-                **{name: _pointer(name, table) for name, table in zip(Saved._fields, saved, strict=True)}
-            ),
-            structures.BackwardData(*map(_pointer, names, (*incoming, near_h, near_c, dx)), *strides),
-            structures.Gradients(*[_pointer(name, weights.get(name)) for name in Weights._fields]),
+            structures.Results(saved.output.data_ptr(), None, None, *_pointers(Saved._fields[1:], saved[1:])),
+            structures.BackwardData(*_pointers(names, (*incoming, near_h, near_c, dx)), *strides),
+            structures.Gradients(*_pointers(Weights._fields, weights)),
         )
-        return Gradients(
-            x=None if dx is None else dx.sum(1) if problem.directions > 1 else dx.squeeze(1),
-            h0=near_h if "h0" in wanted else None,
-            c0=near_c if "c0" in wanted else None,
-            **weights,
-        )
+        if dx is not None:
+            dx = dx.sum(1) if problem.directions > 1 else dx.squeeze(1)
+        near = near_h if "h0" in wanted else None, near_c if "c0" in wanted else None
+        return Gradients._make((dx, *weights, *near))
 
 
 def _empty(problem: Problem) -> Callable[..., Tensor]:
@@ -131,7 +126,7 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     grid = problem.grid
     # In names, for what is pointed to has to live until the function returns.
     extents = (ctypes.c_int64 * problem.axes)(*grid.extents)
-    reverse = (ctypes.c_int64 * problem.directions)(*map(_reverse_axes, grid.directions))
+    reverse = (ctypes.c_int64 * problem.directions)(*grid.reverse)
     layer = structures.Layer(
         problem.cell.name.encode(),
         problem.directions,
@@ -150,7 +145,7 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         ctypes.addressof(extents),
         None if grid.own is None else grid.own.ctypes.data,
         ctypes.addressof(reverse),
-        *map(_pointer, Tensors._fields, tensors),
+        *_pointers(Tensors._fields, tensors),
     )
     status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
     if status:
@@ -158,16 +153,15 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))
 
 
-def _reverse_axes(direction: str) -> int:
-    """Bit k is set where axis k is read backwards."""
-    return sum(1 << k for k, letter in enumerate(direction) if letter == "r")
+def _pointers(names: Sequence[str], tensors: Sequence[Tensor | None]) -> list[int | None]:
+    """Where tensors lie, None for those that are not there or have no elements.
 
-
-def _pointer(name: str, tensor: Tensor | None) -> int | None:
-    if tensor is None:
-        return None
-    address = tensor.data_ptr()
-    if address == 0 and tensor.numel() > 0:
-        shape = tuple(tensor.shape)
-        raise RuntimeError(f"expected {name} of shape {shape} to have memory, got one whose storage was freed")
-    return address
+    Raises:
+        RuntimeError: If one has elements but no memory.
+    """
+    found = [None if tensor is None else tensor.data_ptr() or None for tensor in tensors]
+    for name, tensor, address in zip(names, tensors, found, strict=True):
+        if address is None and tensor is not None and tensor.numel() > 0:
+            shape = tuple(tensor.shape)
+            raise RuntimeError(f"expected {name} of shape {shape} to have memory, got one whose storage was freed")
+    return found
