@@ -13,7 +13,7 @@ from spatial_lstm.modules import OutputOnly, SizedModule, SizedSequential, Spati
 from spatial_lstm.state import State
 from spatial_lstm.streaming import stream
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "OutputOnly",
