@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.handwriting_kraken import BATCH
 from benchmarks.harness import Row, markdown_table, read_results
 from spatial_lstm.files import write_atomically
 
@@ -37,6 +38,8 @@ def report(path: Path) -> str:
         "What stands in the place of the two-dimensional layer has as many parameters.",
         table(results["rows"], data),
     ]
+    if specs := dict.fromkeys(f"`{row['spec']}`" for row in results["rows"] if "spec" in row):
+        parts.append(f"kraken's network, trained in batches of {BATCH}: {', '.join(specs)}.")
     if path.with_suffix(".png").exists():
         parts.append(f"![Error rate against time]({path.stem}.png)")
     return "\n\n".join(parts) + "\n"
@@ -91,16 +94,17 @@ def plot(path: Path, rows: Sequence[Row], data: str) -> None:
 
 
 def _together(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows that differ in nothing but the seed."""
+    """Rows that differ in nothing but the seed; a model's by their time."""
     names = ("model", "minutes", "rate", "spec", "epochs")
     keys = [tuple(row.get(name) for name in names[: 5 if row["model"] == "kraken" else 2]) for row in rows]
-    for key in dict.fromkeys(keys):
-        yield [row for row, own in zip(rows, keys, strict=True) if own == key]
+    groups = [[row for row, own in zip(rows, keys, strict=True) if own == key] for key in dict.fromkeys(keys)]
+    models = [group[0]["model"] for group in groups]
+    yield from sorted(groups, key=lambda group: (models.index(group[0]["model"]), group[0]["cpu_minutes"]))
 
 
 def _line(own: Sequence[Row]) -> list[str]:
     first = own[0]
-    name = f"{first['model']}, rate {first['rate']:g}" if "rate" in first else first["model"]
+    name = f"kraken, a small network, rate {first['rate']:g}" if first["model"] == "kraken" else first["model"]
     interval = [f"{rate:.2%}" for rate in first.get("cer_interval", ())]
     return [
         name,
