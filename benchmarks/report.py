@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import directions, layer, memory, prebuilt, ragged, scaling, sequences, shapes
+from benchmarks import directions, layer, memory, prebuilt, ragged, recognizer, scaling, sequences, shapes
 from benchmarks.harness import read_results, settings_from
 from spatial_lstm.files import write_atomically
 
@@ -17,6 +17,7 @@ TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "shapes": ("Random shapes beside `nn.LSTM` of equal sites and FLOPs", shapes.tables),
     "sequences": ("One axis, beside `nn.LSTM` with the same weights", sequences.table),
     "ragged": ("A batch of words", ragged.table),
+    "recognizer": ("Words and lines in the reader of handwriting", recognizer.table),
     "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
     "scaling": ("Scaling", scaling.tables),
     "prebuilt": ("A wheel's libraries beside one compiled for this very CPU", prebuilt.table),
