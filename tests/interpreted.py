@@ -16,6 +16,7 @@ from spatial_lstm.engine.kernels import GATES, STATES
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted, launch
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, choose
 from spatial_lstm.engine.kernels.triton.trial import Errors, Subject, measure
+from spatial_lstm.engine.layout import face_shapes, flatten_faces
 from spatial_lstm.engine.operator import run as run_operator
 from spatial_lstm.engine.problem import make_problem
 from spatial_lstm.engine.tensors import Tensors, state_dtype
@@ -86,7 +87,10 @@ def run(kernel: str, variant: str, case: Case, tensors: Tensors, used: int = 3) 
     if kernel == "reference":
         results = reference_backend.forward(tensors, sizes, tuple(case.directions.split(",")), cell)
     else:
-        results = run_operator(tensors, Options(sizes, case.directions, cell, kernel), case.keep)[:3]
+        output, *faces = run_operator(tensors, Options(sizes, case.directions, cell, kernel), case.keep)
+        batch, *extents, _, hidden = output.shape
+        shapes = face_shapes(batch, extents, hidden)
+        results = (output, *(flatten_faces(own, own[0].dtype, shapes) for own in faces))
     inputs = [t for t in tensors if t is not None]
     return [*results, *gradients(results[:used], inputs)]
 

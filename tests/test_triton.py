@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import importlib.util
 import os
@@ -237,7 +236,9 @@ def test_refuses_a_cell_that_it_does_not_know(kernel: TritonKernel, monkeypatch:
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     problem = make(8)
     assert kernel.unsuited(problem) is None
-    assert kernel.unsuited(dataclasses.replace(problem, cell=UnheardOf())) == "it does not know the cell 'unheard-of'"
+    assert (
+        kernel.unsuited(Problem(UnheardOf(), problem.grid, problem.tensors)) == "it does not know the cell 'unheard-of'"
+    )
 
 
 def test_persistent_kernel_refuses_what_it_cannot_hold(monkeypatch: pytest.MonkeyPatch) -> None:
