@@ -17,7 +17,7 @@ from benchmarks.harness import markdown_table, number, read_results, replace_sec
 from spatial_lstm.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
-HANDWRITING = ROOT / "benchmarks" / "results" / "handwriting_peraire.json"
+PERAIRE, COPISTE = (ROOT / "benchmarks" / "results" / f"handwriting_{name}.json" for name in ("peraire", "copiste"))
 MACHINE = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
 # What of the layer's table the README has room for.
 README_SIZES = (
@@ -47,7 +47,7 @@ def evidence() -> str:
     """What the README has room for."""
     lines = image_models.section(image_models.RESULTS).splitlines()
     shown = [line for line in lines if "MCGSM" not in line and "BSDS300, RIDE" not in line]
-    return "\n".join([*shown, handwriting_report.evidence(HANDWRITING)])
+    return "\n".join([*shown, handwriting_report.evidence(PERAIRE)])
 
 
 def growth_section() -> str:
@@ -64,12 +64,14 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cells.md", "growth"): growth_section,
     ("docs/install.md", "prebuilt"): lambda: prebuilt.summary(read_results(MACHINE / "prebuilt.json")),
     ("docs/install.md", "versions"): versions.section,
-    ("docs/handwriting.md", "handwriting"): lambda: handwriting_report.section(HANDWRITING),
+    ("docs/handwriting.md", "handwriting"): lambda: handwriting_report.section(PERAIRE),
+    ("docs/handwriting.md", "writers"): lambda: handwriting_report.section(COPISTE),
     ("docs/image-models.md", "images"): lambda: image_models.section(image_models.RESULTS),
 }
 REPORTS: dict[str, Callable[[], str]] = {
     "benchmarks/results/amd-epyc-2-cores/report.md": lambda: report.report(MACHINE),
-    "benchmarks/results/handwriting_peraire.md": lambda: handwriting_report.report(HANDWRITING),
+    "benchmarks/results/handwriting_peraire.md": lambda: handwriting_report.report(PERAIRE),
+    "benchmarks/results/handwriting_copiste.md": lambda: handwriting_report.report(COPISTE),
     "benchmarks/results/image_models.md": lambda: image_models.report(image_models.RESULTS),
 }
 
