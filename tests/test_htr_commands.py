@@ -156,7 +156,8 @@ def test_digits_need_no_files(
 ) -> None:
     monkeypatch.setattr(handwriting_training, "digit_lines", few)
     assert train("--data", "digits", "--out", tmp_path, "--no-pictures", "--seed", "3", *SMALL) == 0
-    assert Checkpoint.read(tmp_path).notes["data"] == ["digits"]
+    notes = Checkpoint.read(tmp_path).notes
+    assert (notes["data"], notes["augment_warp"]) == (["digits"], 2.0)
     assert command("test-htr", tmp_path, "--data", "digits", *QUIET) == 0
     assert "3 of 11 lines, those of part test" in capsys.readouterr().out
 

@@ -24,10 +24,12 @@ AUGMENTATION: dict[str, Any] = {
     "augment_width": 0.12,
     "augment_height": 0.08,
     "augment_shift": 2.0,
-    "augment_warp": 0.0,
-    "augment_stroke": 0.0,
-    "augment_ink": 0.0,
+    "augment_warp": None,
+    "augment_stroke": None,
+    "augment_ink": None,
 }
+# What is None there: nothing, but for digits, of which there are few.
+DIGITS_AUGMENTATION = {"augment_warp": 2.0, "augment_stroke": 0.5, "augment_ink": 0.3}
 DEFAULTS: dict[str, Any] = {
     "data": None,
     "validation": None,
@@ -125,7 +127,11 @@ def check_options(chosen: argparse.Namespace, given: Mapping[str, Any]) -> None:
     if chosen.load is not None:
         refuse_given(given, (*NETWORK, "form"), "options of --load, which brings its own network")
     chosen.form = chosen.form or "NFC"
-    chosen.height = chosen.height or (DIGITS_HEIGHT if chosen.data == ["digits"] else HEIGHT)
+    digits = chosen.data == ["digits"]
+    chosen.height = chosen.height or (DIGITS_HEIGHT if digits else HEIGHT)
+    for name, value in DIGITS_AUGMENTATION.items():
+        if getattr(chosen, name) is None:
+            setattr(chosen, name, value if digits else 0.0)
 
 
 def augmentation(chosen: argparse.Namespace) -> Augmentation | None:
@@ -161,12 +167,15 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
         augment_width={"type": non_negative_float, "help": "narrower or wider, fraction"},
         augment_height={"type": non_negative_float, "help": "lower or higher, fraction"},
         augment_shift={"type": non_negative_float, "help": "along both axes, pixels"},
-        augment_warp={"type": non_negative_float, "help": "another amount every 16 pixels, pixels"},
+        augment_warp={
+            "type": non_negative_float,
+            "help": f"another amount every 16 pixels, pixels ({_default_of('augment_warp')})",
+        },
         augment_stroke={
             "type": non_negative_float,
-            "help": "broader or finer strokes, fraction of a pixel on each side",
+            "help": f"broader or finer strokes, fraction of a pixel on each side ({_default_of('augment_stroke')})",
         },
-        augment_ink={"type": non_negative_float, "help": "darker or lighter, fraction"},
+        augment_ink={"type": non_negative_float, "help": f"darker or lighter, fraction ({_default_of('augment_ink')})"},
     )
     parser.add_argument(
         "--show-augmented",
@@ -174,6 +183,10 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="draw some lines as training would see them, and train nothing",
     )
+
+
+def _default_of(name: str) -> str:
+    return f"default: 0, of digits {DIGITS_AUGMENTATION[name]:g}"
 
 
 def _full_path(text: str) -> str:

@@ -20,7 +20,7 @@ class Augmentation:
     """Slants, stretches, shifts and warps lines, with a broader or finer pen and more or less ink; each by a random amount.
 
     Amounts are drawn evenly up to the one given, to either side. The last three are off unless they are asked for: in a short training they
-    cost more than they bring.
+    cost more than they bring, but for strings of a few digits.
 
     Attributes:
         slant: Pixels to the right for each pixel upward.
