@@ -58,7 +58,7 @@ def compiled(field: Field, *, training: bool) -> Contestant:
         dx, *rest = torch.autograd.grad(output, [leaf, *weights], grad)
         return [field.crop(output.detach()), field.crop(dx), *by_direction(rest)]
 
-    return Contestant("torch.compile", run, field.expected[training])
+    return Contestant("torch.compile", run, field.expected[training], compiles=True)
 
 
 def stacked_weights(field: Field) -> tuple[Tensor, Tensor, Tensor]:

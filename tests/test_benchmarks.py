@@ -51,6 +51,7 @@ from benchmarks.harness import (
     replace_section,
     settings_from,
     spread,
+    timing,
     write_results,
 )
 from benchmarks.opponents import flops, lstm_flop_ratio, lstm_size
@@ -81,6 +82,22 @@ def test_statistics() -> None:
     assert growth_exponent([1, 10, 100], [5, 500, 50000]) == pytest.approx(2)
     with pytest.raises(ValueError, match="two points"):
         growth_exponent([1], [1])
+
+
+def test_the_run_that_compiles_is_not_the_one_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+
+    def run() -> list[Tensor]:
+        now[0] += 1.0 if now[0] else 100.0
+        return [torch.ones(1)]
+
+    def exactly() -> list[Tensor]:
+        return [torch.ones(1, dtype=torch.float64)]
+
+    assert check(Contestant("compiled", run, exactly, compiles=True)).seconds == [1.0]
+    now[0] = 0.0
+    assert check(Contestant("not", run, exactly)).seconds == [100.0]
 
 
 def test_check_finds_the_largest_error() -> None:
