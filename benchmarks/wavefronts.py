@@ -85,9 +85,9 @@ def _wavefront(x: Tensor, ih: Tensor, hh: Tensor, bias: Tensor, directions: Sequ
     begun = torch.arange(diagonals)[:, None] >= torch.arange(height)  # rows begin one after the other
     h = c = x.new_zeros(len(directions), batch, height, hidden)
     output: list[Tensor] = []
-    for first in range(0, diagonals, UNROLLED):
-        chunk = slice(first, first + UNROLLED)
-        h, c, found = steps(z[chunk], begun[chunk, :, None], h, c, weight)
+    # Split, whose backward is one concatenation; that of a slice would fill a z of its own.
+    for part, rows in zip(z.split(UNROLLED), begun[..., None].split(UNROLLED), strict=True):
+        h, c, found = steps(part, rows, h, c, weight)
         output.append(found)
     y = _straight(torch.cat(output), width)
     return torch.cat([_flipped(one, direction) for one, direction in zip(y, directions, strict=True)], dim=3)
