@@ -30,3 +30,10 @@ def test_a_row_for_each_torch_the_newest_first(tmp_path: Path) -> None:
 def test_no_table_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected what .ci/versions found"):
         versions.section(tmp_path)
+
+
+def test_the_readme_names_the_lowest_and_the_newest_that_were_tried() -> None:
+    rows = versions.section().splitlines()[2:]
+    newest, lowest = (row.split("|")[1].strip().rpartition(".")[0] for row in (rows[0], rows[-1]))
+    readme = Path(versions.__file__).parents[1] / "README.md"
+    assert f"torch {lowest} to {newest} ([versions]" in readme.read_text()
