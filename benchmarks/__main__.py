@@ -1,6 +1,6 @@
 """All benchmarks: ``python -m benchmarks [--quick] [--threads 1 2]``.
 
-Writes JSON, a Markdown report and plots into one folder per machine: ``benchmarks/results/<machine>``, or with ``--quick`` (under two
+Writes JSON, a Markdown report and plots into one folder per machine: ``benchmarks/results/<machine>``, or with ``--quick`` (some two
 minutes on two cores) ``out/benchmarks/<machine>``. Each benchmark runs alone, too: ``python -m benchmarks.layer`` and so on; the tables
 of the documentation are made by ``python -m benchmarks.tables``.
 """
