@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm import SizedModule, SizedSequential, SpatialLSTM
+from spatial_lstm.modules.sized import groups
 from tests.cases import assert_close, gradients
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -116,9 +117,13 @@ def test_recurrent_layers_between_convolutions(axes: int, cell: str) -> None:
     assert_as_alone(network, *ragged(axes, 1, most=6 if axes == 3 else 9))
 
 
+@pytest.mark.parametrize("worthwhile", [0, 2000], ids=["apart", "padded"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_batch_normalization_sees_the_sites_of_images_alone(axes: int, training: bool) -> None:
+def test_batch_normalization_sees_the_sites_of_images_alone(
+    axes: int, training: bool, worthwhile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "WORTHWHILE", worthwhile)
     torch.manual_seed(0)
     norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes](3).double()
     nn.init.normal_(norm.weight)
@@ -175,11 +180,11 @@ def test_similar_images_are_computed_together() -> None:
     network = SizedSequential(nn.Conv2d(1, 1, 1), nn.ReLU(), SpatialLSTM(1, 1), nn.Tanh())
     for layer in network:
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    sizes = [[9, 90], [8, 11], [9, 85], [9, 10], [2, 60]]
-    y, own = network(torch.zeros(5, 1, 12, 100), sizes)
-    groups = [(2, 1, 9, 11), (1, 1, 2, 60), (2, 1, 9, 90)]
-    assert seen == [*groups, *groups, (5, 1, 9, 90), *groups]
-    assert (y.shape, own.tolist()) == ((5, 1, 9, 90), sizes)
+    sizes = [[90, 90], [80, 11], [90, 85], [90, 10], [20, 60]]
+    y, own = network(torch.zeros(5, 1, 92, 100), sizes)
+    groups = [(2, 1, 90, 11), (1, 1, 20, 60), (2, 1, 90, 90)]
+    assert seen == [*groups, *groups, (5, 1, 90, 90), *groups]
+    assert (y.shape, own.tolist()) == ((5, 1, 90, 90), sizes)
     seen.clear()
     network(torch.zeros(3, 1, 9, 50), [[9, 50], [9, 46], [8, 49]])
     assert seen == [(3, 1, 9, 50)] * 4

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
-from spatial_lstm.modules.sized.padding import cleared
+from spatial_lstm.modules.sized.padding import cleared, with_padding
 
-# The least share of a batch's sites that a cut has to save. Lines of similar widths, as training sorts them, stay together.
-WORTHWHILE = 0.15
+# The least sites that a cut has to save: about as many as the calls of one more part cost in the reader of handwriting.
+WORTHWHILE = 2000
 
 
 def similar(sizes: Tensor) -> list[list[int]]:
@@ -27,7 +25,7 @@ def _cut(places: list[int], sizes: np.ndarray) -> list[list[int]]:
     below = np.maximum.accumulate(sizes).prod(1) * count  # sites of the first 1, 2, .. images, with padding
     above = np.maximum.accumulate(sizes[::-1]).prod(1) * count
     sites = below[:-1] + above[-2::-1]
-    if not len(sites) or sites.min() > (1 - WORTHWHILE) * below[-1]:
+    if not len(sites) or sites.min() > below[-1] - WORTHWHILE:
         return [places]
     at = int(sites.argmin()) + 1
     return _cut(places[:at], sizes[:at]) + _cut(places[at:], sizes[at:])
@@ -62,7 +60,7 @@ class Parts:
         """Make the batch whole again, zero where there was nothing."""
         if len(self.tensors) > 1:
             extents = self.sizes.amax(0).tolist()
-            self.tensors = [torch.cat([_padded(x, extents) for x in self.tensors])]
+            self.tensors = [with_padding(self.tensors, extents)]
 
     def clear(self) -> None:
         """Make what is beyond the images zero."""
@@ -74,8 +72,3 @@ def cropped(x: Tensor, sizes: Tensor) -> Tensor:
     for axis, extent in enumerate(sizes.amax(0).tolist() if len(sizes) else []):
         x = x.narrow(axis + 2, 0, extent)
     return x
-
-
-def _padded(x: Tensor, extents: Sequence[int]) -> Tensor:
-    missing = [extent - own for extent, own in zip(extents, x.shape[2:], strict=True)]
-    return functional.pad(x, [n for extent in reversed(missing) for n in (0, extent)]) if any(missing) else x

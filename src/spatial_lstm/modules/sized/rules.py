@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 
 from spatial_lstm.modules.layer import SpatialLSTM
 from spatial_lstm.modules.sized.module import SizedModule
-from spatial_lstm.modules.sized.padding import beyond, cleared
+from spatial_lstm.modules.sized.padding import cleared, with_padding, without_padding
 
 
 class Rule:
@@ -50,6 +52,10 @@ class Rule:
         """The layer's output, right on every image."""
         output: Tensor = module(x)
         return output
+
+    def run_parts(self, module: Any, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """The same for all parts of a batch, each with its sizes."""
+        return [self.run(module, x, sizes) for x, sizes in parts]
 
 
 class WindowRule(Rule):
@@ -101,19 +107,21 @@ class MaxPoolRule(WindowRule):
 
 
 class BatchNormRule(Rule):
-    """Statistics over the sites of images: the layer sees them as one image without padding."""
+    """Statistics over the sites of all images: the layer sees these in a row."""
 
-    together = True
-
-    def run(self, module: Any, x: Tensor, sizes: Tensor) -> Tensor:
+    def run_parts(self, module: Any, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
         takes_statistics = module.training or module.running_mean is None
-        padding = beyond(sizes, x.shape[2:], x.device) if takes_statistics else None
-        if padding is None:
-            return super().run(module, x, sizes)
-        own, last = ~padding.squeeze(1), x.movedim(1, -1)  # (N, *S), (N, *S, C)
-        sites = last[own].T  # (C, sites)
-        normal: Tensor = module(sites.reshape(1, *sites.shape, *[1] * (x.ndim - 3)))
-        return torch.zeros_like(last).index_put((own,), normal.view(sites.shape).T.to(last.dtype)).movedim(-1, 1)
+        images = [without_padding(x, sizes) for x, sizes in parts] if takes_statistics else []
+        rows = [image.transpose(0, 1).flatten(1) for image in chain(*images)]  # (C, sites) each
+        if len(rows) < 2:
+            return super().run_parts(module, parts)
+        row = torch.cat(rows, dim=1)
+        normal = module(row.view(1, *row.shape, *[1] * (parts[0][0].ndim - 3))).view(row.shape)
+        own = iter(normal.split([sites.shape[1] for sites in rows], dim=1))
+        return [
+            with_padding([next(own).unflatten(1, (len(i), *i.shape[2:])).transpose(0, 1) for i in part], x.shape[2:])
+            for part, (x, _) in zip(images, parts, strict=True)
+        ]
 
 
 class RecurrentRule(Rule):

@@ -79,7 +79,7 @@ class SizedSequential(SizedModule):
             parts.put_together() if rule.together else parts.take_apart()
             if not zero and (rule.reads_padding(layer) or layer is self[0]):
                 parts.clear()
-            parts.tensors = [rule.run(layer, x, sizes) for x, sizes in parts]
+            parts.tensors = rule.run_parts(layer, list(parts))
             parts.sizes, zero = rule.extents(layer, parts.sizes), rule.leaves_zero
         if not zero:
             parts.clear()
