@@ -1,4 +1,4 @@
-"""Triton kernels compiled to machine code for GPUs that are not there, for tests/test_triton.py."""
+"""Triton kernels compiled to machine code for GPUs that are not there; for the tests, and for :mod:`benchmarks.instructions`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spatial_lstm.engine.cells import get_cell
-from spatial_lstm.engine.kernels.triton.choice import Tile
-from tests.cases import VARIANTS
+from spatial_lstm.engine.kernels.triton.choice import Tile, holds_weights
+from spatial_lstm.equality import VARIANTS
+
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 class Compiled(NamedTuple):
@@ -33,6 +35,8 @@ def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant:
     options = VARIANTS[variant]
     blocks = get_cell(options["cell"]).blocks(constants["N"])
     tiling = {"BM": tile.rows, "BH": tile.features, "BK": tile.inner}
+    if kernel.endswith("images") and "HELD" not in constants:
+        constants["HELD"] = holds_weights(tile, constants["PRECISION"], constants["N"], blocks, BYTES[dtype])
     constants = {"CELL": options["cell"], "B": blocks, **tiling, **constants}
     absent = {"back", "back_ch"} if constants.get("PRODUCT", True) else set()
     absent |= {name for name, option in (("weight_ch", "extended"), ("peephole", "peephole")) if option not in options}
@@ -56,6 +60,7 @@ def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant:
 
 
 def inspect(tool: Path, done: Any) -> Compiled:
+    """What cuobjdump, which comes with Triton, says of a compiled kernel."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(done.asm["cubin"])
         file.flush()

@@ -43,6 +43,7 @@ CASES = {
     "image": Case(2, (2, 3), 5, "ff,rf"),
     "ragged": Case(2, (3, 2), 3, "fr", [[3, 1], [2, 2]]),
     "bare": Case(1, (2, 2), 17, "rr", faces=False, bias=False, keep=STATES),
+    "held": Case(3, (2, 3), 18, "fr,rr"),
     "volume": Case(2, (2, 1, 2), 3, "frf", [[2, 1, 1], [1, 1, 2]]),
     "column": Case(1, (2, 1), 3, "ff"),
 }

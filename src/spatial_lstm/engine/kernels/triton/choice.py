@@ -31,11 +31,13 @@ class Limits(NamedTuple):
 
 # Estimated, not measured (benchmarks/gpu-predictions.md). A persistent kernel's step costs about 1 us a tile where a launch costs 3.5 us,
 # until its arithmetic on one multiprocessor takes longer; a library's product pays for two launches more once the arithmetic outweighs
-# them. Exact float32 products have no tensor cores, so that both come earlier.
-LIMITS = {"exact": Limits(32, 128), "tf32": Limits(64, 256), "half": Limits(64, 256)}
+# them. Exact float32 products have no tensor cores, so that both come earlier; in TF32 the weights of 64 features are too large to be kept
+# in shared memory, and a persistent kernel's tile of 16 rows takes longer (benchmarks/instructions.py) than a launch and its tile of 64.
+LIMITS = {"exact": Limits(32, 128), "tf32": Limits(32, 256), "half": Limits(64, 256)}
 
 # The largest tiles that compile for images for sm_80, sm_90 and sm_100 without spills worth the name: of 414 kernels, every cell in every
-# type, the assembler of Triton 3.7 spills 8 .. 24 bytes of 11. tests/test_triton.py compiles some of the others.
+# type, the assembler of Triton 3.7 spills 8 .. 24 bytes of 11, and of 180 with weights held 8 .. 16 bytes of a few. tests/test_triton.py
+# compiles some of the others.
 FORWARD = {"exact": Tile(64, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
 BACKWARD = {"exact": Tile(32, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
 
@@ -55,6 +57,11 @@ IMAGES = {
 
 # What a persistent kernel can hold: the widest of its tiles.
 MOST_HIDDEN = max(IMAGES["exact"])
+
+# Bytes of recurrent weights that a persistent kernel keeps in shared memory, beside some 12 KiB of its own: what a block of any GPU of
+# capability 8.0 or more has, 99 KiB on the smallest. More are read anew for every tile, from the cache, and so are those of 16 features,
+# with which warps would do the same products twice. Chosen by counting instructions (benchmarks/instructions.py).
+HELD_BYTES = 80 * 1024
 
 # Tiles that a program may have to do one after the other in a step, at about 1 us each, before the 3.5 us of a launch, after which many
 # programs do them at once, are better: estimated as above.
@@ -119,6 +126,12 @@ def images_tile(hidden: int, kind: str) -> Tile:
         KeyError: If no tile is wide enough.
     """
     return IMAGES[kind][_power(hidden)]
+
+
+def holds_weights(tile: Tile, precision: str, axes: int, blocks: int, itemsize: int) -> bool:
+    """Whether a persistent kernel keeps its recurrent weights: on tensor cores, whose factors come from shared memory in any case."""
+    whole = LEAST < tile.features <= tile.inner
+    return precision != "ieee" and whole and axes * blocks * tile.features**2 * itemsize <= HELD_BYTES
 
 
 def _images_tile(problem: Problem) -> Tile:

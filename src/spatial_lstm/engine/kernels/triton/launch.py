@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine.kernels.products import project_input
-from spatial_lstm.engine.kernels.triton.choice import Choice, Tile
+from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, holds_weights
 from spatial_lstm.engine.kernels.triton.device import launched
 from spatial_lstm.engine.problem import Problem
 
@@ -30,7 +30,7 @@ def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor,
     if choice.variant == "images":
         launched.forward_images[_images_grid(problem, choice)](
             z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
-            GROUP=choice.group, **options,
+            **_images(problem, choice, choice.forward), **options,
         )  # fmt: skip
         return h, c, z if save_gates else z.new_empty(0)
     product = choice.variant == "step"
@@ -58,7 +58,7 @@ def backward(
     if choice.variant == "images":
         launched.backward_images[_images_grid(problem, choice)](
             dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights, plan.sites, plan.table_rows,
-            plan.images, plan.steps, GROUP=choice.group, **options,
+            plan.images, plan.steps, **_images(problem, choice, choice.backward), **options,
         )  # fmt: skip
     else:
         _backward_steps(problem, choice, dz, tables, weights, options)
@@ -128,6 +128,11 @@ def _tiling(choice: Choice, tile: Tile) -> dict[str, Any]:
         "num_warps": tile.warps,
         "num_stages": tile.stages,
     }
+
+
+def _images(problem: Problem, choice: Choice, tile: Tile) -> dict[str, Any]:
+    held = holds_weights(tile, choice.precision, problem.axes, problem.blocks, problem.tensors.weight_hh.element_size())
+    return {"GROUP": choice.group, "HELD": held}
 
 
 def _grid(problem: Problem, tile: Tile, rows: int) -> tuple[int, int, int]:

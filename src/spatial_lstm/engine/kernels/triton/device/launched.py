@@ -8,7 +8,7 @@ barrier after each step is among its own threads, and makes what they wrote visi
 import triton
 import triton.language as tl
 
-from spatial_lstm.engine.kernels.triton.device.tiles import backward_tile, fetch, forward_tile
+from spatial_lstm.engine.kernels.triton.device.tiles import backward_tile, fetch, forward_tile, hold
 
 RUNTIME = ["sites", "table_rows", "first", "last", "after", "after_rows", "images", "steps"]
 
@@ -34,7 +34,7 @@ def forward_step(
         peephole += direction * ((2 * N + 1) * H)
     gates, before = fetch(z, pred, rows, present, cols, N, B, H)
     forward_tile(
-        gates, before, z, h, c, weight, weight_ch, peephole, rows, present, cols,
+        gates, before, z, h, c, weight, (), weight_ch, peephole, rows, present, cols,
         CELL, N, B, H, SAVE, PRODUCT, PRECISION, BK,
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def backward_step(
     if peephole is not None:
         peephole += direction * ((2 * N + 1) * H)
     backward_tile(
-        dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, weight_ch, peephole,
+        dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, (), weight_ch, peephole,
         rows, rows < last, cols, sites, after, CELL, N, B, H, FACES, PRODUCT, PRECISION, BK,
     )  # fmt: skip
 
@@ -78,11 +78,12 @@ def backward_step(
 def forward_images(
     z, h, c, pred, bounds, weight, weight_ch, peephole, sites, table_rows, images, steps,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRECISION: tl.constexpr,
-    GROUP: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
+    GROUP: tl.constexpr, HELD: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """All steps of GROUP images of one direction; ``bounds[s * images + i]`` is the first row of image i in step s.
 
-    Each tile's z and predecessors are fetched while the tile before it is computed.
+    With HELD the recurrent weights are read once and kept in shared memory; a tile then is as wide as they are, on either side. Each
+    tile's z and predecessors are fetched while the tile before it is computed.
     """
     direction = tl.program_id(2).to(tl.int64)
     z += direction * sites * (B * H)
@@ -96,6 +97,7 @@ def forward_images(
     cols = tl.arange(0, BH)
     lower = bounds + tl.program_id(0) * GROUP
     upper = bounds + tl.minimum(tl.program_id(0) * GROUP + GROUP, images)
+    held = hold(weight, cols, N, B, H, True) if HELD else ()
     step = 0
     row, last = tl.load(lower), tl.load(upper)
     rows = row + tl.arange(0, BM)
@@ -111,7 +113,7 @@ def forward_images(
         next_present = next_rows < last
         next_gates, next_before = fetch(z, pred, next_rows, next_present, cols, N, B, H)
         forward_tile(
-            gates, before, z, h, c, weight, weight_ch, peephole, rows, present, cols,
+            gates, before, z, h, c, weight, held, weight_ch, peephole, rows, present, cols,
             CELL, N, B, H, SAVE, True, PRECISION, BK,
         )  # fmt: skip
         tl.debug_barrier()
@@ -123,9 +125,9 @@ def backward_images(
     dz, gates, h, c, dh, dc, total, dc0, pred, succ, bounds, weight, weight_ch, peephole,
     sites, table_rows, images, steps,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRECISION: tl.constexpr,
-    GROUP: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
+    GROUP: tl.constexpr, HELD: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """All steps of GROUP images of one direction, last to first."""
+    """All steps of GROUP images of one direction, last to first, with HELD as the forward."""
     direction = tl.program_id(2).to(tl.int64)
     dz += direction * sites * (B * H)
     gates += direction * sites * (B * H)
@@ -144,6 +146,7 @@ def backward_images(
     cols = tl.arange(0, BH)
     lower = bounds + tl.program_id(0) * GROUP
     upper = bounds + tl.minimum(tl.program_id(0) * GROUP + GROUP, images)
+    held = hold(weight, cols, N, B, H, False) if HELD else ()
     step = steps
     while step > 0:
         step -= 1
@@ -151,7 +154,7 @@ def backward_images(
         while row < last:
             rows = row + tl.arange(0, BM)
             backward_tile(
-                dz, gates, h, c, dh, dc, total, dc0, None, None, pred, succ, weight, weight_ch, peephole,
+                dz, gates, h, c, dh, dc, total, dc0, None, None, pred, succ, weight, held, weight_ch, peephole,
                 rows, rows < last, cols, sites, 0, CELL, N, B, H, FACES, True, PRECISION, BK,
             )  # fmt: skip
             row += BM

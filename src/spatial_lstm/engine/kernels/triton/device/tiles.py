@@ -27,21 +27,24 @@ def fetch(z, pred, rows, present, cols, N: tl.constexpr, B: tl.constexpr, H: tl.
 
 @triton.jit
 def forward_tile(
-    acc, before, z, h, c, weight, weight_ch, peephole, rows, present, cols,
+    acc, before, z, h, c, weight, held, weight_ch, peephole, rows, present, cols,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Fill h and c at ``rows`` where ``present``, and with SAVE overwrite z there by the activated gates.
 
-    ``acc`` and ``before`` come from :func:`fetch`.
+    ``acc`` and ``before`` come from :func:`fetch`, ``held`` is empty or what :func:`hold` made of the weight.
     """
     PEEPHOLE: tl.constexpr = peephole is not None
     mask = present[:, None] & (cols < H)[None, :]
+    if len(held) > 0:
+        acc = _add_held(acc, before, h, present, held, cols, N, B, H, PRECISION)
     c_prev = ()
     for k in tl.static_range(N):
         p = before[k]
         if PRODUCT:
-            acc = _add_gates(acc, h + p * H, present, weight + k * H, cols, N, B, H, PRECISION, BK)
+            if len(held) == 0:
+                acc = _add_gates(acc, h + p * H, present, weight + k * H, cols, N, B, H, PRECISION, BK)
             if weight_ch is not None:
                 acc = _add_gates(acc, c + p * H, present, weight_ch + k * H, cols, N, B, H, PRECISION, BK)
         c_prev = c_prev + (tl.load(c + p[:, None] * H + cols[None, :], mask=mask, other=0.0),)
@@ -53,6 +56,35 @@ def forward_tile(
         block = z + rows[:, None] * (B * H) + cols[None, :]
         for b in tl.static_range(B):
             tl.store(block + b * H, gates[b].to(z.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def hold(weight, cols, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, TRANSPOSED: tl.constexpr):
+    """All of a weight, the block of every axis and gate in a tile, axes first, gates next."""
+    gates, states = (cols[None, :], cols[:, None]) if TRANSPOSED else (cols[:, None], cols[None, :])
+    tiles = ()
+    for k in tl.static_range(N):
+        for b in tl.static_range(B):
+            block = weight + (b * H + gates) * (N * H) + k * H + states
+            tiles = tiles + (tl.load(block, mask=(gates < H) & (states < H), other=0.0),)
+    return tiles
+
+
+@triton.jit
+def _add_held(
+    acc, before, h, present, held, cols, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
+    """Add to every gate's tile the products of the predecessors' h with the tiles that are held."""
+    mask = present[:, None] & (cols < H)[None, :]
+    states = ()
+    for k in tl.static_range(N):
+        states = states + (tl.load(h + before[k][:, None] * H + cols[None, :], mask=mask, other=0.0),)
+    for k in tl.static_range(N):
+        added = ()
+        for b in tl.static_range(B):
+            added = added + (tl.dot(states[k], held[k * B + b], acc[b], input_precision=PRECISION),)
+        acc = added
+    return acc
 
 
 @triton.jit
@@ -87,14 +119,15 @@ def _add_gates(
 
 @triton.jit
 def backward_tile(
-    dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, weight_ch, peephole,
+    dz, gates, h, c, dh, dc, total, dc0, back, back_ch, pred, succ, weight, held, weight_ch, peephole,
     rows, present, cols, sites, after,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, FACES: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Fill dz and ``total``, the whole gradient of c, at ``rows``, and with FACES dc0 of the near-face entries that they read.
 
-    Without PRODUCT, ``back`` and ``back_ch`` ``(rows N, H)`` hold what the step that begins at row ``after`` sends back.
+    ``held`` is empty or what :func:`hold` made of the weight. Without PRODUCT, ``back`` and ``back_ch`` ``(rows N, H)`` have what the
+    step that begins at row ``after`` sends back.
     """
     PEEPHOLE: tl.constexpr = peephole is not None
     mask = present[:, None] & (cols < H)[None, :]
@@ -125,7 +158,10 @@ def backward_tile(
         whole = tl.load(total + q[:, None] * H + cols[None, :], mask=seen, other=0.0)
         grad_c += handed_back(whole, dz_seen, gates + at, seen, peep, k, CELL, N, H, PEEPHOLE)
         if PRODUCT:
-            grad_h = _add_back(grad_h, dz + q * (B * H), there, weight + k * H, cols, N, B, H, PRECISION, BK)
+            if len(held) > 0:
+                grad_h = _add_back_held(grad_h, dz + q * (B * H), there, held, cols, k, B, H, PRECISION)
+            else:
+                grad_h = _add_back(grad_h, dz + q * (B * H), there, weight + k * H, cols, N, B, H, PRECISION, BK)
             if weight_ch is not None:
                 grad_c = _add_back(grad_c, dz + q * (B * H), there, weight_ch + k * H, cols, N, B, H, PRECISION, BK)
         else:
@@ -146,6 +182,20 @@ def backward_tile(
                 dz_seen = (grads[0], grads[1 + k])
             handed = handed_back(grad_c, dz_seen, gates + block, entry, peep, k, CELL, N, H, PEEPHOLE)
             tl.store(dc0 + (p - sites) * H + cols[None, :], handed, mask=entry)
+
+
+@triton.jit
+def _add_back_held(
+    acc, dz, there, held, cols, K: tl.constexpr, B: tl.constexpr, H: tl.constexpr, PRECISION: tl.constexpr
+):  # fmt: skip
+    """Add the product of the successors' dz with the tiles of axis K that are held."""
+    mask = there[:, None] & (cols < H)[None, :]
+    found = ()
+    for b in tl.static_range(B):
+        found = found + (tl.load(dz[:, None] + (b * H + cols)[None, :], mask=mask, other=0.0),)
+    for b in tl.static_range(B):
+        acc = tl.dot(found[b], held[K * B + b], acc, input_precision=PRECISION)
+    return acc
 
 
 @triton.jit
