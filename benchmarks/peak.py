@@ -6,8 +6,7 @@ import contextlib
 import ctypes
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -45,23 +44,24 @@ extern "C" float multiply_adds(int64_t rounds, float half, float step) {
 
 
 def peak(flops: float) -> Contestant:
-    """The time that so many FLOPs take at the peak of as many cores as torch takes threads."""
+    """The time that so many FLOPs take at the peak of as many cores as torch takes threads: that of one, alone, times their number.
+
+    (Threads at once would share the machine with what is left of others' threads that wait, and seem slower than they are.)
+    """
     library = _loop()
-    return _product(flops) if library is None else _multiply_adds(library, flops, torch.get_num_threads())
+    return _product(flops) if library is None else _multiply_adds(library, flops / torch.get_num_threads())
 
 
-def _multiply_adds(library: ctypes.CDLL, flops: float, threads: int) -> Contestant:
+def _multiply_adds(library: ctypes.CDLL, flops: float) -> Contestant:
     rounds = round(TURN / library.flops_of_a_round())
-    done = rounds * library.flops_of_a_round() * threads
-    turn = partial(library.multiply_adds, rounds, 0.5, 0.125)
-    pool = ThreadPoolExecutor(threads)
 
     def run() -> list[Tensor]:
-        sums = [turn()] if threads == 1 else [future.result() for future in [pool.submit(turn) for _ in range(threads)]]
-        return [torch.tensor(sums)]
+        return [torch.tensor([library.multiply_adds(rounds, 0.5, 0.125)])]
 
     # x = x / 2 + 1 / 2 ends at 1
-    return Contestant(FMA, run, lambda: [torch.ones(threads, dtype=torch.float64)], flops / done)
+    return Contestant(
+        FMA, run, lambda: [torch.ones(1, dtype=torch.float64)], flops / (rounds * library.flops_of_a_round())
+    )
 
 
 def _product(flops: float) -> Contestant:
