@@ -43,14 +43,19 @@ class Variant:
     Attributes:
         options: Of the network.
         lines: To train on, drawn at random; None for all.
+        augmentation: Of these.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     lines: int | None = None
+    augmentation: Augmentation = field(default_factory=Augmentation)
 
 
 GROUPS: dict[str, dict[str, Variant]] = {
     "default": {"default": Variant()},
+    "regularized": {
+        "with dropout and warps": Variant({"dropout": 0.2}, augmentation=Augmentation(warp=1.0, stroke=0.3, ink=0.2)),
+    },
     "lines": {f"{count:,} lines": Variant(lines=count) for count in (250, 500, 1000)},
     "cells": {
         **{f'cell "{cell}"': Variant({"cell": cell}) for cell in ("spatial", "graves", "diagonal")},
@@ -78,7 +83,7 @@ def train(folder: Path, parts: Parts, variant: Variant, minutes: float, seed: in
         torch.manual_seed(seed)
         codec = Codec.of_texts(parts.train.texts())
         model = HandwritingRecognizer(codec.classes, height=HEIGHT, **variant.options)
-        return HandwritingTask(model, codec, parts, Augmentation())
+        return HandwritingTask(model, codec, parts, variant.augmentation)
 
     return trained(
         folder,
