@@ -18,7 +18,7 @@ from torch import Tensor
 from spatial_lstm.engine import composite, compute, flops, modes
 from spatial_lstm.engine.autocast import without_autocast
 from spatial_lstm.engine.batching import one_by_one
-from spatial_lstm.engine.compute import Options, with_rows
+from spatial_lstm.engine.compute import Options, enlarged
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import GATES, NOTHING
 from spatial_lstm.engine.layout import face_shapes, flatten_faces, strided_faces, with_faces
@@ -56,7 +56,8 @@ def forward(
     options = Options(sizes, directions, cell, kernel)
     given = _by_name(tensors, names)
     output, far_h, far_c, c, gates = without_autocast(given.x.device.type, compute.forward, given, options, keep)
-    return output, far_h, far_c, with_rows(c, sites + edges), with_rows(gates, sites)
+    c, gates = (enlarged(c, sites + edges, c.shape[-1]), enlarged(gates, sites, given.weight_hh.shape[1]))
+    return output, far_h, far_c, c, gates
 
 
 @forward.register_fake

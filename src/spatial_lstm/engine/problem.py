@@ -10,8 +10,9 @@ from torch import Tensor
 
 from spatial_lstm.engine.cells import Cell, get_cell
 from spatial_lstm.engine.geometry import Grid, Plan, face_positions, make_plan, packing
+from spatial_lstm.engine.idle import Places, idle_axes, places
 from spatial_lstm.engine.layout import parse_directions
-from spatial_lstm.engine.tensors import Tensors, state_dtype, weight_shapes
+from spatial_lstm.engine.tensors import Gradients, Tensors, state_dtype, weight_shapes
 
 
 class Problem:
@@ -20,29 +21,43 @@ class Problem:
     Attributes:
         cell: The equations.
         grid: The sites and their directions.
+        idle: Axes of the layer that the grid does not have; see :mod:`spatial_lstm.engine.idle`.
         tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and grid ask for:
             x ``(R, C)``, the input at every raster row; h0 and c0 ``(D, F, h)``, the near faces; the weights as in
-            :class:`~spatial_lstm.engine.tensors.Weights`, which may lack D.
+            :class:`~spatial_lstm.engine.tensors.Weights`, those of idle axes included, which may lack D.
         directions: Their number, D.
-        axes: Number of spatial axes, n.
-        blocks: Number of gate blocks, B.
+        axes: Number of spatial axes, n, without idle ones.
+        blocks: Number of gate blocks that this takes, B.
         hidden: Number of features, h.
         dtype: In which h, gates and weights are stored.
         carried: In which c is carried.
     """
 
-    def __init__(self, cell: Cell, grid: Grid, tensors: Tensors) -> None:
-        self.cell, self.grid, self.tensors = cell, grid, tensors
+    def __init__(self, cell: Cell, grid: Grid, tensors: Tensors, idle: tuple[int, ...] = ()) -> None:
+        self.cell, self.grid, self.tensors, self.idle = cell, grid, tensors, idle
         self.directions, self.axes = len(grid.directions), len(grid.extents)
         self.blocks = cell.blocks(self.axes)
-        self.hidden = tensors.weight_hh.shape[-1] // self.axes
+        self.hidden = tensors.weight_hh.shape[-1] // (self.axes + len(idle))
         self.dtype = tensors.x.dtype
         self.carried = state_dtype(self.dtype)
 
-    def with_directions(self) -> Problem:
-        """With :meth:`~spatial_lstm.engine.tensors.Weights.with_directions`."""
-        full = self.tensors.with_directions()
+    @property
+    def places(self) -> Places:
+        """Where in the weights is what this takes."""
+        return places(self.cell, self.axes + len(self.idle), self.idle, self.hidden)
+
+    def lean(self) -> Problem:
+        """With :meth:`~spatial_lstm.engine.tensors.Weights.with_directions` and no more of the weights than this takes; differentiable."""
+        x, *_, h0, c0 = full = self.tensors.with_directions()
+        if self.idle:
+            full = Tensors(x, *self.places.take(full.weights), h0, c0)
         return self if full is self.tensors else Problem(self.cell, self.grid, full)
+
+    def of_lean(self, found: Gradients) -> Gradients:
+        """Gradients that were found for :meth:`lean`, zero where the weights play no part."""
+        if not self.idle:
+            return found
+        return Gradients(found.x, *self.places.put_back(found.weights), found.h0, found.c0)
 
     @cached_property
     def plan(self) -> Plan:
@@ -62,8 +77,8 @@ class Problem:
         rows.zero_() if near is None else rows.copy_(near)
 
 
-def grid_of(x: Tensor, sizes: Tensor | None, directions: str) -> Grid:
-    """The grid of input ``(N, *S, C)``, each image of its own ``sizes`` where given.
+def grid_of(x: Tensor, sizes: Tensor | None, directions: str, idle: tuple[int, ...] = ()) -> Grid:
+    """The grid of input ``(N, *S, C)``, each image of its own ``sizes`` where given, without ``idle`` axes.
 
     Raises:
         ValueError: If there is no site, a direction does not fit, or sizes are no ``(N, n)`` int64 within the input's extents.
@@ -72,16 +87,16 @@ def grid_of(x: Tensor, sizes: Tensor | None, directions: str) -> Grid:
     if not extents or 0 in (batch, *extents):
         raise ValueError(f"expected x of shape (N, *S, C) with at least one site, got {tuple(x.shape)}")
     if sizes is None:
-        return _dense_grid(int(batch), tuple(map(int, extents)), directions)
+        return _dense_grid(int(batch), tuple(map(int, extents)), directions, idle)
     shape = (batch, len(extents))
     if sizes.shape != shape or sizes.dtype != torch.int64:
         raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
-    return Grid(batch, extents, _parse(directions, len(extents)), sizes.tolist())
+    return Grid(batch, extents, _parse(directions, len(extents)), sizes.tolist(), idle)
 
 
 @lru_cache(maxsize=256)
-def _dense_grid(batch: int, extents: tuple[int, ...], directions: str) -> Grid:
-    return Grid(batch, extents, _parse(directions, len(extents)))
+def _dense_grid(batch: int, extents: tuple[int, ...], directions: str, idle: tuple[int, ...]) -> Grid:
+    return Grid(batch, extents, _parse(directions, len(extents)), None, idle)
 
 
 @lru_cache(maxsize=256)
@@ -95,11 +110,13 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     Raises:
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
     """
-    found, grid = get_cell(cell), grid_of(tensors.x, sizes, directions)
+    found = get_cell(cell)
+    idle = idle_axes(found, tensors)
+    grid = grid_of(tensors.x, sizes, directions, idle)
     check_tensors(found, tensors, grid.directions)
     x = tensors.x.contiguous()
     others = [None if tensor is None else tensor.contiguous() for tensor in tensors[1:]]
-    return Problem(found, grid, Tensors(x.view(-1, x.shape[-1]), *others))  # type: ignore[arg-type]
+    return Problem(found, grid, Tensors(x.view(-1, x.shape[-1]), *others), idle)  # type: ignore[arg-type]
 
 
 def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> None:

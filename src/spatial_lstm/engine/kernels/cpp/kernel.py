@@ -88,8 +88,9 @@ class CppKernel(Kernel):
             near_h, near_c = faces(shape), faces(shape, dtype=problem.carried)
         if given is not None:
             strides = given.stride(0), given.stride(1)
+        new_like = torch.zeros_like if problem.idle else torch.empty_like
         weights = [
-            torch.empty_like(weight) if weight is not None and name in wanted else None
+            new_like(weight) if weight is not None and name in wanted else None
             for name, weight in zip(Weights._fields, tensors.weights, strict=True)
         ]
         names = ("the gradient of output", "the gradient of far_h", "the gradient of far_c", "near_h", "near_c", "x")
@@ -109,13 +110,13 @@ class CppKernel(Kernel):
 def _empty(problem: Problem) -> Callable[..., Tensor]:
     """What makes a table of raster rows, zero where there is padding."""
     x = problem.tensors.x
-    return x.new_empty if problem.grid.sites == problem.grid.raster_rows else x.new_zeros
+    return x.new_zeros if problem.grid.padded else x.new_empty
 
 
 def _empty_faces(problem: Problem) -> Callable[..., Tensor]:
     """What makes flattened faces, zero where there is padding."""
     x = problem.tensors.x
-    return x.new_empty if problem.grid.edges == problem.grid.face_rows else x.new_zeros
+    return x.new_zeros if problem.grid.padded else x.new_empty
 
 
 def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
@@ -123,10 +124,11 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     tensors = problem.tensors
     if tensors.weight_peephole is not None:
         tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
-    grid = problem.grid
+    grid, places = problem.grid, problem.places
     # In names, for what is pointed to has to live until the function returns.
     extents = (ctypes.c_int64 * problem.axes)(*grid.extents)
     reverse = (ctypes.c_int64 * problem.directions)(*grid.reverse)
+    starts = (ctypes.c_int64 * (problem.axes + len(problem.idle)))(*grid.starts, *grid.idle_starts)
     layer = structures.Layer(
         problem.cell.name.encode(),
         problem.directions,
@@ -145,6 +147,10 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         ctypes.addressof(extents),
         None if grid.own is None else grid.own.ctypes.data,
         ctypes.addressof(reverse),
+        ctypes.addressof(starts),
+        len(problem.idle),
+        *places.sizes,
+        *places.addresses,
         *_pointers(Tensors._fields, tensors),
     )
     status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
