@@ -34,7 +34,7 @@ class Options(NamedTuple):
 
 
 def forward(given: Tensors, options: Options, keep: str) -> Results:
-    """Return the output ``(N, *S, D, h)``, flattened far faces ``(D, F, h)`` of h and c, and what is kept.
+    """Run a layer.
 
     ``keep`` is one of :data:`spatial_lstm.engine.kernels.base.KEEPS`.
 
@@ -43,19 +43,18 @@ def forward(given: Tensors, options: Options, keep: str) -> Results:
     """
     try:
         problem = make_problem(given, options.sizes, options.directions, options.cell)
-        output, *others = choose_kernel(options.kernel, problem).forward(problem, keep)
+        return choose_kernel(options.kernel, problem).forward(problem, keep)
     except (MemoryError, RuntimeError) as error:
         if _lacks_memory(error):
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
         raise
-    return Results(output.view(*given.x.shape[:-1], *output.shape[1:]), *others)
 
 
 def backward(
     given: Tensors,
     options: Options,
     grads: Sequence[Tensor | None],
-    kept: Sequence[Tensor],
+    kept: tuple[Tensor, Tensor, Tensor | None],
     wanted: Collection[str],
 ) -> dict[str, Tensor]:
     """Return the ``wanted`` gradients in the order of :class:`Tensors`.
@@ -64,7 +63,7 @@ def backward(
         given: As the forward.
         options: Likewise.
         grads: Gradients of the forward's output and far faces, None for zeros.
-        kept: The forward's output, its table of c and its gates, these of no elements where they were not kept.
+        kept: The forward's output, its table of c and its gates; these are None, or of no elements, where they were not kept.
         wanted: Names of ``given``.
 
     Raises:
@@ -78,7 +77,7 @@ def backward(
         saved = Saved(
             output.reshape(grid.raster_rows, problem.directions, problem.hidden),
             _first(c, grid.sites + grid.edges, problem.hidden),
-            _first(gates, grid.sites, problem.blocks * problem.hidden) if gates.numel() else None,
+            _first(gates, grid.sites, problem.blocks * problem.hidden) if gates is not None and gates.numel() else None,
         )
         incoming = Incoming(
             None if grad_output is None else _rows(grad_output),
@@ -113,12 +112,12 @@ def _first(table: Tensor, rows: int, features: int) -> Tensor:
 
 
 def enlarged(table: Tensor, rows: int, features: int) -> Tensor:
-    """``table`` ``(D, rows, features)``, padded where it has less: padding of images and idle axes save some. One of no elements stays.
+    """``table`` ``(D, rows, features)``, padded where it has less, since padding of images and idle axes save some.
 
     Raises:
         ValueError: If it has more: a program that was traced for fixed sizes is run on larger ones.
     """
-    if table.numel() == 0 or table.shape[1:] == (rows, features):
+    if table.shape[1:] == (rows, features):
         return table
     if table.shape[1] > rows:
         raise ValueError(

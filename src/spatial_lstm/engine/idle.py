@@ -68,6 +68,7 @@ class Places:
         rows: Of the B h rows.
         columns: Of the n h columns of ``weight_hh`` and ``weight_ch``.
         peephole: Of the 2n + 1 rows of ``weight_peephole``.
+        blocks: How many gate blocks remain.
         sizes: How many rows and columns there are.
         addresses: Where the indices of the three lie in memory.
     """
@@ -76,6 +77,7 @@ class Places:
         out = {block for k in idle for block in cell.idle_blocks(axes, k) or ()}
         walked = [k for k in range(axes) if k not in idle]
         blocks = cell.blocks(axes)
+        self.blocks = blocks - len(out)
         self.rows = Kept(blocks, [block for block in range(blocks) if block not in out], hidden)
         self.columns = Kept(axes, walked, hidden)
         self.peephole = Kept(2 * axes + 1, [*walked, *(axes + k for k in walked), 2 * axes], 1)

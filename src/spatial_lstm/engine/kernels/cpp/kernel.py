@@ -66,26 +66,26 @@ class CppKernel(Kernel):
         return None if self.name in problem.cell.kernels else f"it does not know the cell {problem.cell.name!r}"
 
     def forward(self, problem: Problem, keep: str) -> Results:
-        grid, x, d, hidden = problem.grid, problem.tensors.x, problem.directions, problem.hidden
-        empty, faces = _empty(problem), _empty_faces(problem)
-        results = Results(
-            empty((grid.raster_rows, d, hidden)),
-            faces((d, grid.face_rows, hidden)),
-            faces((d, grid.face_rows, hidden), dtype=problem.carried),
-            memory.new_empty((0,) if keep == NOTHING else (d, grid.sites + grid.edges, hidden), problem.carried),
-            memory.new_empty((d, grid.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
-        )
+        grid, x, d, hidden, new = problem.grid, problem.tensors.x, problem.directions, problem.hidden, _new(problem)
+        faces, c, gates = (d, grid.face_rows, hidden), None, None
+        if keep != NOTHING:
+            c = memory.new_empty((d, grid.sites + grid.edges, hidden), problem.carried)
+        if keep == GATES:
+            gates = memory.new_empty((d, grid.sites, problem.blocks * hidden), x.dtype)
+        output = new((*x.shape[:-1], d, hidden))
+        results = Results(output, new(faces), new(faces, dtype=problem.carried), c, gates)
         _call("forward", problem, structures.Results(*_pointers(Results._fields, results)))
         return results
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
         grid, tensors, given, strides = problem.grid, problem.tensors, incoming.output, (0, 0)
         dx = near_h = near_c = None
+        new = _new(problem)
         if "x" in wanted:
-            dx = _empty(problem)((grid.raster_rows, problem.directions, tensors.x.shape[1]))
+            dx = new((grid.raster_rows, problem.directions, tensors.x.shape[-1]))
         if "h0" in wanted or "c0" in wanted:
-            shape, faces = (problem.directions, grid.face_rows, problem.hidden), _empty_faces(problem)
-            near_h, near_c = faces(shape), faces(shape, dtype=problem.carried)
+            shape = problem.directions, grid.face_rows, problem.hidden
+            near_h, near_c = new(shape), new(shape, dtype=problem.carried)
         if given is not None:
             strides = given.stride(0), given.stride(1)
         new_like = torch.zeros_like if problem.idle else torch.empty_like
@@ -107,14 +107,8 @@ class CppKernel(Kernel):
         return Gradients._make((dx, *weights, *near))
 
 
-def _empty(problem: Problem) -> Callable[..., Tensor]:
-    """What makes a table of raster rows, zero where there is padding."""
-    x = problem.tensors.x
-    return x.new_zeros if problem.grid.padded else x.new_empty
-
-
-def _empty_faces(problem: Problem) -> Callable[..., Tensor]:
-    """What makes flattened faces, zero where there is padding."""
+def _new(problem: Problem) -> Callable[..., Tensor]:
+    """What makes a table of raster rows or of flattened faces, zero where there is padding."""
     x = problem.tensors.x
     return x.new_zeros if problem.grid.padded else x.new_empty
 
@@ -125,10 +119,6 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     if tensors.weight_peephole is not None:
         tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
     grid, places = problem.grid, problem.places
-    # In names, for what is pointed to has to live until the function returns.
-    extents = (ctypes.c_int64 * problem.axes)(*grid.extents)
-    reverse = (ctypes.c_int64 * problem.directions)(*grid.reverse)
-    starts = (ctypes.c_int64 * (problem.axes + len(problem.idle)))(*grid.starts, *grid.idle_starts)
     layer = structures.Layer(
         problem.cell.name.encode(),
         problem.directions,
@@ -140,14 +130,11 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         problem.axes,
         problem.blocks,
         problem.hidden,
-        tensors.x.shape[1],
+        tensors.x.shape[-1],
         torch.get_num_threads(),
         WAIT_COST,
         START_COST,
-        ctypes.addressof(extents),
-        None if grid.own is None else grid.own.ctypes.data,
-        ctypes.addressof(reverse),
-        ctypes.addressof(starts),
+        *grid.addresses,
         len(problem.idle),
         *places.sizes,
         *places.addresses,

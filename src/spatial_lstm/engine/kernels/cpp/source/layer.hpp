@@ -12,9 +12,9 @@ struct Layer {
     int64_t directions, images, raster_rows, sites, table_rows, face_rows, axes, blocks, hidden, inputs, threads;
     int64_t wait_cost, start_cost;  // of one barrier and of starting threads, in multiplications
     const int64_t* extents;         // (n)
-    const int64_t* sizes;           // (N, n): each image's own extents, or null where all fill the batch
     const int64_t* reverse;         // (D): bit k says that axis k is read backwards
     const int64_t* starts;          // (n + idle): where each axis' face starts in flattened faces, and each idle axis', of one row a raster row
+    const int64_t* sizes;           // (N, n): each image's own extents, or null where all fill the batch
     int64_t idle;                   // how many axes of extent 1 there are besides, along which no state comes
     // Weights have rows and columns for idle axes too: how many, and where of them those are that are used.
     int64_t weight_rows, weight_columns;
