@@ -141,9 +141,9 @@ def test_what_it_does_not_take() -> None:
     with pytest.raises(UnsuitedError, match="not in torch.float16"):
         make_layer("spatial", 2, 3, backend="cpp", dtype=torch.float16)(torch.zeros(1, 2, 2, 2, dtype=torch.float16))
     with pytest.raises(UnsuitedError, match="at most 4 axes, not 5"):
-        make_layer("spatial", 2, 3, backend="cpp", spatial_dims=5)(torch.zeros(1, 2, 1, 1, 1, 1, 2).double())
-    output, _ = make_layer("spatial", 2, 3, spatial_dims=5)(torch.zeros(1, 2, 1, 1, 1, 1, 2).double())
-    assert output.shape == (1, 3, 1, 1, 1, 1, 2)
+        make_layer("spatial", 2, 3, backend="cpp", spatial_dims=5)(torch.zeros(1, 2, 2, 2, 2, 2, 2).double())
+    output, _ = make_layer("spatial", 2, 3, spatial_dims=5)(torch.zeros(1, 2, 2, 2, 2, 2, 2).double())
+    assert output.shape == (1, 3, 2, 2, 2, 2, 2)
 
 
 class MadeUpCell(DiagonalCell):

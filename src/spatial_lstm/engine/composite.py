@@ -17,7 +17,7 @@ from spatial_lstm.engine.tensors import Tensors
 
 def forward(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return the output and the far faces of h and c; arguments and shapes as in :mod:`spatial_lstm.engine.operator`."""
-    problem = make_problem(tensors, sizes, directions, cell)
+    problem = make_problem(tensors, sizes, directions, cell).lean()
     plan = problem.plan
     h, c = _tables(problem)
     output = packing.output(plan, h).unflatten(0, tensors.x.shape[:-1])

@@ -34,7 +34,7 @@ class Options(NamedTuple):
 
 
 def forward(given: Tensors, options: Options, keep: str) -> Results:
-    """Return the output ``(N, *S, D, h)``, flattened far faces ``(D, F, h)`` of h and c, and what is kept.
+    """Run a layer.
 
     ``keep`` is one of :data:`spatial_lstm.engine.kernels.base.KEEPS`.
 
@@ -43,19 +43,18 @@ def forward(given: Tensors, options: Options, keep: str) -> Results:
     """
     try:
         problem = make_problem(given, options.sizes, options.directions, options.cell)
-        output, *others = choose_kernel(options.kernel, problem).forward(problem, keep)
+        return choose_kernel(options.kernel, problem).forward(problem, keep)
     except (MemoryError, RuntimeError) as error:
         if _lacks_memory(error):
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
         raise
-    return Results(output.view(*given.x.shape[:-1], *output.shape[1:]), *others)
 
 
 def backward(
     given: Tensors,
     options: Options,
     grads: Sequence[Tensor | None],
-    kept: Sequence[Tensor],
+    kept: tuple[Tensor, Tensor, Tensor | None],
     wanted: Collection[str],
 ) -> dict[str, Tensor]:
     """Return the ``wanted`` gradients in the order of :class:`Tensors`.
@@ -64,7 +63,7 @@ def backward(
         given: As the forward.
         options: Likewise.
         grads: Gradients of the forward's output and far faces, None for zeros.
-        kept: The forward's output, its table of c and its gates, these of no elements where they were not kept.
+        kept: The forward's output, its table of c and its gates; these are None, or of no elements, where they were not kept.
         wanted: Names of ``given``.
 
     Raises:
@@ -77,8 +76,8 @@ def backward(
         grid = problem.grid
         saved = Saved(
             output.reshape(grid.raster_rows, problem.directions, problem.hidden),
-            _first_rows(c, grid.sites + grid.edges),
-            _first_rows(gates, grid.sites) if gates.numel() else None,
+            _first(c, grid.sites + grid.edges, problem.hidden),
+            _first(gates, grid.sites, problem.blocks * problem.hidden) if gates is not None and gates.numel() else None,
         )
         incoming = Incoming(
             None if grad_output is None else _rows(grad_output),
@@ -107,22 +106,22 @@ def _rows(grad: Tensor) -> Tensor:
     return (grad if grad.stride(-1) == 1 else grad.contiguous()).flatten(0, -3)
 
 
-def _first_rows(table: Tensor, rows: int) -> Tensor:
-    """Without the rows that :func:`with_rows` has added."""
-    return (table if table.shape[1] == rows else table[:, :rows]).contiguous()
+def _first(table: Tensor, rows: int, features: int) -> Tensor:
+    """Without what :func:`enlarged` has added."""
+    return (table if table.shape[1:] == (rows, features) else table[:, :rows, :features]).contiguous()
 
 
-def with_rows(table: Tensor, rows: int) -> Tensor:
-    """Pad dim 1 of ``table`` to ``rows``; a table of no elements, or of that many rows already, stays as it is.
+def enlarged(table: Tensor, rows: int, features: int) -> Tensor:
+    """``table`` ``(D, rows, features)``, padded where it has less, since padding of images and idle axes save some.
 
     Raises:
         ValueError: If it has more: a program that was traced for fixed sizes is run on larger ones.
     """
-    if table.numel() == 0 or table.shape[1] == rows:
+    if table.shape[1:] == (rows, features):
         return table
     if table.shape[1] > rows:
         raise ValueError(
             f"expected no more sites than this program was traced with, tables of {rows} rows, got {table.shape[1]} rows: "
             "trace it anew, or with dynamic sizes (torch.export, torch.compile)"
         )
-    return torch.nn.functional.pad(table, (0, 0, 0, rows - table.shape[1]))
+    return torch.nn.functional.pad(table, (0, features - table.shape[2], 0, rows - table.shape[1]))

@@ -18,7 +18,7 @@ from torch import Tensor
 from spatial_lstm.engine import composite, compute, flops, modes
 from spatial_lstm.engine.autocast import without_autocast
 from spatial_lstm.engine.batching import one_by_one
-from spatial_lstm.engine.compute import Options, with_rows
+from spatial_lstm.engine.compute import Options, enlarged
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import GATES, NOTHING
 from spatial_lstm.engine.layout import face_shapes, flatten_faces, strided_faces, with_faces
@@ -56,7 +56,13 @@ def forward(
     options = Options(sizes, directions, cell, kernel)
     given = _by_name(tensors, names)
     output, far_h, far_c, c, gates = without_autocast(given.x.device.type, compute.forward, given, options, keep)
-    return output, far_h, far_c, with_rows(c, sites + edges), with_rows(gates, sites)
+    return (
+        output,
+        far_h,
+        far_c,
+        far_c.new_empty(0) if c is None else enlarged(c, sites + edges, c.shape[-1]),
+        output.new_empty(0) if gates is None else enlarged(gates, sites, given.weight_hh.shape[1]),
+    )
 
 
 @forward.register_fake
@@ -197,7 +203,11 @@ def _flat_faces(x: Tensor, grads: Sequence[Tensor | None]) -> tuple[Tensor | Non
 
 
 def _differentiate(
-    given: Tensors, options: Options, grads: Sequence[Tensor | None], kept: Sequence[Tensor], wanted: list[str]
+    given: Tensors,
+    options: Options,
+    grads: Sequence[Tensor | None],
+    kept: tuple[Tensor, Tensor, Tensor | None],
+    wanted: list[str],
 ) -> Mapping[str, Tensor | None]:
     """The ``wanted`` gradients by name, from those of the forward's first three results; ``kept`` is output, c and gates."""
     if all(grad is None for grad in grads):
@@ -212,7 +222,9 @@ def _differentiate(
     if modes.backward_needs_composite(grads):
         found = differentiate_forward(_composite(options), present, grads, wanted)
     else:
-        results = backward(list(present.values()), ",".join(present), *options, *grads, *kept, ",".join(wanted))
+        output, c, gates = kept
+        tables = output, c, output.new_empty(0) if gates is None else gates
+        results = backward(list(present.values()), ",".join(present), *options, *grads, *tables, ",".join(wanted))
         found = dict(zip(wanted, results, strict=True))
     return found if full is given else _without_directions(found)
 

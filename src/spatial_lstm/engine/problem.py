@@ -10,8 +10,11 @@ from torch import Tensor
 
 from spatial_lstm.engine.cells import Cell, get_cell
 from spatial_lstm.engine.geometry import Grid, Plan, face_positions, make_plan, packing
+from spatial_lstm.engine.idle import idle_axes, places
 from spatial_lstm.engine.layout import parse_directions
-from spatial_lstm.engine.tensors import Tensors, state_dtype, weight_shapes
+from spatial_lstm.engine.tensors import Gradients, Tensors, state_dtype, weight_shapes
+
+_C0 = Tensors._fields.index("c0")
 
 
 class Problem:
@@ -20,29 +23,39 @@ class Problem:
     Attributes:
         cell: The equations.
         grid: The sites and their directions.
-        tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and grid ask for:
-            x ``(R, C)``, the input at every raster row; h0 and c0 ``(D, F, h)``, the near faces; the weights as in
-            :class:`~spatial_lstm.engine.tensors.Weights`, which may lack D.
+        idle: Axes of the layer that the grid does not have; see :mod:`spatial_lstm.engine.idle`.
+        tensors: All contiguous, of one device and one dtype (c0 of :func:`state_dtype`), in the shapes that cell and grid ask for, those
+            of :class:`~spatial_lstm.engine.tensors.Tensors`. The weights have what belongs to idle axes, too, and may lack D.
+        places: Where in the weights is what this takes.
         directions: Their number, D.
-        axes: Number of spatial axes, n.
-        blocks: Number of gate blocks, B.
+        axes: Number of spatial axes, n, without idle ones.
+        blocks: Number of gate blocks that this takes, B.
         hidden: Number of features, h.
         dtype: In which h, gates and weights are stored.
         carried: In which c is carried.
     """
 
-    def __init__(self, cell: Cell, grid: Grid, tensors: Tensors) -> None:
-        self.cell, self.grid, self.tensors = cell, grid, tensors
+    def __init__(self, cell: Cell, grid: Grid, tensors: Tensors, idle: tuple[int, ...] = ()) -> None:
+        self.cell, self.grid, self.tensors, self.idle = cell, grid, tensors, idle
         self.directions, self.axes = len(grid.directions), len(grid.extents)
-        self.blocks = cell.blocks(self.axes)
-        self.hidden = tensors.weight_hh.shape[-1] // self.axes
+        axes = self.axes + len(idle)
+        self.hidden = int(tensors.weight_hh.shape[-1]) // axes
+        self.places = places(cell, axes, idle, self.hidden)
+        self.blocks = self.places.blocks
         self.dtype = tensors.x.dtype
         self.carried = state_dtype(self.dtype)
 
-    def with_directions(self) -> Problem:
-        """With :meth:`~spatial_lstm.engine.tensors.Weights.with_directions`."""
-        full = self.tensors.with_directions()
-        return self if full is self.tensors else Problem(self.cell, self.grid, full)
+    def lean(self) -> Problem:
+        """With x ``(R, C)``, the input at every raster row, and no more of the weights ``(D, ..)`` than this takes; differentiable."""
+        x, *_, h0, c0 = full = self.tensors.with_directions()
+        weights = self.places.take(full.weights) if self.idle else full.weights
+        return Problem(self.cell, self.grid, Tensors(x.view(-1, x.shape[-1]), *weights, h0, c0))
+
+    def of_lean(self, found: Gradients) -> Gradients:
+        """Gradients that were found for :meth:`lean`, zero where the weights play no part."""
+        if not self.idle:
+            return found
+        return Gradients(found.x, *self.places.put_back(found.weights), found.h0, found.c0)
 
     @cached_property
     def plan(self) -> Plan:
@@ -62,26 +75,28 @@ class Problem:
         rows.zero_() if near is None else rows.copy_(near)
 
 
-def grid_of(x: Tensor, sizes: Tensor | None, directions: str) -> Grid:
-    """The grid of input ``(N, *S, C)``, each image of its own ``sizes`` where given.
+def grid_of(x: Tensor, sizes: Tensor | None, directions: str, idle: tuple[int, ...] = ()) -> Grid:
+    """The grid of input ``(N, *S, C)``, each image of its own ``sizes`` where given, without ``idle`` axes.
 
     Raises:
         ValueError: If there is no site, a direction does not fit, or sizes are no ``(N, n)`` int64 within the input's extents.
     """
-    batch, *extents, _ = x.shape
-    if not extents or 0 in (batch, *extents):
+    whole = tuple(map(int, x.shape[:-1]))
+    if len(whole) < 2 or 0 in whole:
         raise ValueError(f"expected x of shape (N, *S, C) with at least one site, got {tuple(x.shape)}")
     if sizes is None:
-        return _dense_grid(int(batch), tuple(map(int, extents)), directions)
+        return _dense_grid(whole, directions, idle)
+    batch, *extents = whole
     shape = (batch, len(extents))
     if sizes.shape != shape or sizes.dtype != torch.int64:
         raise ValueError(f"expected sizes of shape {shape} and torch.int64, got {tuple(sizes.shape)} and {sizes.dtype}")
-    return Grid(batch, extents, _parse(directions, len(extents)), sizes.tolist())
+    return Grid(batch, extents, _parse(directions, len(extents)), sizes.tolist(), idle)
 
 
 @lru_cache(maxsize=256)
-def _dense_grid(batch: int, extents: tuple[int, ...], directions: str) -> Grid:
-    return Grid(batch, extents, _parse(directions, len(extents)))
+def _dense_grid(whole: tuple[int, ...], directions: str, idle: tuple[int, ...]) -> Grid:
+    batch, *extents = whole
+    return Grid(batch, extents, _parse(directions, len(extents)), None, idle)
 
 
 @lru_cache(maxsize=256)
@@ -95,11 +110,12 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     Raises:
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
     """
-    found, grid = get_cell(cell), grid_of(tensors.x, sizes, directions)
+    found = get_cell(cell)
+    idle = idle_axes(found, tensors)
+    grid = grid_of(tensors.x, sizes, directions, idle)
     check_tensors(found, tensors, grid.directions)
-    x = tensors.x.contiguous()
-    others = [None if tensor is None else tensor.contiguous() for tensor in tensors[1:]]
-    return Problem(found, grid, Tensors(x.view(-1, x.shape[-1]), *others))  # type: ignore[arg-type]
+    contiguous = [None if tensor is None else tensor.contiguous() for tensor in tensors]
+    return Problem(found, grid, Tensors._make(contiguous), idle)
 
 
 def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> None:
@@ -113,26 +129,31 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> No
     hidden = weight_hh.shape[-1] // axes if weight_hh.ndim == len(lead) + 2 else 0
     if hidden < 1:
         raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
-    dtype, device, shapes = x.dtype, x.device, weight_shapes(cell, axes, x.shape[-1], hidden)
-    for name, tensor in zip(Tensors._fields, tensors, strict=True):
-        if tensor is None or tensor is x:
+    dtype, device = x.dtype, x.device
+    shapes: list[tuple[int, ...]] = [*_weight_shapes(cell, lead, axes, int(x.shape[-1]), int(hidden))]
+    if tensors.h0 is not None or tensors.c0 is not None:
+        shapes += [(count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)] * 2
+    for place, (tensor, shape) in enumerate(zip(tensors[1:], shapes, strict=False), 1):
+        if tensor is None:
             continue
-        if name in ("h0", "c0"):
-            shape: tuple[int, ...] = (count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)
-        else:
-            shape = (*lead, *shapes[name])
         if tensor.shape != shape:
             raise ValueError(
-                f"expected {name} of shape {shape} for cell {cell.name!r}, {axes} axes and {hidden} features, "
+                f"expected {Tensors._fields[place]} of shape {shape} for cell {cell.name!r}, {axes} axes and {hidden} features, "
                 f"got {tuple(tensor.shape)}"
             )
-        own = state_dtype(dtype) if name == "c0" else dtype
+        own = dtype if place < _C0 else state_dtype(dtype)
         if tensor.dtype != own or tensor.device != device or tensor.layout != torch.strided:
             raise ValueError(
-                f"expected {name} of dtype {own} and layout torch.strided on {device}, as the input asks for, "
+                f"expected {Tensors._fields[place]} of dtype {own} and layout torch.strided on {device}, as the input asks for, "
                 f"got {tensor.dtype} and {tensor.layout} on {tensor.device}"
             )
     if tensors.weight_peephole is not None and not cell.takes_peephole:
         raise ValueError(f"expected no weight_peephole with cell {cell.name!r}, got one")
     if tensors.weight_ch is not None and not cell.takes_extended:
         raise ValueError(f"expected no weight_ch with cell {cell.name!r}, got one")
+
+
+@lru_cache(maxsize=256)
+def _weight_shapes(cell: Cell, lead: tuple[int, ...], axes: int, inputs: int, hidden: int) -> list[tuple[int, ...]]:
+    """In the order of :class:`~spatial_lstm.engine.tensors.Weights`."""
+    return [(*lead, *shape) for shape in weight_shapes(cell, axes, inputs, hidden).values()]

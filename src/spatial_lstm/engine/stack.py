@@ -91,15 +91,17 @@ def run_layers(
         layers = [Weights(*[None if w is None else cast(w, autocast) for w in layer]) for layer in layers]  # type: ignore[arg-type]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last, least)
     x = to_channels_last(input, axes, options.channels_last)
-    shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
-    own = check_sizes(sizes, x.shape[0], x.shape[1:-1])
-    accepted = DTYPES if autocast is not None else (x.dtype, state_dtype(x.dtype))
-    near = check_state(state, batched, shapes, len(layers) * count, accepted, like)
+    own = None if sizes is None else check_sizes(sizes, x.shape[0], x.shape[1:-1])
+    near, shapes = None, []
+    if state is not None:
+        shapes = face_shapes(x.shape[0], x.shape[1:-1], like.shape[-1] // axes)
+        accepted = DTYPES if autocast is not None else (x.dtype, state_dtype(x.dtype))
+        near = check_state(state, batched, shapes, len(layers) * count, accepted, like)
     far: list[tuple[Faces, Faces]] = []
     for group in _groups(x, len(layers), options, between):
         x = x if between is None or not far else between(x)
         rows = slice(group.start * count, group.stop * count)
-        faces = _near_faces(near, rows, x.dtype, shapes)
+        faces = (None, None) if near is None else _near_faces(near, rows, x.dtype, shapes)
         x, h, c = _run_group(x, layers[group], *faces, own, options, each)
         far.append((h, c))
     return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched)
@@ -142,11 +144,9 @@ def _run_group(
 
 
 def _near_faces(
-    state: tuple[Faces, Faces] | None, rows: slice, dtype: torch.dtype, shapes: list[tuple[int, ...]]
+    state: tuple[Faces, Faces], rows: slice, dtype: torch.dtype, shapes: list[tuple[int, ...]]
 ) -> tuple[Tensor | None, Tensor | None]:
     """One layer's near faces of h and c, flattened; ``rows`` are its rows of the stack's state."""
-    if state is None:
-        return None, None
     h, c = ([None if face is None else face[rows] for face in faces] for faces in state)
     return flatten_faces(h, dtype, shapes), flatten_faces(c, state_dtype(dtype), shapes)
 

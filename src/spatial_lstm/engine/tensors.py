@@ -83,6 +83,11 @@ class Gradients(NamedTuple):
     h0: Tensor | None = None
     c0: Tensor | None = None
 
+    @property
+    def weights(self) -> Weights:
+        """Those of the layer's own."""
+        return Weights(*self[1:6])  # type: ignore[arg-type]
+
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """The type in which c is carried: float32 for the 16-bit types, else the type itself."""

@@ -39,6 +39,10 @@ class Cell(ABC):
     def gate_names(self, axes: int) -> tuple[str, ...]:
         """The gates' row blocks in their order; the name of a forget gate begins with ``f``."""
 
+    def idle_blocks(self, axes: int, axis: int) -> tuple[int, ...] | None:
+        """The blocks without which this is the cell of an axis fewer where both states along ``axis`` are zero; None where it is not."""
+        return None
+
     def blocks(self, axes: int) -> int:
         """Number of gate blocks, B."""
         return len(self.gate_names(axes))

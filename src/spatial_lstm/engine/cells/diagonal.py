@@ -24,6 +24,9 @@ class DiagonalCell(Cell):
     def gate_names(self, axes: int) -> tuple[str, ...]:
         return ("i", "f", "g", "o")
 
+    def idle_blocks(self, axes: int, axis: int) -> tuple[int, ...] | None:
+        return () if axis < axes - 1 else None
+
     def forward(
         self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False
     ) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,9 @@ class SpatialCell(Cell):
     def gate_names(self, axes: int) -> tuple[str, ...]:
         return ("i", *[f"f_{k}" for k in range(axes)], "g", "o")
 
+    def idle_blocks(self, axes: int, axis: int) -> tuple[int, ...] | None:
+        return (1 + axis,)
+
     def forward(
         self, z: Tensor, c_prev: Tensor, peephole: Tensor | None, *, inplace: bool = False
     ) -> tuple[Tensor, Tensor]:

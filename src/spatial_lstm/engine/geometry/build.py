@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.geometry.grid import Grid, face_positions
+from spatial_lstm.engine.geometry.grid import Grid
 from spatial_lstm.engine.geometry.plan import Plan, ordinary_tensors
 
 Array = npt.NDArray[np.int64]
@@ -83,18 +83,19 @@ def _build(grid: Grid, device: torch.device) -> Plan:
     far_rows = [np.flatnonzero(q[:, k] == own[image, k] - 1) for k in range(axes)]
     far_axis = np.repeat(np.arange(axes), [len(rows) for rows in far_rows])
     far = np.concatenate(far_rows)
+    idle_rows = [np.arange(len(image))] * len(grid.idle_starts)
     succ[far, far_axis] = -1 - np.arange(len(far))
 
     strides = np.array([math.prod(extents[k + 1 :]) for k in range(axes)], dtype=np.int64)
-    starts = np.array(face_positions(batch, extents), dtype=np.int64)
     site, near, far_slot = [], [], []
     for direction in grid.directions:
         p = q.copy()
         for k in (k for k, letter in enumerate(direction) if letter == "r"):
             p[:, k] = own[image, k] - 1 - q[:, k]
         site.append(image * math.prod(extents) + p @ strides)
-        near.append(_face_slots(image, p, edge // axes, edge % axes, extents, starts))
-        far_slot.append(_face_slots(image, p, far, far_axis, extents, starts))
+        near.append(_face_slots(image, p, edge // axes, edge % axes, grid))
+        slots = _face_slots(image, p, far, far_axis, grid)
+        far_slot.append(np.concatenate([slots, *(start + site[-1] for start in grid.idle_starts)]))
 
     def put(table: npt.NDArray[Any] | list[npt.NDArray[Any]]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(np.stack(table) if isinstance(table, list) else table)).to(device)
@@ -107,9 +108,9 @@ def _build(grid: Grid, device: torch.device) -> Plan:
         succ=put(succ),
         edge=put(edge),
         near=put(near),
-        far=put(far),
+        far=put(np.concatenate([far, *idle_rows])),
         far_slot=put(far_slot),
-        far_counts=tuple(len(rows) for rows in far_rows),
+        far_counts=tuple(len(rows) for rows in (*far_rows, *idle_rows)),
         raster_rows=grid.raster_rows,
         face_rows=grid.face_rows,
     )
@@ -150,14 +151,14 @@ def _neighbors(image: Array, q: Array, own: Array, offsets: Array) -> tuple[Arra
     return pred, succ, edge, np.searchsorted(edge, offsets * axes)
 
 
-def _face_slots(image: Array, p: Array, rows: Array, axis: Array, extents: tuple[int, ...], starts: Array) -> Array:
+def _face_slots(image: Array, p: Array, rows: Array, axis: Array, grid: Grid) -> Array:
     """Position of some sites' projections, each along its own axis, in the flattened faces."""
-    slots = np.empty_like(rows)
+    slots, extents = np.empty_like(rows), grid.extents
     for k in range(len(extents)):
         chosen = axis == k
         at = rows[chosen]
         slot = image[at]
         for j in (j for j in range(len(extents)) if j != k):
             slot = slot * extents[j] + p[at, j]
-        slots[chosen] = starts[k] + slot
+        slots[chosen] = grid.starts[k] + slot
     return slots

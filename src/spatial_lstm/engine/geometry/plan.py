@@ -39,7 +39,8 @@ def derived(compute: Callable[[Any], T]) -> cached_property[T]:
 class Plan:
     """Index tables of one batch of grids; see :func:`~spatial_lstm.engine.geometry.build.make_plan`.
 
-    With n axes, D directions, M existing sites per direction, R raster rows (padding included) and E near-face entries:
+    With n axes, D directions, M existing sites per direction, R raster rows (padding included), E near-face entries and E' far-face
+    entries, M more for every idle axis:
 
     Attributes:
         offsets: Step s occupies the packed rows ``offsets[s]:offsets[s + 1]``.
@@ -48,9 +49,10 @@ class Plan:
         pred: ``(M, n)``, state-table row of the predecessor along each axis; ``M + e`` for near-face entry e.
         succ: ``(M, n)``, packed row of the successor along each axis; ``-1 - e`` for far-face entry e, beyond which there is none.
         edge: ``(E,)``, the ``row * n + axis`` that reads near-face entry e.
-        near: ``(D, E)``, position of near-face entry e in the flattened faces: :func:`~spatial_lstm.engine.geometry.build.face_positions`.
-        far: ``(E,)``, packed rows of the far-face entries, all of axis 0 first, then axis 1 ..; ``far_counts`` says how many of each.
-        far_slot: ``(D, E)``, position of each far-face entry in the flattened faces.
+        near: ``(D, E)``, position of near-face entry e in the flattened faces: :func:`~spatial_lstm.engine.geometry.grid.face_positions`.
+        far: ``(E',)``, packed rows of the far-face entries, all of axis 0 first, then axis 1 .., then those of idle axes; ``far_counts``
+            says how many of each.
+        far_slot: ``(D, E')``, position of each far-face entry in the flattened faces.
         raster_rows: R.
         face_rows: Rows of the flattened faces, padding included.
     """
@@ -98,7 +100,7 @@ class Plan:
         """What all tables take, in bytes, at most: those that may yet be derived included."""
         d, n, index = self.directions, self.axes, 8
         sites = self.sites * (3 * d + 4 * n) + self.raster_rows * (3 * d + 1)
-        faces = self.edges * (6 * d + 4) + self.face_rows * (2 * d + 1)
+        faces = self.edges * (2 * d + 3) + sum(self.far_counts) * (4 * d + 1) + self.face_rows * (2 * d + 1)
         return index * (sites + faces + self.steps * (self.images + 8))
 
     @derived
@@ -154,7 +156,7 @@ class Plan:
     @derived
     def face_padding(self) -> Tensor | None:
         """``(F,)``, true at slots of the flattened faces beyond an image's extents; None where there are none."""
-        if self.edges == self.face_rows:
+        if self.sites == self.raster_rows:
             return None
         return torch.ones(self.face_rows, dtype=torch.bool, device=self.site.device).index_fill_(
             0, self.far_slot[0], False

@@ -19,21 +19,21 @@ class Results(NamedTuple):
     """What a forward pass computes, with R raster rows, D directions, F rows of flattened faces and a state table's P = M + E rows.
 
     Attributes:
-        output: ``(R, D, h)``, zero in the padding.
+        output: ``(N, *S, D, h)``, zero in the padding.
         far_h, far_c: ``(D, F, h)``, zero beyond each image's extents.
-        c: ``(D, P, h)``, the table of c in an order of the kernel's own; of no elements where nothing is kept.
-        gates: ``(D, M, B * h)``, the activated gates in the same order; of no elements where they are not kept.
+        c: ``(D, P, h)``, the table of c in an order of the kernel's own; None where nothing is kept.
+        gates: ``(D, M, B * h)``, the activated gates in the same order; None where they are not kept.
     """
 
     output: Tensor
     far_h: Tensor
     far_c: Tensor
-    c: Tensor
-    gates: Tensor
+    c: Tensor | None
+    gates: Tensor | None
 
 
 class Saved(NamedTuple):
-    """What a backward pass is given of :class:`Results`; ``gates`` is None where they were not kept."""
+    """What a backward pass is given of :class:`Results`, the output as ``(R, D, h)``."""
 
     output: Tensor
     c: Tensor

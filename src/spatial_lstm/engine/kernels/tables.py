@@ -31,14 +31,22 @@ class TableKernel(Kernel):
         """
 
     def forward(self, problem: Problem, keep: str) -> Results:
-        problem = problem.with_directions()
+        lead, problem = problem.tensors.x.shape[:-1], problem.lean()
         plan = problem.plan
         h, c, gates = self.forward_tables(problem, keep == GATES)
-        faces = packing.far_faces(plan, h), packing.far_faces(plan, c)
-        return Results(packing.output(plan, h), *faces, c.new_empty(0) if keep == NOTHING else c, gates)
+        return Results(
+            packing.output(plan, h).unflatten(0, lead),
+            packing.far_faces(plan, h),
+            packing.far_faces(plan, c),
+            None if keep == NOTHING else c,
+            gates if keep == GATES else None,
+        )
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
-        problem = problem.with_directions()
+        found = self._gradients(problem.lean(), saved, incoming, wanted)
+        return problem.of_lean(found)
+
+    def _gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
         plan = problem.plan
         h = problem.new_table(problem.dtype, problem.tensors.h0)
         packing.sites_of_output(plan, saved.output.reshape(-1, problem.hidden), h)

@@ -39,11 +39,13 @@ class Run(NamedTuple):
         problem = make_problem(tensors, part.sizes, stage.directions[d], stage.options.cell)
         kernel = choose_kernel(stage.options.kernel, problem)
         results = kernel.forward(problem, keep)
-        return cls(plane, problem, kernel, results, results.output.view(*x.shape[:-1], -1))
+        return cls(plane, problem, kernel, results, results.output.squeeze(-2))
 
     def back(self, grad: Tensor | None, far: Pair, wanted: Collection[str]) -> Gradients:
         """The ``wanted`` gradients, from those of the output ``(N', *T, h)`` and of the far faces; that of x is ``(N', *T, C)``."""
-        saved = Saved(self.results.output, self.results.c, self.results.gates)
+        output, _, _, c, gates = self.results
+        assert c is not None  # for there was to be a backward
+        saved = Saved(output.flatten(0, -3), c, gates)
         if grad is not None:
             grad = grad.contiguous().view(saved.output.shape)
         found = self.kernel.gradients(self.problem, saved, Incoming(grad, *far), wanted)

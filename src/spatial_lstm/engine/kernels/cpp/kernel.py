@@ -66,30 +66,31 @@ class CppKernel(Kernel):
         return None if self.name in problem.cell.kernels else f"it does not know the cell {problem.cell.name!r}"
 
     def forward(self, problem: Problem, keep: str) -> Results:
-        grid, x, d, hidden = problem.grid, problem.tensors.x, problem.directions, problem.hidden
-        empty, faces = _empty(problem), _empty_faces(problem)
-        results = Results(
-            empty((grid.raster_rows, d, hidden)),
-            faces((d, grid.face_rows, hidden)),
-            faces((d, grid.face_rows, hidden), dtype=problem.carried),
-            memory.new_empty((0,) if keep == NOTHING else (d, grid.sites + grid.edges, hidden), problem.carried),
-            memory.new_empty((d, grid.sites, problem.blocks * hidden) if keep == GATES else (0,), x.dtype),
-        )
+        grid, x, d, hidden, new = problem.grid, problem.tensors.x, problem.directions, problem.hidden, _new(problem)
+        faces, c, gates = (d, grid.face_rows, hidden), None, None
+        if keep != NOTHING:
+            c = memory.new_empty((d, grid.sites + grid.edges, hidden), problem.carried)
+        if keep == GATES:
+            gates = memory.new_empty((d, grid.sites, problem.blocks * hidden), x.dtype)
+        output = new((*x.shape[:-1], d, hidden))
+        results = Results(output, new(faces), new(faces, dtype=problem.carried), c, gates)
         _call("forward", problem, structures.Results(*_pointers(Results._fields, results)))
         return results
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
         grid, tensors, given, strides = problem.grid, problem.tensors, incoming.output, (0, 0)
         dx = near_h = near_c = None
+        new = _new(problem)
         if "x" in wanted:
-            dx = _empty(problem)((grid.raster_rows, problem.directions, tensors.x.shape[1]))
+            dx = new((grid.raster_rows, problem.directions, tensors.x.shape[-1]))
         if "h0" in wanted or "c0" in wanted:
-            shape, faces = (problem.directions, grid.face_rows, problem.hidden), _empty_faces(problem)
-            near_h, near_c = faces(shape), faces(shape, dtype=problem.carried)
+            shape = problem.directions, grid.face_rows, problem.hidden
+            near_h, near_c = new(shape), new(shape, dtype=problem.carried)
         if given is not None:
             strides = given.stride(0), given.stride(1)
+        new_like = torch.zeros_like if problem.idle else torch.empty_like
         weights = [
-            torch.empty_like(weight) if weight is not None and name in wanted else None
+            new_like(weight) if weight is not None and name in wanted else None
             for name, weight in zip(Weights._fields, tensors.weights, strict=True)
         ]
         names = ("the gradient of output", "the gradient of far_h", "the gradient of far_c", "near_h", "near_c", "x")
@@ -106,16 +107,10 @@ class CppKernel(Kernel):
         return Gradients._make((dx, *weights, *near))
 
 
-def _empty(problem: Problem) -> Callable[..., Tensor]:
-    """What makes a table of raster rows, zero where there is padding."""
+def _new(problem: Problem) -> Callable[..., Tensor]:
+    """What makes a table of raster rows or of flattened faces, zero where there is padding."""
     x = problem.tensors.x
-    return x.new_empty if problem.grid.sites == problem.grid.raster_rows else x.new_zeros
-
-
-def _empty_faces(problem: Problem) -> Callable[..., Tensor]:
-    """What makes flattened faces, zero where there is padding."""
-    x = problem.tensors.x
-    return x.new_empty if problem.grid.edges == problem.grid.face_rows else x.new_zeros
+    return x.new_zeros if problem.grid.padded else x.new_empty
 
 
 def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
@@ -123,10 +118,7 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
     tensors = problem.tensors
     if tensors.weight_peephole is not None:
         tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
-    grid = problem.grid
-    # In names, for what is pointed to has to live until the function returns.
-    extents = (ctypes.c_int64 * problem.axes)(*grid.extents)
-    reverse = (ctypes.c_int64 * problem.directions)(*grid.reverse)
+    grid, places = problem.grid, problem.places
     layer = structures.Layer(
         problem.cell.name.encode(),
         problem.directions,
@@ -138,13 +130,14 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         problem.axes,
         problem.blocks,
         problem.hidden,
-        tensors.x.shape[1],
+        tensors.x.shape[-1],
         torch.get_num_threads(),
         WAIT_COST,
         START_COST,
-        ctypes.addressof(extents),
-        None if grid.own is None else grid.own.ctypes.data,
-        ctypes.addressof(reverse),
+        *grid.addresses,
+        len(problem.idle),
+        *places.sizes,
+        *places.addresses,
         *_pointers(Tensors._fields, tensors),
     )
     status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))

@@ -171,6 +171,11 @@ class Backward {
             const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
             Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
             if (outside) dh = load(outside + feature, lanes);
+            for (int64_t k = N; k < N + layer_.idle; ++k) {
+                const int64_t face = (at.d * layer_.face_rows + layer_.starts[k] + at.places.raster(row)) * hidden_ + feature;
+                if (data_.far_h) dh += load(data_.far_h + face, lanes);
+                if (data_.far_c) dc += load(data_.far_c + face, lanes);
+            }
             for (int k = 0; k < N; ++k) {
                 if (far_h[k]) dh += load(far_h[k] + feature, lanes);
                 if (far_c[k]) dc += load(far_c[k] + feature, lanes);
@@ -183,7 +188,7 @@ class Backward {
             for (int b = 0; b < B; ++b) gates[b] = load(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
-                    peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
+                    peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature, lanes);
             Cell::template backward<T, N>(gates, c_prev, peephole, load(own_c + feature, lanes), load(own_h + feature, lanes), dh, dc, dz, dc_prev);
             for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
             for (int k = 0; k < N; ++k) store(sent(at, at.step, row - at.sites.begin, 1) + k * hidden_ + feature, dc_prev[k], lanes);

@@ -94,20 +94,23 @@ class Forward {
     void pack(int64_t d, int64_t p) const {
         std::fill_n(bias(d, p), B * L, T{0});
         std::fill_n(panel(d, p), depth_ * B * L, F{});
-        if (layer_.bias) transpose<T, 1>(layer_.bias, 1, d, p, 0, bias(d, p));
-        transpose<F, PAIR<F>>(layer_.weight_ih, layer_.inputs, d, p, 0, panel(d, p));
-        transpose<F, PAIR<F>>(layer_.weight_hh, N * hidden_, d, p, layer_.inputs, panel(d, p));
-        if (layer_.weight_ch) transpose<F, PAIR<F>>(layer_.weight_ch, N * hidden_, d, p, layer_.inputs + N * hidden_, panel(d, p));
+        if (layer_.bias) transpose<T, 1>(layer_.bias, 1, 0, 1, d, p, 0, bias(d, p));
+        transpose<F, PAIR<F>>(layer_.weight_ih, layer_.inputs, 0, layer_.inputs, d, p, 0, panel(d, p));
+        for (int64_t k = 0; k < N; ++k) {
+            const int64_t column = layer_.columns[k * hidden_], start = layer_.inputs + k * hidden_;
+            transpose<F, PAIR<F>>(layer_.weight_hh, layer_.weight_columns, column, hidden_, d, p, start, panel(d, p));
+            if (layer_.weight_ch) transpose<F, PAIR<F>>(layer_.weight_ch, layer_.weight_columns, column, hidden_, d, p, start + N * hidden_, panel(d, p));
+        }
     }
 
-    // A panel's rows of a matrix (D, B h, columns) to columns from `start` on, a few at a time so that those stay in cache.
+    // A panel's rows of some columns of a matrix of `width` columns to those from `start` on, a few at a time so that those stay in cache.
     template <class To, int64_t EACH>
-    void transpose(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
+    void transpose(const void* matrix, int64_t width, int64_t column, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
         const int64_t count = std::min<int64_t>(L, hidden_ - p * L);
         for (int64_t first = 0; first < columns; first += 16)
             for (int64_t b = 0; b < B; ++b)
                 for (int64_t l = 0; l < count; ++l) {
-                    const int64_t from = ((d * B + b) * hidden_ + p * L + l) * columns;
+                    const int64_t from = layer_.row(d, b * hidden_ + p * L + l) * width + column;
                     for (int64_t k = first; k < std::min(columns, first + 16); ++k) {
                         const int64_t row = (start + k) / EACH, place = (start + k) % EACH;
                         to[(row * B * L + b * L + l) * EACH + place] = number<To, S>(matrix, from + k);
@@ -206,7 +209,7 @@ class Forward {
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
-                peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + (at.d * (2 * N + 1) + i) * hidden_ + feature, lanes);
+                peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature, lanes);
         for (int r = 0; r < count; ++r) {
             const int64_t row = first + r;
             Vector<T> c_prev[N], c, h;
@@ -236,8 +239,8 @@ class Forward {
 
     // What leaves through the far faces.
     void to_faces(const At& at, int64_t row) const {
-        for (int k = 0; k < N; ++k) {
-            const int64_t face = -1 - at.places.succ(row, k);
+        for (int64_t k = 0; k < N + layer_.idle; ++k) {
+            const int64_t face = k < N ? -1 - at.places.succ(row, k) : layer_.starts[k] + at.places.raster(row);
             if (face < 0) continue;
             const int64_t place = (at.d * layer_.face_rows + face) * hidden_;
             std::copy_n(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_, hidden_, to_.far_h + place);

@@ -77,13 +77,13 @@ class InputGradient {
         const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
         for (int64_t gate = 0; gate < depth_; ++gate) {
             F* to = panel(d, p) + (gate / PAIR<F> * most) * PAIR<F> + gate % PAIR<F>;
-            for (int64_t j = first; j < first + most; ++j) to[(j - first) * PAIR<F>] = gate < gates_ && j < last ? weight(d * gates_ + gate, j) : F{};
+            for (int64_t j = first; j < first + most; ++j) to[(j - first) * PAIR<F>] = gate < gates_ && j < last ? weight(layer_.row(d, gate), j) : F{};
         }
     }
 
     F weight(int64_t row, int64_t column) const {
-        if (column < split_) return number<F, S>(layer_.weight_hh, row * split_ + column);
-        if (column < states_) return number<F, S>(layer_.weight_ch, row * split_ + column - split_);
+        if (column < split_) return number<F, S>(layer_.weight_hh, row * layer_.weight_columns + layer_.columns[column]);
+        if (column < states_) return number<F, S>(layer_.weight_ch, row * layer_.weight_columns + layer_.columns[column - split_]);
         return number<F, S>(layer_.weight_ih, row * layer_.inputs + column - states_);
     }
 
@@ -91,7 +91,7 @@ class InputGradient {
     void transpose(int64_t d) const {
         for (int64_t c = 0; c < layer_.inputs; ++c)
             for (int64_t j = 0; j < gates_; ++j)
-                narrow_.get()[(d * layer_.inputs + c) * gates_ + j] = number<T, S>(layer_.weight_ih, (d * gates_ + j) * layer_.inputs + c);
+                narrow_.get()[(d * layer_.inputs + c) * gates_ + j] = number<T, S>(layer_.weight_ih, layer_.row(d, j) * layer_.inputs + c);
     }
 
     S* input(int64_t d, int64_t raster) const { return x_ + (raster * layer_.directions + d) * layer_.inputs; }

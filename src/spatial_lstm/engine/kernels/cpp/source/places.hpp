@@ -32,10 +32,6 @@ class Walk {
    public:
     Walk(const Layer& layer, const Units& units, const Unit& unit) : layer_(layer), units_(units), unit_(unit) {
         for (int64_t k = layer.axes, stride = 1; k-- > 0; stride *= layer.extents[k]) strides_[k] = reverse(k) ? -stride : stride;
-        for (int64_t k = 0, start = 0; k < layer.axes; ++k) {
-            faces_[k] = start;
-            start += layer.raster_rows / layer.extents[k];
-        }
         for (int64_t image = unit.first; image < unit.last; ++image) add_lines(image);
         for (auto& origins : origins_) origins.resize(lines_.size());
     }
@@ -145,14 +141,14 @@ class Walk {
                 const int64_t own = j == layer_.axes - 1 ? diagonal - q : j == layer_.axes - 2 ? q : line.q[j];
                 at = at * layer_.extents[j] + (reverse(j) ? size[j] - 1 - own : own);
             }
-            to[q] = static_cast<int32_t>(-1 - faces_[k] - at);
+            to[q] = static_cast<int32_t>(-1 - layer_.starts[k] - at);
         }
     }
 
     const Layer& layer_;
     const Units& units_;
     const Unit unit_;
-    int64_t strides_[MOST_AXES] = {}, faces_[MOST_AXES] = {};
+    int64_t strides_[MOST_AXES] = {};
     std::vector<Line> lines_;
     std::vector<int64_t> origins_[4];  // of the lines at the steps found last
     int64_t found_[4] = {-1, -1, -1, -1};

@@ -13,7 +13,7 @@
 #include "team.hpp"
 #include "units.hpp"
 
-// Where the gradients go, in the shapes of the weights; each may be null.
+// Where the gradients go, in the shapes of the weights; each may be null. What belongs to idle axes is left as it is.
 template <class S>
 struct Gradients {
     S *weight_ih, *weight_hh, *bias, *weight_peephole, *weight_ch;
@@ -86,10 +86,10 @@ class PanelWeightGradient final : public WeightGradient<S> {
                 for (int64_t row = first; row < last; ++row) write(row / depth_, row % depth_, gate, std::min(gates_, gate + FEW));
         });
         for (int64_t i = 0; i < layer_.directions * peephole_size_; ++i) {
-            const int64_t d = i / peephole_size_;
+            const int64_t d = i / peephole_size_, feature = i % layer_.hidden, row = layer_.peephole_row(d, i % peephole_size_ / layer_.hidden);
             T sum{0};
             for (int64_t group = 0; group < units_.groups(); ++group) sum += peephole_total(d * units_.groups() + group)[i % peephole_size_];
-            store_number(to_.weight_peephole + i, sum);
+            store_number(to_.weight_peephole + row * layer_.hidden + feature, sum);
         }
     }
 
@@ -156,16 +156,16 @@ class PanelWeightGradient final : public WeightGradient<S> {
             const T* from = total(d * units_.groups() + group, k) + first;
             for (int64_t j = 0; j < last - first; ++j) sums[j] += from[j];
         }
-        const auto column = [&](S* weights, int64_t columns) {
+        const auto column = [&](S* weights, int64_t columns, int64_t width, const int64_t* places) {
             if (!weights || k < 0) return;
-            S* to = weights + (d * gates_ + first) * columns + k;
-            for (int64_t j = 0; k < columns && j < last - first; ++j) store_number(to + j * columns, sums[j]);
+            if (k < columns)
+                for (int64_t j = first; j < last; ++j) store_number(weights + layer_.row(d, j) * width + (places ? places[k] : k), sums[j - first]);
             k -= columns;
         };
-        column(to_.weight_ih, layer_.inputs);
-        column(to_.weight_hh, rows_);
-        column(to_.weight_ch, rows_);
-        column(to_.bias, 1);
+        column(to_.weight_ih, layer_.inputs, layer_.inputs, nullptr);
+        column(to_.weight_hh, rows_, layer_.weight_columns, layer_.columns);
+        column(to_.weight_ch, rows_, layer_.weight_columns, layer_.columns);
+        column(to_.bias, 1, 1, nullptr);
     }
 
     // Of the peepholes: i of every axis, f of every axis, o. A team's members share out the features.
