@@ -13,6 +13,7 @@
 #include "product.hpp"
 #include "saved.hpp"
 #include "team.hpp"
+#include "transpose.hpp"
 #include "units.hpp"
 
 template <class S, class Cell, int N>
@@ -32,12 +33,13 @@ class Forward {
           units_(units),
           hidden_(layer.hidden),
           panels_((hidden_ + L - 1) / L),
+          columns_((hidden_ / L * B + (hidden_ % L * B + L - 1) / L) * L),
           depth_(round_up(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           ring_(recompute ? 0 : units.widest() * hidden_),
           to_(to),
           saved_(layer, to),
-          biases_(layer.directions * panels_ * B * L),
-          weights_(layer.directions * panels_ * depth_ * B * L),
+          biases_(layer.directions * columns_),
+          weights_(layer.directions * columns_ * depth_),
           ring_h_(layer.threads * 2 * ring_),
           ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
           converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
@@ -87,32 +89,39 @@ class Forward {
         int64_t d, step, begin, before, team, thread;
     };
 
-    // A panel holds L features of every gate block, the weights of one input, or pair of inputs, per row.
-    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * B * L; }
-    T* bias(int64_t d, int64_t p) const { return biases_.get() + (d * panels_ + p) * B * L; }
+    // A panel holds L features, the last what is left, of every gate block, block after block; of its rows each holds the weights of one input, or
+    // pair of inputs, in whole vectors.
+    int64_t features(int64_t p) const { return std::min<int64_t>(L, hidden_ - p * L); }
+    int64_t vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
+    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * columns_ + p * B * L) * depth_; }
+    T* bias(int64_t d, int64_t p) const { return biases_.get() + d * columns_ + p * B * L; }
 
     void pack(int64_t d, int64_t p) const {
-        std::fill_n(bias(d, p), B * L, T{0});
-        std::fill_n(panel(d, p), depth_ * B * L, F{});
-        if (layer_.bias) transpose<T, 1>(layer_.bias, 1, d, p, 0, bias(d, p));
-        transpose<F, PAIR<F>>(layer_.weight_ih, layer_.inputs, d, p, 0, panel(d, p));
-        transpose<F, PAIR<F>>(layer_.weight_hh, N * hidden_, d, p, layer_.inputs, panel(d, p));
-        if (layer_.weight_ch) transpose<F, PAIR<F>>(layer_.weight_ch, N * hidden_, d, p, layer_.inputs + N * hidden_, panel(d, p));
+        const int64_t width = vectors(p) * L;
+        std::fill_n(bias(d, p), width, T{0});
+        if (PAIR<F> > 1 || B * features(p) < width) std::fill_n(panel(d, p), depth_ * width, F{});
+        if (layer_.bias) pack<T>(layer_.bias, 1, d, p, 0, bias(d, p));
+        pack<F>(layer_.weight_ih, layer_.inputs, d, p, 0, panel(d, p));
+        pack<F>(layer_.weight_hh, N * hidden_, d, p, layer_.inputs, panel(d, p));
+        if (layer_.weight_ch) pack<F>(layer_.weight_ch, N * hidden_, d, p, layer_.inputs + N * hidden_, panel(d, p));
     }
 
-    // A panel's rows of a matrix (D, B h, columns) to columns from `start` on, a few at a time so that those stay in cache.
-    template <class To, int64_t EACH>
-    void transpose(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
-        const int64_t count = std::min<int64_t>(L, hidden_ - p * L);
-        for (int64_t first = 0; first < columns; first += 16)
-            for (int64_t b = 0; b < B; ++b)
-                for (int64_t l = 0; l < count; ++l) {
-                    const int64_t from = ((d * B + b) * hidden_ + p * L + l) * columns;
-                    for (int64_t k = first; k < std::min(columns, first + 16); ++k) {
-                        const int64_t row = (start + k) / EACH, place = (start + k) % EACH;
-                        to[(row * B * L + b * L + l) * EACH + place] = number<To, S>(matrix, from + k);
-                    }
-                }
+    // A panel's rows of a matrix (D, B h, columns) to columns from `start` on.
+    template <class To>
+    void pack(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
+        const int64_t count = features(p), width = vectors(p) * L;
+        for (int64_t b = 0; b < B; ++b) {
+            const S* from = static_cast<const S*>(matrix) + ((d * B + b) * hidden_ + p * L) * columns;
+            if constexpr (PAIR<To> == 1) {
+                transpose<T>(
+                    count, columns, [&](int64_t l, int64_t k, int lanes) { return load(from + l * columns + k, lanes); },
+                    [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * count + l, v, lanes); });
+            } else {
+                for (int64_t l = 0; l < count; ++l)
+                    for (int64_t k = 0; k < columns; ++k)
+                        to[((start + k) / 2 * width + b * count + l) * 2 + (start + k) % 2] = from[l * columns + k];
+            }
+        }
     }
 
     // Sites first .. last, of one step or of several that are known.
@@ -195,14 +204,10 @@ class Forward {
     // L features of a few sites: product, gates, c and h.
     template <bool Recompute>
     void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* recomputed) const {
-        const T* start = bias(at.d, p);
-        Vector<T> z[AT_ONCE * B];
-        for (int r = 0; r < count; ++r)
-            for (int b = 0; b < B; ++b) z[r * B + b] = load_factors(start + b * L);
-        PRODUCTS<F, B>[static_cast<std::size_t>(count - 1)](rows, panel(at.d, p), z);
-
+        Vector<T> z[AT_ONCE * B + 1];
+        sums(at.d, p, count, rows, z);
         const int64_t feature = p * L;
-        const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
+        const int lanes = static_cast<int>(features(p));
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
@@ -220,6 +225,19 @@ class Forward {
             if (gates)
                 for (int b = 0; b < B; ++b) store(gates + (r * B + b) * hidden_ + feature, z[r * B + b], lanes);
         }
+    }
+
+    // The pre-activations of a few sites, a vector for each gate block.
+    void sums(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
+        const int width = static_cast<int>(vectors(p));
+        const T* start = bias(d, p);
+        for (int r = 0; r < count; ++r)
+            for (int w = 0; w < width; ++w) z[r * width + w] = load_factors(start + w * L);
+        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), z);
+        if (features(p) == L) return;
+        z[count * width] = Vector<T>{};  // is read as lanes that do not matter
+        for (int r = count; r-- > 0;)    // from the last on, as they move towards the end
+            for (int b = B; b-- > 0;) z[r * B + b] = load_factors(reinterpret_cast<const T*>(z + r * width) + b * features(p));
     }
 
     // Never inlined, so that recomputed gates are the same to the last bit: where products are contracted is up to the compiler.
@@ -247,7 +265,7 @@ class Forward {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t hidden_, panels_, depth_, ring_;
+    const int64_t hidden_, panels_, columns_, depth_, ring_;
     const Results<S> to_;
     const Saved<S> saved_;
     const Buffer<T> biases_;
