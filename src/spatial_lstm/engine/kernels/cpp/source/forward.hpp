@@ -9,18 +9,18 @@
 #include "cells.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
+#include "packed.hpp"
 #include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
 #include "team.hpp"
-#include "transpose.hpp"
 #include "units.hpp"
 
 template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
     using F = Factor<S>;
-    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, AT_ONCE = rows_at_once(B);
+    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, AT_ONCE = PackedWeights<S, B>::AT_ONCE;
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
@@ -32,14 +32,11 @@ class Forward {
         : layer_(layer),
           units_(units),
           hidden_(layer.hidden),
-          panels_((hidden_ + L - 1) / L),
-          columns_((hidden_ / L * B + (hidden_ % L * B + L - 1) / L) * L),
-          depth_(round_up(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
+          weights_(layer),
+          depth_(weights_.depth()),
           ring_(recompute ? 0 : units.widest() * hidden_),
           to_(to),
           saved_(layer, to),
-          biases_(layer.directions * columns_),
-          weights_(layer.directions * columns_ * depth_),
           ring_h_(layer.threads * 2 * ring_),
           ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
           converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
@@ -71,11 +68,7 @@ class Forward {
     }
 
     // Pack the weights, before anything else.
-    void prepare() const {
-        units_.share(layer_.directions * panels_, depth_ * B * L, [this](int64_t first, int64_t last) {
-            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
-        });
-    }
+    void prepare() const { weights_.prepare(units_); }
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
@@ -89,48 +82,13 @@ class Forward {
         int64_t d, step, begin, before, team, thread;
     };
 
-    // A panel holds L features, the last what is left, of every gate block, block after block; of its rows each holds the weights of one input, or
-    // pair of inputs, in whole vectors.
-    int64_t features(int64_t p) const { return std::min<int64_t>(L, hidden_ - p * L); }
-    int64_t vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
-    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * columns_ + p * B * L) * depth_; }
-    T* bias(int64_t d, int64_t p) const { return biases_.get() + d * columns_ + p * B * L; }
-
-    void pack(int64_t d, int64_t p) const {
-        const int64_t width = vectors(p) * L;
-        std::fill_n(bias(d, p), width, T{0});
-        if (PAIR<F> > 1 || B * features(p) < width) std::fill_n(panel(d, p), depth_ * width, F{});
-        if (layer_.bias) pack<T>(layer_.bias, 1, d, p, 0, bias(d, p));
-        pack<F>(layer_.weight_ih, layer_.inputs, d, p, 0, panel(d, p));
-        pack<F>(layer_.weight_hh, N * hidden_, d, p, layer_.inputs, panel(d, p));
-        if (layer_.weight_ch) pack<F>(layer_.weight_ch, N * hidden_, d, p, layer_.inputs + N * hidden_, panel(d, p));
-    }
-
-    // A panel's rows of a matrix (D, B h, columns) to columns from `start` on.
-    template <class To>
-    void pack(const void* matrix, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
-        const int64_t count = features(p), width = vectors(p) * L;
-        for (int64_t b = 0; b < B; ++b) {
-            const S* from = static_cast<const S*>(matrix) + ((d * B + b) * hidden_ + p * L) * columns;
-            if constexpr (PAIR<To> == 1) {
-                transpose<T>(
-                    count, columns, [&](int64_t l, int64_t k, int lanes) { return load(from + l * columns + k, lanes); },
-                    [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * count + l, v, lanes); });
-            } else {
-                for (int64_t l = 0; l < count; ++l)
-                    for (int64_t k = 0; k < columns; ++k)
-                        to[((start + k) / 2 * width + b * count + l) * 2 + (start + k) % 2] = from[l * columns + k];
-            }
-        }
-    }
-
     // Sites first .. last, of one step or of several that are known.
     template <bool Recompute>
     void block(const At& at, int64_t first, int64_t last, S* recomputed) const {
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
             for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
-        for (int64_t p = 0; p < panels_; ++p)
+        for (int64_t p = 0; p < weights_.panels(); ++p)
             for (int64_t i = first; i < last; i += AT_ONCE) {
                 const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - i));
                 Rows<F> rows;
@@ -205,9 +163,9 @@ class Forward {
     template <bool Recompute>
     void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* recomputed) const {
         Vector<T> z[AT_ONCE * B + 1];
-        sums(at.d, p, count, rows, z);
+        weights_.multiply(at.d, p, count, rows, z);
         const int64_t feature = p * L;
-        const int lanes = static_cast<int>(features(p));
+        const int lanes = weights_.features(p);
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
@@ -225,19 +183,6 @@ class Forward {
             if (gates)
                 for (int b = 0; b < B; ++b) store(gates + (r * B + b) * hidden_ + feature, z[r * B + b], lanes);
         }
-    }
-
-    // The pre-activations of a few sites, a vector for each gate block.
-    void sums(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
-        const int width = static_cast<int>(vectors(p));
-        const T* start = bias(d, p);
-        for (int r = 0; r < count; ++r)
-            for (int w = 0; w < width; ++w) z[r * width + w] = load_factors(start + w * L);
-        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), z);
-        if (features(p) == L) return;
-        z[count * width] = Vector<T>{};  // is read as lanes that do not matter
-        for (int r = count; r-- > 0;)    // from the last on, as they move towards the end
-            for (int b = B; b-- > 0;) z[r * B + b] = load_factors(reinterpret_cast<const T*>(z + r * width) + b * features(p));
     }
 
     // Never inlined, so that recomputed gates are the same to the last bit: where products are contracted is up to the compiler.
@@ -265,11 +210,11 @@ class Forward {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t hidden_, panels_, columns_, depth_, ring_;
+    const int64_t hidden_;
+    const PackedWeights<S, B> weights_;
+    const int64_t depth_, ring_;
     const Results<S> to_;
     const Saved<S> saved_;
-    const Buffer<T> biases_;
-    const Buffer<F> weights_;
     const Buffer<S> ring_h_;
     const Buffer<T> ring_c_;
     const Buffer<F> converted_;

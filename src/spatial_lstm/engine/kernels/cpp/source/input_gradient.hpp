@@ -75,16 +75,24 @@ class InputGradient {
     // input is wide enough to fill vectors.
     void pack(int64_t d, int64_t p) const {
         const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
-        for (int64_t gate = 0; gate < depth_; ++gate) {
-            F* to = panel(d, p) + (gate / PAIR<F> * most) * PAIR<F> + gate % PAIR<F>;
-            for (int64_t j = first; j < first + most; ++j) to[(j - first) * PAIR<F>] = gate < gates_ && j < last ? weight(d * gates_ + gate, j) : F{};
+        for (int64_t gate = 0; gate < depth_; gate += PAIR<F>) {
+            const int64_t row = d * gates_ + gate;
+            const bool both = PAIR<F> == 2 && gate + 1 < gates_;
+            F* to = panel(d, p) + gate * most;
+            const auto columns = [&](const void* matrix, int64_t begin, int64_t end) {
+                const int64_t count = end - begin;
+                const S* from = static_cast<const S*>(matrix) + row * count - begin;
+                for (int64_t j = std::max(first, begin); j < std::min(last, end); j += L) {
+                    const int lanes = static_cast<int>(std::min<int64_t>(L, std::min(last, end) - j));
+                    const auto v = paired<F>(load(from + j, lanes), both ? load(from + count + j, lanes) : Vector<T>{});
+                    store_factors(to + (j - first) * PAIR<F>, v, lanes);
+                }
+            };
+            columns(layer_.weight_hh, 0, split_);
+            columns(layer_.weight_ch, split_, states_);
+            columns(layer_.weight_ih, states_, columns_);
+            std::fill(to + (last - first) * PAIR<F>, to + most * PAIR<F>, F{});
         }
-    }
-
-    F weight(int64_t row, int64_t column) const {
-        if (column < split_) return number<F, S>(layer_.weight_hh, row * split_ + column);
-        if (column < states_) return number<F, S>(layer_.weight_ch, row * split_ + column - split_);
-        return number<F, S>(layer_.weight_ih, row * layer_.inputs + column - states_);
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.
