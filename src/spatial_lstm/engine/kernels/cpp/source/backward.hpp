@@ -42,7 +42,7 @@ class Backward {
     static constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(S));  // numbers in a line of the cache
 
    public:
-    Backward(const Layer& layer, const Units& units, const Results<S>& of, const BackwardData<S>& data, WeightGradient<S>& weight_gradient)
+    Backward(const Layer& layer, const Units& units, const Results<S>& of, const BackwardData<S>& data, const WeightGradient<S>& weight_gradient)
         : layer_(layer),
           units_(units),
           hidden_(layer.hidden),
@@ -215,7 +215,7 @@ class Backward {
     const Saved<S> saved_;
     const S* const gates_;
     const BackwardData<S> data_;
-    WeightGradient<S>& weight_gradient_;
+    const WeightGradient<S>& weight_gradient_;
     const InputGradient<S> input_gradient_;
     const std::unique_ptr<const Forward<S, Cell, N>> forward_;
     const Buffer<S> recomputed_gates_;

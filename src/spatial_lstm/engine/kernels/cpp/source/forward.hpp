@@ -9,6 +9,7 @@
 #include "cells.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
+#include "packed.hpp"
 #include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
@@ -19,7 +20,7 @@ template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
     using F = Factor<S>;
-    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, AT_ONCE = rows_at_once(B);
+    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, AT_ONCE = PackedWeights<S, B>::AT_ONCE;
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
@@ -31,13 +32,11 @@ class Forward {
         : layer_(layer),
           units_(units),
           hidden_(layer.hidden),
-          panels_((hidden_ + L - 1) / L),
-          depth_(round_up(layer.inputs + N * hidden_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
+          weights_(layer),
+          depth_(weights_.depth()),
           ring_(recompute ? 0 : units.widest() * hidden_),
           to_(to),
           saved_(layer, to),
-          biases_(layer.directions * panels_ * B * L),
-          weights_(layer.directions * panels_ * depth_ * B * L),
           ring_h_(layer.threads * 2 * ring_),
           ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
           converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
@@ -69,11 +68,7 @@ class Forward {
     }
 
     // Pack the weights, before anything else.
-    void prepare() const {
-        units_.share(layer_.directions * panels_, depth_ * B * L, [this](int64_t first, int64_t last) {
-            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
-        });
-    }
+    void prepare() const { weights_.prepare(units_); }
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
@@ -87,44 +82,13 @@ class Forward {
         int64_t d, step, begin, before, team, thread;
     };
 
-    // A panel holds L features of every gate block, the weights of one input, or pair of inputs, per row.
-    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * B * L; }
-    T* bias(int64_t d, int64_t p) const { return biases_.get() + (d * panels_ + p) * B * L; }
-
-    void pack(int64_t d, int64_t p) const {
-        std::fill_n(bias(d, p), B * L, T{0});
-        std::fill_n(panel(d, p), depth_ * B * L, F{});
-        if (layer_.bias) transpose<T, 1>(layer_.bias, 1, 0, 1, d, p, 0, bias(d, p));
-        transpose<F, PAIR<F>>(layer_.weight_ih, layer_.inputs, 0, layer_.inputs, d, p, 0, panel(d, p));
-        for (int64_t k = 0; k < N; ++k) {
-            const int64_t column = layer_.columns[k * hidden_], start = layer_.inputs + k * hidden_;
-            transpose<F, PAIR<F>>(layer_.weight_hh, layer_.weight_columns, column, hidden_, d, p, start, panel(d, p));
-            if (layer_.weight_ch) transpose<F, PAIR<F>>(layer_.weight_ch, layer_.weight_columns, column, hidden_, d, p, start + N * hidden_, panel(d, p));
-        }
-    }
-
-    // A panel's rows of some columns of a matrix of `width` columns to those from `start` on, a few at a time so that those stay in cache.
-    template <class To, int64_t EACH>
-    void transpose(const void* matrix, int64_t width, int64_t column, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
-        const int64_t count = std::min<int64_t>(L, hidden_ - p * L);
-        for (int64_t first = 0; first < columns; first += 16)
-            for (int64_t b = 0; b < B; ++b)
-                for (int64_t l = 0; l < count; ++l) {
-                    const int64_t from = layer_.row(d, b * hidden_ + p * L + l) * width + column;
-                    for (int64_t k = first; k < std::min(columns, first + 16); ++k) {
-                        const int64_t row = (start + k) / EACH, place = (start + k) % EACH;
-                        to[(row * B * L + b * L + l) * EACH + place] = number<To, S>(matrix, from + k);
-                    }
-                }
-    }
-
     // Sites first .. last, of one step or of several that are known.
     template <bool Recompute>
     void block(const At& at, int64_t first, int64_t last, S* recomputed) const {
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
             for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
-        for (int64_t p = 0; p < panels_; ++p)
+        for (int64_t p = 0; p < weights_.panels(); ++p)
             for (int64_t i = first; i < last; i += AT_ONCE) {
                 const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - i));
                 Rows<F> rows;
@@ -198,14 +162,10 @@ class Forward {
     // L features of a few sites: product, gates, c and h.
     template <bool Recompute>
     void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* recomputed) const {
-        const T* start = bias(at.d, p);
-        Vector<T> z[AT_ONCE * B];
-        for (int r = 0; r < count; ++r)
-            for (int b = 0; b < B; ++b) z[r * B + b] = load_factors(start + b * L);
-        PRODUCTS<F, B>[static_cast<std::size_t>(count - 1)](rows, panel(at.d, p), z);
-
+        Vector<T> z[AT_ONCE * B + 1];
+        weights_.multiply(at.d, p, count, rows, z);
         const int64_t feature = p * L;
-        const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
+        const int lanes = weights_.features(p);
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
@@ -250,11 +210,11 @@ class Forward {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t hidden_, panels_, depth_, ring_;
+    const int64_t hidden_;
+    const PackedWeights<S, B> weights_;
+    const int64_t depth_, ring_;
     const Results<S> to_;
     const Saved<S> saved_;
-    const Buffer<T> biases_;
-    const Buffer<F> weights_;
     const Buffer<S> ring_h_;
     const Buffer<T> ring_c_;
     const Buffer<F> converted_;

@@ -75,16 +75,25 @@ class InputGradient {
     // input is wide enough to fill vectors.
     void pack(int64_t d, int64_t p) const {
         const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
-        for (int64_t gate = 0; gate < depth_; ++gate) {
-            F* to = panel(d, p) + (gate / PAIR<F> * most) * PAIR<F> + gate % PAIR<F>;
-            for (int64_t j = first; j < first + most; ++j) to[(j - first) * PAIR<F>] = gate < gates_ && j < last ? weight(layer_.row(d, gate), j) : F{};
+        for (int64_t gate = 0; gate < depth_; gate += PAIR<F>) {
+            const bool both = PAIR<F> == 2 && gate + 1 < gates_;
+            const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
+            F* to = panel(d, p) + gate * most;
+            const auto columns = [&](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
+                const S* from = static_cast<const S*>(matrix) + column - begin;
+                for (int64_t j = std::max(first, begin); j < std::min(last, end); j += L) {
+                    const int lanes = static_cast<int>(std::min<int64_t>(L, std::min(last, end) - j));
+                    const auto v = paired<F>(load(from + row * width + j, lanes), both ? load(from + other * width + j, lanes) : Vector<T>{});
+                    store_factors(to + (j - first) * PAIR<F>, v, lanes);
+                }
+            };
+            layer_.runs([&](int64_t state, int64_t column, int64_t count) {
+                columns(layer_.weight_hh, layer_.weight_columns, column, state, state + count);
+                if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
+            });
+            columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
+            std::fill(to + (last - first) * PAIR<F>, to + most * PAIR<F>, F{});
         }
-    }
-
-    F weight(int64_t row, int64_t column) const {
-        if (column < split_) return number<F, S>(layer_.weight_hh, row * layer_.weight_columns + layer_.columns[column]);
-        if (column < states_) return number<F, S>(layer_.weight_ch, row * layer_.weight_columns + layer_.columns[column - split_]);
-        return number<F, S>(layer_.weight_ih, row * layer_.inputs + column - states_);
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.

@@ -52,8 +52,8 @@ template <class S>
 int backward(const Layer& layer, const Results<S>& of, const BackwardData<S>& data, const Gradients<S>& to) {
     return with_cell(AllCells{}, layer, [&](auto cell, auto axes) {
         const Units units(layer);
-        const auto weight_gradient = make_weight_gradient<S>(layer, units, of, to);
-        Backward<S, decltype(cell), decltype(axes)::value>(layer, units, of, data, *weight_gradient).run();
+        const WeightGradient<S> weight_gradient(layer, units, of, to);
+        Backward<S, decltype(cell), decltype(axes)::value>(layer, units, of, data, weight_gradient).run();
     });
 }
 

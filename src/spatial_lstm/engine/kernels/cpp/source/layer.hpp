@@ -33,5 +33,14 @@ struct Layer {
     int64_t peephole_row(int64_t d, int64_t i) const { return d * peepholes() + peephole_rows[i]; }
     int64_t peepholes() const { return 2 * (axes + idle) + 1; }
 
+    // Columns of a weight of states that lie side by side, as many at once as there are: `take(state, column, count)`.
+    template <class Take>
+    void runs(const Take& take) const {
+        for (int64_t k = 0, first = 0; k < axes; first = ++k) {
+            while (k + 1 < axes && columns[(k + 1) * hidden] == columns[k * hidden] + hidden) ++k;
+            take(first * hidden, columns[first * hidden], (k + 1 - first) * hidden);
+        }
+    }
+
     const int64_t* size(int64_t image) const { return sizes ? sizes + image * axes : extents; }
 };

@@ -66,3 +66,12 @@ constexpr std::array<Product<F>, sizeof...(R)> products(std::index_sequence<R...
 // PRODUCTS<F, W>[R - 1] multiplies R rows.
 template <class F, int W>
 constexpr auto PRODUCTS = products<F, W>(std::make_index_sequence<rows_at_once(W)>{});
+
+template <class F, std::size_t... W>
+constexpr std::array<const Product<F>*, sizeof...(W)> products_of(std::index_sequence<W...>) {
+    return {PRODUCTS<F, W + 1>.data()...};
+}
+
+// PRODUCTS_OF<F, MOST>[W - 1] are those with W vectors of weights, up to so many.
+template <class F, int MOST>
+constexpr auto PRODUCTS_OF = products_of<F>(std::make_index_sequence<MOST>{});

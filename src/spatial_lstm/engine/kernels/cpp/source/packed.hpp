@@ -1,0 +1,96 @@
+// The layer's weights as the product of the forward pass reads them.
+#pragma once
+
+#include <algorithm>
+
+#include "buffer.hpp"
+#include "layer.hpp"
+#include "product.hpp"
+#include "transpose.hpp"
+#include "units.hpp"
+
+// Panels of L features of all B gate blocks, block after block: the last, of the features that are left, is as narrow as whole vectors allow. Of a
+// panel's rows each holds the weights of one input, or pair of inputs, of [x, h_0, .., c_0, ..].
+template <class S, int B>
+class PackedWeights {
+    using T = Compute<S>;
+    using F = Factor<S>;
+    static constexpr int L = LANES<T>;
+
+   public:
+    static constexpr int AT_ONCE = rows_at_once(B);
+
+    explicit PackedWeights(const Layer& layer)
+        : layer_(layer),
+          hidden_(layer.hidden),
+          states_(layer.axes * hidden_),
+          panels_((hidden_ + L - 1) / L),
+          depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
+          columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
+          biases_(layer.directions * columns_),
+          weights_(layer.directions * columns_ * depth_) {}
+
+    int64_t panels() const { return panels_; }
+    int64_t depth() const { return depth_; }  // rows of a panel, or factors of those
+    int features(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, hidden_ - p * L)); }
+
+    // Pack, before anything else.
+    void prepare(const Units& units) const {
+        units.share(layer_.directions * panels_, depth_ * B * L, [this](int64_t first, int64_t last) {
+            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
+        });
+    }
+
+    // The pre-activations z [count][B] of a few rows of input, at a panel's features; z has room for one vector more.
+    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
+        const int width = vectors(p);
+        const T* start = bias(d, p);
+        for (int r = 0; r < count; ++r)
+            for (int w = 0; w < width; ++w) z[r * width + w] = load_factors(start + w * L);
+        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), z);
+        if (features(p) == L) return;
+        z[count * width] = Vector<T>{};  // is read as lanes that do not matter
+        for (int r = count; r-- > 0;)    // from the last on, as they move towards the end
+            for (int b = B; b-- > 0;) z[r * B + b] = load_factors(reinterpret_cast<const T*>(z + r * width) + b * features(p));
+    }
+
+   private:
+    int vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
+    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * columns_ + p * B * L) * depth_; }
+    T* bias(int64_t d, int64_t p) const { return biases_.get() + d * columns_ + p * B * L; }
+
+    void pack(int64_t d, int64_t p) const {
+        const int64_t width = vectors(p) * L;
+        std::fill_n(bias(d, p), width, T{0});
+        if (PAIR<F> > 1 || B * features(p) < width) std::fill_n(panel(d, p), depth_ * width, F{});
+        if (layer_.bias) pack(layer_.bias, 1, 0, 1, d, p, 0, bias(d, p));
+        pack(layer_.weight_ih, layer_.inputs, 0, layer_.inputs, d, p, 0, panel(d, p));
+        layer_.runs([&](int64_t state, int64_t column, int64_t count) {
+            const int64_t start = layer_.inputs + state;
+            pack(layer_.weight_hh, layer_.weight_columns, column, count, d, p, start, panel(d, p));
+            if (layer_.weight_ch) pack(layer_.weight_ch, layer_.weight_columns, column, count, d, p, start + states_, panel(d, p));
+        });
+    }
+
+    // A panel's rows of some columns of a matrix of `all` columns to those from `start` on.
+    template <class To>
+    void pack(const void* matrix, int64_t all, int64_t column, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
+        const int64_t count = features(p), width = vectors(p) * L;
+        for (int64_t b = 0; b < B; ++b) {
+            const S* from = static_cast<const S*>(matrix) + layer_.row(d, b * hidden_ + p * L) * all + column;
+            if constexpr (PAIR<To> == 1) {
+                const auto read = [&](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
+                const auto write = [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * count + l, v, lanes); };
+                transpose<T>(count, columns, read, write);
+            } else {
+                for (int64_t l = 0; l < count; ++l)
+                    for (int64_t k = 0; k < columns; ++k) to[((start + k) / 2 * width + b * count + l) * 2 + (start + k) % 2] = from[l * all + k];
+            }
+        }
+    }
+
+    const Layer& layer_;
+    const int64_t hidden_, states_, panels_, depth_, columns_;
+    const Buffer<T> biases_;
+    const Buffer<F> weights_;
+};
