@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm import SizedModule, SizedSequential, SpatialLSTM
-from spatial_lstm.modules.sized import groups
+from spatial_lstm.modules.sized import sequential
 from tests.cases import assert_close, gradients
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -123,7 +123,7 @@ def test_recurrent_layers_between_convolutions(axes: int, cell: str) -> None:
 def test_batch_normalization_sees_the_sites_of_images_alone(
     axes: int, training: bool, worthwhile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "WORTHWHILE", worthwhile)
+    monkeypatch.setattr(sequential, "WORTHWHILE", worthwhile)
     torch.manual_seed(0)
     norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes](3).double()
     nn.init.normal_(norm.weight)

@@ -22,16 +22,15 @@ class Rule:
         axes: Spatial axes that the layer works on; None for any number.
 
     Attributes:
-        leaves_zero: Whether the output is zero in the padding by itself.
-        together: Whether it runs on the whole batch, not on groups of similar images: because it computes nothing of the padding, or
-            has to see all images.
+        keeps_zero: Whether the output is zero in the padding where the input was.
+        spares_padding: Whether it computes nothing of the padding, and so runs on larger groups of images.
     """
 
-    leaves_zero = False
-    together = False
+    spares_padding = False
 
-    def __init__(self, axes: int | None = None) -> None:
+    def __init__(self, axes: int | None = None, *, keeps_zero: bool = False) -> None:
         self._axes = axes
+        self.keeps_zero = keeps_zero
 
     def axes(self, module: Any) -> int | None:
         """Spatial axes that this very layer works on."""
@@ -42,6 +41,10 @@ class Rule:
 
     def reads_padding(self, module: Any) -> bool:
         """Whether images see what stands in their padding, which then has to be zero."""
+        return False
+
+    def zeroes(self, module: Any) -> bool:
+        """Whether the output is zero in the padding whatever came in."""
         return False
 
     def extents(self, module: Any, sizes: Tensor) -> Tensor:
@@ -109,9 +112,11 @@ class MaxPoolRule(WindowRule):
 class BatchNormRule(Rule):
     """Statistics over the sites of all images: the layer sees these in a row."""
 
+    def zeroes(self, module: Any) -> bool:
+        return bool(module.training or module.running_mean is None)
+
     def run_parts(self, module: Any, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        takes_statistics = module.training or module.running_mean is None
-        images = [without_padding(x, sizes) for x, sizes in parts] if takes_statistics else []
+        images = [without_padding(x, sizes) for x, sizes in parts] if self.zeroes(module) else []
         rows = [image.transpose(0, 1).flatten(1) for image in chain(*images)]  # (C, sites) each
         if len(rows) < 2:
             return super().run_parts(module, parts)
@@ -127,8 +132,10 @@ class BatchNormRule(Rule):
 class RecurrentRule(Rule):
     """The layer knows sizes itself."""
 
-    leaves_zero = True
-    together = True
+    spares_padding = True
+
+    def zeroes(self, module: Any) -> bool:
+        return True
 
     def axes(self, module: Any) -> int | None:
         axes: int = module.spatial_dims
@@ -146,8 +153,10 @@ class RecurrentRule(Rule):
 class OwnRule(Rule):
     """A :class:`SizedModule` says everything itself."""
 
-    leaves_zero = True
-    together = True
+    spares_padding = True
+
+    def zeroes(self, module: Any) -> bool:
+        return True
 
     def reads_padding(self, module: Any) -> bool:
         return True
@@ -161,11 +170,11 @@ class OwnRule(Rule):
         return output
 
 
-_SITE_BY_SITE: tuple[type[nn.Module], ...] = (
+_OF_ZERO_ZERO: tuple[type[nn.Module], ...] = (
     *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
-    *(nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.Softsign, nn.Softshrink),
-    *(nn.Dropout, nn.AlphaDropout),
+    *(nn.Hardswish, nn.Tanh, nn.Softsign, nn.Softshrink, nn.Dropout),
 )
+_SITE_BY_SITE: tuple[type[nn.Module], ...] = (nn.Hardtanh, nn.Sigmoid, nn.Hardsigmoid, nn.Softplus, nn.AlphaDropout)
 RULES: dict[type[nn.Module], Rule] = {
     SizedModule: OwnRule(),
     SpatialLSTM: RecurrentRule(),
@@ -173,7 +182,8 @@ RULES: dict[type[nn.Module], Rule] = {
     **{kind: MaxPoolRule(axes) for axes, kind in enumerate((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), 1)},
     **{kind: AveragePoolRule(axes) for axes, kind in enumerate((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), 1)},
     **{kind: BatchNormRule(axes) for axes, kind in enumerate((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), 1)},
-    **{kind: Rule(axes) for axes, kind in enumerate((nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), 1)},
+    **{kind: Rule(axes, keeps_zero=True) for axes, kind in enumerate((nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), 1)},
+    **{kind: Rule(keeps_zero=True) for kind in _OF_ZERO_ZERO},
     **{kind: Rule() for kind in _SITE_BY_SITE},
 }
 

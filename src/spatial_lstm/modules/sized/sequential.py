@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm.engine import check_sizes
-from spatial_lstm.modules.sized.groups import Parts, cropped, similar
+from spatial_lstm.modules.sized.groups import WORTHWHILE, WORTHWHILE_SPARED, Parts, cropped, similar
 from spatial_lstm.modules.sized.module import SizedModule
 from spatial_lstm.modules.sized.rules import rule_of
 
@@ -63,27 +63,30 @@ class SizedSequential(SizedModule):
         self._check(own)
         x = cropped(x, own)
         # On a GPU some more sites cost less than more launches.
-        groups = similar(own) if x.device.type == "cpu" else []
+        groups = similar(own, WORTHWHILE) if x.device.type == "cpu" else []
         if len(groups) < 2:
-            return self._run(Parts(x, own, [len(own)]))
+            return self._run(Parts(x, own), [len(own)], [len(own)])
         order = torch.tensor(list(chain(*groups)))
-        y, own = self._run(Parts(x[order], own[order], [len(group) for group in groups]))
+        apart, spared = ([len(group) for group in each] for each in (groups, similar(own, WORTHWHILE_SPARED)))
+        y, own = self._run(Parts(x[order], own[order]), apart, spared)
         back = order.argsort()
         return y[back], own[back]
 
-    def _run(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Run the layers, whole where a layer looks after sizes itself."""
+    def _run(self, parts: Parts, apart: list[int], spared: list[int]) -> tuple[Tensor, Tensor]:
+        """Run the layers, each on groups of so many images: larger ones, of ``spared``, where a layer computes nothing of the padding."""
         zero = False
         for layer in self:
             rule = rule_of(layer)
-            parts.put_together() if rule.together else parts.take_apart()
+            parts.regroup(spared if rule.spares_padding else apart)
             if not zero and (rule.reads_padding(layer) or layer is self[0]):
                 parts.clear()
+                zero = True
             parts.tensors = rule.run_parts(layer, list(parts))
-            parts.sizes, zero = rule.extents(layer, parts.sizes), rule.leaves_zero
+            parts.sizes = rule.extents(layer, parts.sizes)
+            zero = rule.zeroes(layer) or (zero and rule.keeps_zero)
         if not zero:
             parts.clear()
-        parts.put_together()
+        parts.regroup([len(parts.sizes)])
         return parts.tensors[0], parts.sizes
 
     def extents(self, sizes: Tensor) -> Tensor:
