@@ -57,7 +57,7 @@ def test_nothing_is_compiled_for_what_the_kernel_does_not_take(machine: Machine)
     found = machine.compiler()
     output, _ = SpatialLSTM(2, 3, dtype=torch.float16)(torch.zeros(1, 2, 2, 2, dtype=torch.float16))
     assert output.dtype == torch.float16
-    SpatialLSTM(2, 3, spatial_dims=5)(torch.zeros(1, 2, 1, 1, 1, 1, 2))
+    SpatialLSTM(2, 3, spatial_dims=5)(torch.zeros(1, 2, 2, 2, 2, 2, 2))
     with pytest.raises(ValueError, match="not in torch.float16"):
         SpatialLSTM(2, 3, dtype=torch.float16, backend="cpp")(torch.zeros(1, 2, 2, 2, dtype=torch.float16))
     assert found.calls == []

@@ -75,7 +75,7 @@ def backward(
         problem = make_problem(given, options.sizes, options.directions, options.cell)
         grid = problem.grid
         saved = Saved(
-            output.reshape(grid.raster_rows, problem.directions, problem.hidden),
+            output.contiguous(),
             _first(c, grid.sites + grid.edges, problem.hidden),
             _first(gates, grid.sites, problem.blocks * problem.hidden) if gates is not None and gates.numel() else None,
         )
@@ -90,7 +90,7 @@ def backward(
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
         raise
     return {
-        name: grad.view(tensor.shape)
+        name: grad if grad.shape == tensor.shape else grad.view(tensor.shape)
         for name, tensor, grad in zip(Tensors._fields, given, found, strict=True)
         if name in wanted and tensor is not None and grad is not None
     }

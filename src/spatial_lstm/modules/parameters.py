@@ -78,6 +78,7 @@ class Reader:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        self._parameters = module._parameters
         self._like: Tensor | None = None
 
     def __call__(self, full_name: str, shape: tuple[int, ...]) -> Tensor:
@@ -87,6 +88,20 @@ class Reader:
             ValueError: If it is not there, or does not fit.
             TypeError: If it is no Tensor.
         """
+        found, like = self._parameters.get(full_name), self._like
+        if (
+            found is None
+            or like is None
+            or found.shape != shape
+            or found.dtype != like.dtype
+            or found.device != like.device
+            or found.layout != torch.strided
+        ):
+            return self._read(full_name, shape)
+        return found
+
+    def _read(self, full_name: str, shape: tuple[int, ...]) -> Tensor:
+        """The same of any weight, be it a parameter or not."""
         try:
             found = getattr(self._module, full_name)
         except AttributeError as error:

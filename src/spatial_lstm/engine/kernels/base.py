@@ -33,7 +33,7 @@ class Results(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """What a backward pass is given of :class:`Results`, the output as ``(R, D, h)``."""
+    """What a backward pass is given of :class:`Results`."""
 
     output: Tensor
     c: Tensor
@@ -41,7 +41,7 @@ class Saved(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """The gradients of :class:`Results`' first three, None where they are zero."""
+    """The gradients of :class:`Results`' first three, that of the output as ``(R, D, h)``; None where they are zero."""
 
     output: Tensor | None
     far_h: Tensor | None
@@ -55,13 +55,13 @@ def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
         ValueError: If one is not.
     """
     grid, d, h = problem.grid, problem.directions, problem.hidden
-    states, faces = (grid.raster_rows, d, h), (d, grid.face_rows, h)
+    faces = d, grid.face_rows, h
     dtype, carried, device = problem.dtype, problem.carried, problem.tensors.x.device
     for name, table, shape, own in (
-        ("output", saved.output, states, dtype),
+        ("output", saved.output, (*problem.tensors.x.shape[:-1], d, h), dtype),
         ("c", saved.c, (d, grid.sites + grid.edges, h), carried),
         ("gates", saved.gates, (d, grid.sites, problem.blocks * h), dtype),
-        ("the gradient of output", incoming.output, states, dtype),
+        ("the gradient of output", incoming.output, (grid.raster_rows, d, h), dtype),
         ("the gradient of far_h", incoming.far_h, faces, dtype),
         ("the gradient of far_c", incoming.far_c, faces, carried),
     ):
@@ -102,5 +102,5 @@ class Kernel(ABC):
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
         """Return the ``wanted`` gradients, named as in :class:`~spatial_lstm.engine.tensors.Tensors`.
 
-        That of x is ``(R, C)``, those of h0 and c0 are ``(D, F, h)``.
+        That of x may be ``(R, C)``, those of weights may have D where these lack it.
         """

@@ -15,7 +15,10 @@ from spatial_lstm.engine.tensors import Gradients
 
 
 class TableKernel(Kernel):
-    """A kernel on state tables ``(D, M + E, h)``, sites and then near faces, that leaves dz for large products over all sites."""
+    """A kernel on state tables ``(D, M + E, h)``, sites and then near faces, that leaves dz for large products over all sites.
+
+    It is given what :meth:`~spatial_lstm.engine.problem.Problem.lean` returns.
+    """
 
     @abstractmethod
     def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:

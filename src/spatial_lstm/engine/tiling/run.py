@@ -45,8 +45,8 @@ class Run(NamedTuple):
         """The ``wanted`` gradients, from those of the output ``(N', *T, h)`` and of the far faces; that of x is ``(N', *T, C)``."""
         output, _, _, c, gates = self.results
         assert c is not None  # for there was to be a backward
-        saved = Saved(output.flatten(0, -3), c, gates)
+        saved = Saved(output, c, gates)
         if grad is not None:
-            grad = grad.contiguous().view(saved.output.shape)
+            grad = grad.contiguous().flatten(0, -2).unsqueeze(1)
         found = self.kernel.gradients(self.problem, saved, Incoming(grad, *far), wanted)
         return found if found.x is None else found._replace(x=found.x.view(*self.output.shape[:-1], -1))

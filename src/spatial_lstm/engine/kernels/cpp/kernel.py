@@ -82,7 +82,8 @@ class CppKernel(Kernel):
         dx = near_h = near_c = None
         new = _new(problem)
         if "x" in wanted:
-            dx = new((grid.raster_rows, problem.directions, tensors.x.shape[-1]))
+            *lead, inputs = tensors.x.shape
+            dx = new((*lead, inputs) if problem.directions == 1 else (*lead, problem.directions, inputs))
         if "h0" in wanted or "c0" in wanted:
             shape = problem.directions, grid.face_rows, problem.hidden
             near_h, near_c = new(shape), new(shape, dtype=problem.carried)
@@ -101,8 +102,8 @@ class CppKernel(Kernel):
             structures.BackwardData(*_pointers(names, (*incoming, near_h, near_c, dx)), *strides),
             structures.Gradients(*_pointers(Weights._fields, weights)),
         )
-        if dx is not None:
-            dx = dx.sum(1) if problem.directions > 1 else dx.squeeze(1)
+        if dx is not None and problem.directions > 1:
+            dx = dx.sum(-2)
         near = near_h if "h0" in wanted else None, near_c if "c0" in wanted else None
         return Gradients._make((dx, *weights, *near))
 
@@ -152,9 +153,15 @@ def _pointers(names: Sequence[str], tensors: Sequence[Tensor | None]) -> list[in
     Raises:
         RuntimeError: If one has elements but no memory.
     """
-    found = [None if tensor is None else tensor.data_ptr() or None for tensor in tensors]
-    for name, tensor, address in zip(names, tensors, found, strict=True):
-        if address is None and tensor is not None and tensor.numel() > 0:
-            shape = tuple(tensor.shape)
-            raise RuntimeError(f"expected {name} of shape {shape} to have memory, got one whose storage was freed")
-    return found
+    return [
+        None if tensor is None else tensor.data_ptr() or _if_empty(name, tensor)
+        for name, tensor in zip(names, tensors, strict=True)
+    ]
+
+
+def _if_empty(name: str, tensor: Tensor) -> int | None:
+    """Where a tensor without memory lies: nowhere."""
+    if tensor.numel() == 0:
+        return None
+    shape = tuple(tensor.shape)
+    raise RuntimeError(f"expected {name} of shape {shape} to have memory, got one whose storage was freed")

@@ -147,7 +147,7 @@ def _longest_step(extents: tuple[int, ...]) -> int:
 
 def _problem(subject: Subject, tensors: Tensors) -> Problem:
     n = subject.axes
-    return make_problem(tensors, None, f"{'f' * n},{'r' * n}", subject.cell)
+    return make_problem(tensors, None, f"{'f' * n},{'r' * n}", subject.cell).lean()
 
 
 def _by_gate(problem: Problem, table: Tensor) -> tuple[Tensor, ...]:
