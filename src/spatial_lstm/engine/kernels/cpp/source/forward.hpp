@@ -13,6 +13,7 @@
 #include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
+#include "shared.hpp"
 #include "team.hpp"
 #include "units.hpp"
 
@@ -159,29 +160,26 @@ class Forward {
         std::fill(to, end, F{});
     }
 
-    // L features of a few sites: product, gates, c and h.
+    // The features of a panel at a few sites: product, gates, c and h.
     template <bool Recompute>
-    void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* recomputed) const {
+    void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* to) const {
         Vector<T> z[AT_ONCE * B + 1];
         weights_.multiply(at.d, p, count, rows, z);
         const int64_t feature = p * L;
-        const int lanes = weights_.features(p);
+        const int lanes = weights_.features(p), sharing = weights_.sharing(p);
         Vector<T> peephole[2 * N + 1];
         if constexpr (Cell::peephole)
             for (int i = 0; i < 2 * N + 1; ++i)
-                peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature, lanes);
-        for (int r = 0; r < count; ++r) {
-            const int64_t row = first + r;
-            Vector<T> c_prev[N], c, h;
-            for (int k = 0; k < N; ++k) c_prev[k] = load(previous_c<Recompute>(at, row, k) + feature, lanes);
-            activate(z + r * B, c_prev, peephole, c, h);
-            S* gates = recomputed;
-            if constexpr (!Recompute) {
-                store_states(at, row, feature, lanes, h, c);
-                gates = to_.gates ? to_.gates + (at.d * layer_.sites + first) * B * hidden_ : nullptr;
-            }
-            if (gates)
-                for (int b = 0; b < B; ++b) store(gates + (r * B + b) * hidden_ + feature, z[r * B + b], lanes);
+                peephole[i] = load_shared(sharing, lanes, [&](int) { return static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature; });
+        if constexpr (!Recompute) to = to_.gates ? to_.gates + (at.d * layer_.sites + first) * B * hidden_ : nullptr;
+        for (int r = 0; r < count; r += sharing) {
+            const int sites = std::min(sharing, count - r);
+            Vector<T> *own = z + r / sharing * B, c_prev[N], c, h;
+            for (int k = 0; k < N; ++k) c_prev[k] = load_shared(sites, lanes, [&](int i) { return previous_c<Recompute>(at, first + r + i, k) + feature; });
+            activate(own, c_prev, peephole, c, h);
+            if constexpr (!Recompute) store_states(at, first + r, sites, feature, lanes, h, c);
+            if (to)
+                for (int b = 0; b < B; ++b) store_shared<T>(sites, lanes, own[b], [&](int i) { return to + ((r + i) * B + b) * hidden_ + feature; });
         }
     }
 
@@ -190,11 +188,11 @@ class Forward {
         Cell::template forward<T, N>(z, c_prev, peephole, c, h);
     }
 
-    // Some features of a site's states.
-    void store_states(const At& at, int64_t row, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
-        store(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_ + feature, h, lanes);
-        store(own_c(at, row) + feature, c, lanes);
-        store(saved_.h(at.d, at.places.raster(row)) + feature, h, lanes);
+    // Some features of the states of sites that share vectors.
+    void store_states(const At& at, int64_t first, int sites, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
+        store_shared<T>(sites, lanes, h, [&](int i) { return ring(ring_h_, at, at.step) + (first + i - at.begin) * hidden_ + feature; });
+        store_shared<T>(sites, lanes, c, [&](int i) { return own_c(at, first + i) + feature; });
+        store_shared<T>(sites, lanes, h, [&](int i) { return saved_.h(at.d, at.places.raster(first + i)) + feature; });
     }
 
     // What leaves through the far faces.

@@ -9,8 +9,8 @@
 #include "transpose.hpp"
 #include "units.hpp"
 
-// Panels of L features of all B gate blocks, block after block: the last, of the features that are left, is as narrow as whole vectors allow. Of a
-// panel's rows each holds the weights of one input, or pair of inputs, of [x, h_0, .., c_0, ..].
+// Panels of L features of all B gate blocks, a vector each. Fewer features than that are left to the last panel: its blocks share vectors where
+// that makes them fewer. Of a panel's rows each holds the weights of one input, or pair of inputs, of [x, h_0, .., c_0, ..].
 template <class S, int B>
 class PackedWeights {
     using T = Compute<S>;
@@ -25,6 +25,7 @@ class PackedWeights {
           hidden_(layer.hidden),
           states_(layer.axes * hidden_),
           panels_((hidden_ + L - 1) / L),
+          sharing_(3 * features(panels_ - 1) <= L ? L / features(panels_ - 1) : 1),
           depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
           biases_(layer.directions * columns_),
@@ -41,28 +42,37 @@ class PackedWeights {
         });
     }
 
-    // The pre-activations z [count][B] of a few rows of input, at a panel's features; z has room for one vector more.
+    // How many sites share a vector of a panel's features; not two, which gains nothing.
+    int sharing(int64_t p) const { return features(p) < L ? sharing_ : 1; }
+
+    // The pre-activations of `count` sites at a panel's features, for so many as share vectors z [B]; z has room for one more.
     void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
-        const int width = vectors(p);
-        const T* start = bias(d, p);
+        const int width = vectors(p), each = features(p), sites = sharing(p);
+        Vector<T> dense[AT_ONCE * B], *sums = width < B ? dense : z;
         for (int r = 0; r < count; ++r)
-            for (int w = 0; w < width; ++w) z[r * width + w] = load_factors(start + w * L);
-        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), z);
-        if (features(p) == L) return;
-        z[count * width] = Vector<T>{};  // is read as lanes that do not matter
-        for (int r = count; r-- > 0;)    // from the last on, as they move towards the end
-            for (int b = B; b-- > 0;) z[r * B + b] = load_factors(reinterpret_cast<const T*>(z + r * width) + b * features(p));
+            for (int w = 0; w < width; ++w) sums[r * width + w] = load_factors(bias(d, p) + w * L);
+        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), sums);
+        if (width == B) return;
+        sums[count * width] = Vector<T>{};  // read, in lanes that do not matter
+        for (int first = 0; first < count; first += sites, z += B)
+            for (int b = 0; b < B; ++b) {
+                T* to = reinterpret_cast<T*>(z + b);
+                for (int r = first; r < std::min(count, first + sites); ++r, to += each)  // what follows overwrites the lanes beyond
+                    store(to, load_factors(reinterpret_cast<const T*>(sums + r * width) + b * each), L);
+            }
     }
 
    private:
     int vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
+    // Columns from one gate block of a panel to the next.
+    int64_t block(int64_t p) const { return vectors(p) < B ? features(p) : L; }
     F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * columns_ + p * B * L) * depth_; }
     T* bias(int64_t d, int64_t p) const { return biases_.get() + d * columns_ + p * B * L; }
 
     void pack(int64_t d, int64_t p) const {
         const int64_t width = vectors(p) * L;
         std::fill_n(bias(d, p), width, T{0});
-        if (PAIR<F> > 1 || B * features(p) < width) std::fill_n(panel(d, p), depth_ * width, F{});
+        if (PAIR<F> > 1 || features(p) < L) std::fill_n(panel(d, p), depth_ * width, F{});
         if (layer_.bias) pack(layer_.bias, 1, 0, 1, d, p, 0, bias(d, p));
         pack(layer_.weight_ih, layer_.inputs, 0, layer_.inputs, d, p, 0, panel(d, p));
         layer_.runs([&](int64_t state, int64_t column, int64_t count) {
@@ -80,17 +90,19 @@ class PackedWeights {
             const S* from = static_cast<const S*>(matrix) + layer_.row(d, b * hidden_ + p * L) * all + column;
             if constexpr (PAIR<To> == 1) {
                 const auto read = [&](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
-                const auto write = [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * count + l, v, lanes); };
+                const auto write = [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * block(p) + l, v, lanes); };
                 transpose<T>(count, columns, read, write);
             } else {
                 for (int64_t l = 0; l < count; ++l)
-                    for (int64_t k = 0; k < columns; ++k) to[((start + k) / 2 * width + b * count + l) * 2 + (start + k) % 2] = from[l * all + k];
+                    for (int64_t k = 0; k < columns; ++k) to[((start + k) / 2 * width + b * block(p) + l) * 2 + (start + k) % 2] = from[l * all + k];
             }
         }
     }
 
     const Layer& layer_;
-    const int64_t hidden_, states_, panels_, depth_, columns_;
+    const int64_t hidden_, states_, panels_;
+    const int sharing_;
+    const int64_t depth_, columns_;
     const Buffer<T> biases_;
     const Buffer<F> weights_;
 };
