@@ -67,4 +67,4 @@ class SplitLayer:
         output, *far = run_layer(x, given, near[0].to(x.dtype), near[1], None, options)
         shapes = face_shapes(x.shape[0], x.shape[1:-1], output.shape[-1])
         rows = [flatten_faces(faces, near.dtype, shapes) for faces in far]
-        return output, torch.stack([each for each in rows if each is not None])
+        return output.unsqueeze(-2), torch.stack([each for each in rows if each is not None])

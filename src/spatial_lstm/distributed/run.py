@@ -23,6 +23,7 @@ from spatial_lstm.engine import (
     StackOptions,
     Weights,
     face_shapes,
+    merge_directions,
     run_layer,
     run_layers,
     state_dtype,
@@ -140,7 +141,8 @@ class SplitRunner:
         layer = SplitLayer(self.chain, cut, options, tuple(present), recorded, self.recompute, self.timeout)
         output, far = run_split(layer, x, near, list(present.values()))
         shapes = face_shapes(x.shape[0], x.shape[1:-1], output.shape[-1])
-        return output, unflatten_faces(far[0].to(x.dtype), shapes), unflatten_faces(far[1], shapes)
+        merged = merge_directions(output, options.merge)
+        return merged, unflatten_faces(far[0].to(x.dtype), shapes), unflatten_faces(far[1], shapes)
 
     def _near(self, x: Tensor, h0: Tensor | None, c0: Tensor | None, weight_hh: Tensor) -> Tensor:
         """Near faces ``(2, D, F, h)``."""

@@ -12,7 +12,14 @@ from spatial_lstm.engine.cache import clear_cache
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
 from spatial_lstm.engine.flops import register_flops
 from spatial_lstm.engine.kernels import UnsuitedError
-from spatial_lstm.engine.layout import Faces, face_shapes, flatten_faces, parse_directions, unflatten_faces
+from spatial_lstm.engine.layout import (
+    Faces,
+    face_shapes,
+    flatten_faces,
+    merge_directions,
+    parse_directions,
+    unflatten_faces,
+)
 from spatial_lstm.engine.router import backends
 from spatial_lstm.engine.stack import LayerRunner, StackOptions, run_layer, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
@@ -52,6 +59,7 @@ __all__ = [
     "face_shapes",
     "flatten_faces",
     "get_cell",
+    "merge_directions",
     "parse_directions",
     "register_flops",
     "run_layer",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine.kernels import Incoming, Results, Saved, check_tables, choose_kernel
-from spatial_lstm.engine.problem import make_problem
+from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Tensors
 
 
@@ -62,7 +62,7 @@ def backward(
     Args:
         given: As the forward.
         options: Likewise.
-        grads: Gradients of the forward's output and far faces, None for zeros.
+        grads: Gradients of the forward's output, ``(N, *S, D h)`` or ``(N, *S, D, h)``, and far faces, None for zeros.
         kept: The forward's output, its table of c and its gates; these are None, or of no elements, where they were not kept.
         wanted: Names of ``given``.
 
@@ -75,12 +75,12 @@ def backward(
         problem = make_problem(given, options.sizes, options.directions, options.cell)
         grid = problem.grid
         saved = Saved(
-            output.contiguous(),
+            (output if output.ndim == given.x.ndim else output.flatten(-2)).contiguous(),
             _first(c, grid.sites + grid.edges, problem.hidden),
             _first(gates, grid.sites, problem.blocks * problem.hidden) if gates is not None and gates.numel() else None,
         )
         incoming = Incoming(
-            None if grad_output is None else _rows(grad_output),
+            None if grad_output is None else _rows(grad_output, problem),
             *[None if grad is None else grad.contiguous() for grad in grad_faces],
         )
         check_tables(problem, saved, incoming)
@@ -101,9 +101,10 @@ def _lacks_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _rows(grad: Tensor) -> Tensor:
-    """``(N, *S, D, h)`` to ``(R, D, h)``, its features side by side; where directions share a gradient they go on to do so."""
-    return (grad if grad.stride(-1) == 1 else grad.contiguous()).flatten(0, -3)
+def _rows(grad: Tensor, problem: Problem) -> Tensor:
+    """The output's gradient as ``(R, D, h)``, its features side by side; where directions share one they go on to do so."""
+    rows = grad.reshape(problem.grid.raster_rows, problem.directions, problem.hidden)
+    return rows if rows.stride(-1) == 1 else rows.contiguous()
 
 
 def _first(table: Tensor, rows: int, features: int) -> Tensor:

@@ -57,7 +57,7 @@ def forward(
     given = _by_name(tensors, names)
     output, far_h, far_c, c, gates = without_autocast(given.x.device.type, compute.forward, given, options, keep)
     return (
-        output,
+        output.unflatten(-1, (far_h.shape[0], -1)),
         far_h,
         far_c,
         far_c.new_empty(0) if c is None else enlarged(c, sites + edges, c.shape[-1]),
@@ -133,27 +133,33 @@ def _(
     return [t.new_empty(t.shape) for name, t in _by_name(tensors, names).present().items() if name in asked]
 
 
-def run(given: Tensors, options: Options, keep: str) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+def run(
+    given: Tensors, options: Options, keep: str, *, together: bool = False
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed.
 
-    Returns the output ``(N, *S, D, h)`` and the n far faces ``(D, N, h, *S without k)`` of h and of c. The weights may come without D.
+    Returns the output, ``(N, *S, D h)`` or, unless ``together``, ``(N, *S, D, h)``, and the n far faces ``(D, N, h, *S without k)`` of h
+    and of c. The weights may come without D.
     """
     axes = given.x.ndim - 2
     if not modes.dispatcher_needed(given):
         if keep == NOTHING:
-            return _with_strided_faces(given.x, *compute.forward(given, options, keep)[:3])
-        results = _Recurrence.apply(options, keep, *given)  # type: ignore[no-untyped-call]
+            return _as_asked(given.x, together, *compute.forward(given, options, keep)[:3])
+        results = _Recurrence.apply(options, keep, together, *given)  # type: ignore[no-untyped-call]
         return results[0], results[1 : axes + 1], results[axes + 1 :]
     present, rows = given.with_directions().present(), _rows_to_hold(given.x, options)
     output, far_h, far_c, *_ = forward(list(present.values()), ",".join(present), *options, keep, *rows)
-    return with_faces(output, far_h, far_c)
+    output, h_faces, c_faces = with_faces(output, far_h, far_c)
+    return output.flatten(-2) if together else output, h_faces, c_faces
 
 
-def _with_strided_faces(
-    x: Tensor, output: Tensor, far_h: Tensor, far_c: Tensor
+def _as_asked(
+    x: Tensor, together: bool, output: Tensor, far_h: Tensor, far_c: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The results of :func:`run`, from flattened faces."""
+    """The results of :func:`run`, from those of a kernel, where autograd does not look."""
     batch, extents = x.shape[0], x.shape[1:-1]
+    if not together:
+        output = output.unflatten(-1, (far_h.shape[0], -1))
     return output, strided_faces(far_h, batch, extents), strided_faces(far_c, batch, extents)
 
 
@@ -173,13 +179,13 @@ class _Recurrence(torch.autograd.Function):
     """The forward operator in eager mode, from all fields of :class:`Tensors`."""
 
     @staticmethod
-    def forward(ctx: Any, options: Options, keep: str, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, options: Options, keep: str, together: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         given = Tensors._make(tensors)
-        output, far_h, far_c, c, gates = compute.forward(given, options, keep)
+        *results, c, gates = compute.forward(given, options, keep)
+        output, h_faces, c_faces = _as_asked(given.x, together, *results)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, options.sizes, output, c, gates)
         ctx.options = options
-        _, h_faces, c_faces = _with_strided_faces(given.x, output, far_h, far_c)
         return output, *h_faces, *c_faces
 
     @staticmethod
@@ -187,9 +193,9 @@ class _Recurrence(torch.autograd.Function):
         *tensors, sizes, output, c, gates = ctx.saved_tensors
         given, options = Tensors._make(tensors), ctx.options if sizes is None else ctx.options._replace(sizes=sizes)
         grads = grads[0], *_flat_faces(given.x, grads[1:])
-        wanted = [name for name, needs in zip(Tensors._fields, ctx.needs_input_grad[2:], strict=True) if needs]
+        wanted = [name for name, needs in zip(Tensors._fields, ctx.needs_input_grad[3:], strict=True) if needs]
         found = _differentiate(given, options, grads, (output, c, gates), wanted)
-        return None, None, *(found.get(name) for name in Tensors._fields)
+        return None, None, None, *(found.get(name) for name in Tensors._fields)
 
 
 def _flat_faces(x: Tensor, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
@@ -209,21 +215,25 @@ def _differentiate(
     kept: tuple[Tensor, Tensor, Tensor | None],
     wanted: list[str],
 ) -> Mapping[str, Tensor | None]:
-    """The ``wanted`` gradients by name, from those of the forward's first three results; ``kept`` is output, c and gates."""
+    """The ``wanted`` gradients by name, from those of the forward's first three results; ``kept`` is output, c and gates.
+
+    The output and its gradient are ``(N, *S, D h)`` or ``(N, *S, D, h)``.
+    """
     if all(grad is None for grad in grads):
         return {}
     if not (
         torch.is_grad_enabled() or modes.backward_needs_composite(grads) or modes.dispatcher_needed((*given, *grads))
     ):
         return without_autocast(given.x.device.type, compute.backward, given, options, grads, kept, wanted)
-    full = given.with_directions()
+    full, (output, c, gates), (grad_output, *others) = given.with_directions(), kept, grads
+    apart = (*given.x.shape[:-1], full.weight_hh.shape[0], -1)
+    grads = None if grad_output is None else grad_output.reshape(apart), *others
     present = full.present()
     found: Mapping[str, Tensor | None]
     if modes.backward_needs_composite(grads):
         found = differentiate_forward(_composite(options), present, grads, wanted)
     else:
-        output, c, gates = kept
-        tables = output, c, output.new_empty(0) if gates is None else gates
+        tables = output.reshape(apart), c, output.new_empty(0) if gates is None else gates
         results = backward(list(present.values()), ",".join(present), *options, *grads, *tables, ",".join(wanted))
         found = dict(zip(wanted, results, strict=True))
     return found if full is given else _without_directions(found)

@@ -130,7 +130,9 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> No
     if hidden < 1:
         raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
     dtype, device = x.dtype, x.device
-    shapes: list[tuple[int, ...]] = [*_weight_shapes(cell, lead, axes, int(x.shape[-1]), int(hidden))]
+    shapes: list[tuple[int, ...]] = [
+        (*lead, *shape) for shape in weight_shapes(cell, axes, x.shape[-1], hidden).values()
+    ]
     if tensors.h0 is not None or tensors.c0 is not None:
         shapes += [(count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)] * 2
     for place, (tensor, shape) in enumerate(zip(tensors[1:], shapes, strict=False), 1):
@@ -151,9 +153,3 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> No
         raise ValueError(f"expected no weight_peephole with cell {cell.name!r}, got one")
     if tensors.weight_ch is not None and not cell.takes_extended:
         raise ValueError(f"expected no weight_ch with cell {cell.name!r}, got one")
-
-
-@lru_cache(maxsize=256)
-def _weight_shapes(cell: Cell, lead: tuple[int, ...], axes: int, inputs: int, hidden: int) -> list[tuple[int, ...]]:
-    """In the order of :class:`~spatial_lstm.engine.tensors.Weights`."""
-    return [(*lead, *shape) for shape in weight_shapes(cell, axes, inputs, hidden).values()]

@@ -38,8 +38,9 @@ def recurrence(
     *,
     recompute: bool,
     backend: str,
+    together: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Run one layer; return the output ``(N, *S, D, h)`` and the n far faces ``(D, N, h, *S without k)`` of h and of c.
+    """Run one layer; return the output and the n far faces ``(D, N, h, *S without k)`` of h and of c.
 
     Args:
         tensors: What the layer computes from.
@@ -48,23 +49,33 @@ def recurrence(
         cell: Name of the cell.
         recompute: Save only h and c for the backward, and recompute the gates there.
         backend: One of :data:`BACKENDS`.
+        together: Whether the output is to be ``(N, *S, D h)``, else ``(N, *S, D, h)``.
 
     Raises:
         ValueError: If a pinned backend cannot run here.
     """
     names = ",".join(directions)
     if backend == "reference":
-        return with_faces(*reference_backend.forward(tensors.with_directions(), sizes, directions, cell))
+        return _joined(
+            together, *with_faces(*reference_backend.forward(tensors.with_directions(), sizes, directions, cell))
+        )
     needed = composite_needed()
     if backend == "composite" or (needed and backend == "auto"):
-        return with_faces(*run_composite(tensors.with_directions(), sizes, names, cell))
+        return _joined(together, *with_faces(*run_composite(tensors.with_directions(), sizes, names, cell)))
     if needed:
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
         )
     training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors if t is not None)
     keep = NOTHING if not training else STATES if recompute else GATES
-    return operator.run(tensors, Options(sizes, names, cell, backend), keep)
+    return operator.run(tensors, Options(sizes, names, cell, backend), keep, together=together)
+
+
+def _joined(
+    together: bool, output: Tensor, h: tuple[Tensor, ...], c: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The directions of ``output`` side by side, if they are to be ``together``."""
+    return output.flatten(-2) if together else output, h, c
 
 
 def run_composite(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -45,11 +45,13 @@ LayerRunner = Callable[
 def run_layer(
     x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
 ) -> tuple[Tensor, Faces, Faces]:
-    """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: output ``(N, *S, D, h)`` and far faces of h and c."""
+    """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: merged output and far faces of h and c."""
     tensors = Tensors(x, *weights, h0=h0, c0=c0)
     if x.shape[0] == 0:
-        return _empty(tensors)
-    return without_autocast(
+        output, h, c = _empty(tensors)
+        return merge_directions(output, options.merge), h, c
+    together = options.merge == "concat" or len(options.directions) == 1
+    output, h, c = without_autocast(
         x.device.type,
         recurrence,
         tensors,
@@ -58,7 +60,9 @@ def run_layer(
         options.cell,
         recompute=options.recompute,
         backend=options.backend,
+        together=together,
     )
+    return output if together else merge_directions(output, options.merge), h, c
 
 
 def run_layers(
@@ -139,8 +143,7 @@ def _run_group(
         shapes = face_shapes(x.shape[0], x.shape[1:-1], stage.hidden)
         return output, unflatten_faces(far_h, shapes), unflatten_faces(far_c, shapes)
     (weights,) = layers
-    output, h, c = each(x, weights, h0, c0, sizes, options)
-    return merge_directions(output, options.merge), h, c
+    return each(x, weights, h0, c0, sizes, options)
 
 
 def _near_faces(

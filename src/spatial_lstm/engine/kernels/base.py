@@ -19,7 +19,7 @@ class Results(NamedTuple):
     """What a forward pass computes, with R raster rows, D directions, F rows of flattened faces and a state table's P = M + E rows.
 
     Attributes:
-        output: ``(N, *S, D, h)``, zero in the padding.
+        output: ``(N, *S, D h)``, zero in the padding.
         far_h, far_c: ``(D, F, h)``, zero beyond each image's extents.
         c: ``(D, P, h)``, the table of c in an order of the kernel's own; None where nothing is kept.
         gates: ``(D, M, B * h)``, the activated gates in the same order; None where they are not kept.
@@ -58,7 +58,7 @@ def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
     faces = d, grid.face_rows, h
     dtype, carried, device = problem.dtype, problem.carried, problem.tensors.x.device
     for name, table, shape, own in (
-        ("output", saved.output, (*problem.tensors.x.shape[:-1], d, h), dtype),
+        ("output", saved.output, (*problem.tensors.x.shape[:-1], d * h), dtype),
         ("c", saved.c, (d, grid.sites + grid.edges, h), carried),
         ("gates", saved.gates, (d, grid.sites, problem.blocks * h), dtype),
         ("the gradient of output", incoming.output, (grid.raster_rows, d, h), dtype),

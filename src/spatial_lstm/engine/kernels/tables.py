@@ -38,7 +38,7 @@ class TableKernel(Kernel):
         plan = problem.plan
         h, c, gates = self.forward_tables(problem, keep == GATES)
         return Results(
-            packing.output(plan, h).unflatten(0, lead),
+            packing.output(plan, h).view(*lead, -1),
             packing.far_faces(plan, h),
             packing.far_faces(plan, c),
             None if keep == NOTHING else c,

@@ -39,7 +39,7 @@ class Run(NamedTuple):
         problem = make_problem(tensors, part.sizes, stage.directions[d], stage.options.cell)
         kernel = choose_kernel(stage.options.kernel, problem)
         results = kernel.forward(problem, keep)
-        return cls(plane, problem, kernel, results, results.output.squeeze(-2))
+        return cls(plane, problem, kernel, results, results.output)
 
     def back(self, grad: Tensor | None, far: Pair, wanted: Collection[str]) -> Gradients:
         """The ``wanted`` gradients, from those of the output ``(N', *T, h)`` and of the far faces; that of x is ``(N', *T, C)``."""

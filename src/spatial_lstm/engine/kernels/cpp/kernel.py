@@ -72,7 +72,7 @@ class CppKernel(Kernel):
             c = memory.new_empty((d, grid.sites + grid.edges, hidden), problem.carried)
         if keep == GATES:
             gates = memory.new_empty((d, grid.sites, problem.blocks * hidden), x.dtype)
-        output = new((*x.shape[:-1], d, hidden))
+        output = new((*x.shape[:-1], d * hidden))
         results = Results(output, new(faces), new(faces, dtype=problem.carried), c, gates)
         _call("forward", problem, structures.Results(*_pointers(Results._fields, results)))
         return results
