@@ -25,7 +25,7 @@ class InputGradient {
           depth_(round_up(gates_, PAIR<F>)),
           split_(layer.axes * layer.hidden),
           states_(split_ * (layer.weight_ch ? 2 : 1)),
-          wide_(x && 2 * layer.inputs >= L),
+          wide_(x && (2 * layer.inputs >= L || round_up(states_ + layer.inputs, L) == round_up(states_, L))),
           columns_(states_ + (wide_ ? layer.inputs : 0)),
           width_(panel_width(columns_)),
           panels_((columns_ + width_ * L - 1) / (width_ * L)),
@@ -72,7 +72,7 @@ class InputGradient {
     F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
 
     // A panel holds `width_` vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
-    // input is wide enough to fill vectors.
+    // input is wide.
     void pack(int64_t d, int64_t p) const {
         const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
         for (int64_t gate = 0; gate < depth_; gate += PAIR<F>) {
@@ -126,19 +126,19 @@ class InputGradient {
 
     // A vector of columns of one site: those of weight_hh go to the predecessors' h, those of weight_ch to their c, the others to the input.
     void hand_out(int64_t column, Vector<T> found, T* to_h, T* to_c, S* x) const {
-        const int64_t end = std::min(columns_, column + L);
-        if (column + L <= split_) {
-            store(to_h + column, found, L);
-        } else if (column >= states_) {
-            if (column < end) store(x + column - states_, found, static_cast<int>(end - column));
-        } else {
-            for (int64_t j = column; j < end; ++j) {
-                const T value = found[static_cast<int>(j - column)];
-                if (j < split_) to_h[j] = value;
-                else if (j < states_) to_c[j - split_] += value;
-                else store_number(x + j - states_, value);
-            }
-        }
+        if (column + L <= split_) return store(to_h + column, found, L);
+        const int64_t left = std::min<int64_t>(L, columns_ - column);
+        if (left <= 0) return;
+        if (column >= states_) return store(x + column - states_, found, static_cast<int>(left));
+        T numbers[2 * L] = {};
+        store(numbers, found, L);
+        const auto part = [&](int64_t begin, int64_t end, const auto& write) {
+            const int64_t first = std::max(begin, column), last = std::min(end, column + L);
+            if (first < last) write(first - begin, load_factors(numbers + first - column), static_cast<int>(last - first));
+        };
+        part(0, split_, [&](int64_t j, Vector<T> v, int lanes) { store(to_h + j, v, lanes); });
+        part(split_, states_, [&](int64_t j, Vector<T> v, int lanes) { store(to_c + j, load(to_c + j, lanes) + v, lanes); });
+        part(states_, columns_, [&](int64_t j, Vector<T> v, int lanes) { store(x + j, v, lanes); });
     }
 
     // The gradient of a few features of an input that is not wide, at no more than SIDE sites: sums over vectors of gates.
@@ -167,7 +167,7 @@ class InputGradient {
     const Layer& layer_;
     S* const x_;
     const int64_t gates_, depth_, split_, states_;
-    const bool wide_;
+    const bool wide_;  // whether the input fills half a vector, or what is left of one
     const int64_t columns_, width_, panels_;
     const Buffer<F> weights_;
     const Buffer<T> narrow_;
