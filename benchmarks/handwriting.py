@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.handwriting_kraken import SPEC, kraken
-from benchmarks.handwriting_report import write_report
+from benchmarks.handwriting_report import DEFAULT, REGULARIZED, write_report
 from benchmarks.harness import Row, read_results, write_results
 from benchmarks.harness.training import trained
 from spatial_lstm.handwriting import Codec, Evaluation, HandwritingRecognizer
@@ -52,9 +52,9 @@ class Variant:
 
 
 GROUPS: dict[str, dict[str, Variant]] = {
-    "default": {"default": Variant()},
+    "default": {DEFAULT: Variant()},
     "regularized": {
-        "with dropout and warps": Variant({"dropout": 0.2}, augmentation=Augmentation(warp=1.0, stroke=0.3, ink=0.2)),
+        REGULARIZED: Variant({"dropout": 0.2}, augmentation=Augmentation(warp=1.0, stroke=0.3, ink=0.2)),
     },
     "lines": {f"{count:,} lines": Variant(lines=count) for count in (250, 500, 1000)},
     "cells": {
