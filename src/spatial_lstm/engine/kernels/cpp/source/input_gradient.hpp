@@ -81,10 +81,10 @@ class InputGradient {
             F* to = panel(d, p) + gate * most;
             const auto columns = [&](const void* matrix, int64_t begin, int64_t end) {
                 const int64_t count = end - begin;
-                const S* from = static_cast<const S*>(matrix) + row * count - begin;
+                const S* from = static_cast<const S*>(matrix) + row * count;
                 for (int64_t j = std::max(first, begin); j < std::min(last, end); j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, std::min(last, end) - j));
-                    const auto v = paired<F>(load(from + j, lanes), both ? load(from + count + j, lanes) : Vector<T>{});
+                    const auto v = paired<F>(load(from + (j - begin), lanes), both ? load(from + count + (j - begin), lanes) : Vector<T>{});
                     store_factors(to + (j - first) * PAIR<F>, v, lanes);
                 }
             };
