@@ -80,10 +80,10 @@ class InputGradient {
             const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
             F* to = panel(d, p) + gate * most;
             const auto columns = [&](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
-                const S* from = static_cast<const S*>(matrix) + column - begin;
+                const S* from = static_cast<const S*>(matrix) + column;
                 for (int64_t j = std::max(first, begin); j < std::min(last, end); j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, std::min(last, end) - j));
-                    const auto v = paired<F>(load(from + row * width + j, lanes), both ? load(from + other * width + j, lanes) : Vector<T>{});
+                    const auto v = paired<F>(load(from + row * width + (j - begin), lanes), both ? load(from + other * width + (j - begin), lanes) : Vector<T>{});
                     store_factors(to + (j - first) * PAIR<F>, v, lanes);
                 }
             };
