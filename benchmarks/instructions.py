@@ -30,15 +30,13 @@ ISSUED, MOVED = 4, 128
 GHZ = 1.755
 
 
-def measure(kernel: str, kind: str, hidden: int, tile: Tile, *, held: bool | None = None) -> Row:
-    """Compile and count; ``held`` otherwise than the library would have it."""
+def measure(kernel: str, kind: str, hidden: int, tile: Tile, held: bool) -> Row:
+    """Compile and count; ``held`` says whether a persistent kernel keeps its weights."""
     precision, dtype = TYPES[kind]
     forward, step = kernel.startswith("forward"), kernel.endswith("step")
     constants: dict[str, Any] = {"N": AXES, "H": hidden, "PRECISION": precision}
     constants |= {"SAVE": True} if forward else {"FACES": False}
-    constants |= {"PRODUCT": True} if step else {"GROUP": 1}
-    if not step:
-        constants["HELD"] = holds_weights(tile, precision, AXES, BLOCKS, BYTES[dtype]) if held is None else held
+    constants |= {"PRODUCT": True} if step else {"GROUP": 1, "HELD": held}
     done = compile_for(ARCHITECTURE, kernel, dtype, tile, CELL, **constants)
     needed = tile.rows * tile.features * AXES * BLOCKS * -(-hidden // tile.inner) * tile.inner
     counted = _count(parse(done.code), needed / tile.warps, tile.warps)
@@ -47,7 +45,7 @@ def measure(kernel: str, kind: str, hidden: int, tile: Tile, *, held: bool | Non
         "products": kind,
         "hidden": hidden,
         "tile": tile._asdict(),
-        "held": constants.get("HELD", False),
+        "held": held,
         "registers": done.registers,
         "shared": done.shared,
         "stack": done.stack,
@@ -75,9 +73,8 @@ def _bytes(forward: bool, hidden: int, features: int, size: int) -> float:
     places = 8 * AXES * (1 if forward else 2) / min(features, hidden)
     if forward:
         return BLOCKS * 2 * size + AXES * (size * shares + 4) + size + 4 + places
-    own = (
-        BLOCKS * size * 2 + AXES * 4 + 4 + size + size + 4
-    )  # gates and dz, c before, c, h, dh, the whole gradient of c
+    # gates and dz, c before, c, h, dh, the whole gradient of c
+    own = BLOCKS * size * 2 + AXES * 4 + 4 + size + size + 4
     return own + AXES * (BLOCKS * size * shares + 4 + size) + places
 
 
@@ -92,19 +89,18 @@ def cycles(row: Row) -> dict[str, float]:
     }
 
 
-def jobs() -> list[tuple[str, str, int, Tile, bool | None]]:
+def jobs() -> list[tuple[str, str, int, Tile, bool]]:
     """What the library would choose, and the persistent kernels with weights that are read anew for every tile."""
-    found: list[tuple[str, str, int, Tile, bool | None]] = []
-    for kind in TYPES:
+    found: list[tuple[str, str, int, Tile, bool]] = []
+    for kind, (precision, dtype) in TYPES.items():
         for hidden in (h for h in HIDDEN if h <= LIMITS[kind].step):
             if hidden <= LIMITS[kind].images:
                 tile = images_tile(hidden, kind)
+                held = holds_weights(tile, precision, AXES, BLOCKS, BYTES[dtype])
                 for kernel in ("forward_images", "backward_images"):
-                    found.append((kernel, kind, hidden, tile, None))
-                    if holds_weights(tile, TYPES[kind][0], AXES, BLOCKS, BYTES[TYPES[kind][1]]):
-                        found.append((kernel, kind, hidden, tile, False))
-            found += [("forward_step", kind, hidden, _step_tile(FORWARD[kind], hidden), None)]
-            found += [("backward_step", kind, hidden, _step_tile(BACKWARD[kind], hidden), None)]
+                    found += [(kernel, kind, hidden, tile, keeps) for keeps in ((True, False) if held else (False,))]
+            found.append(("forward_step", kind, hidden, _step_tile(FORWARD[kind], hidden), False))
+            found.append(("backward_step", kind, hidden, _step_tile(BACKWARD[kind], hidden), False))
     return found
 
 
@@ -139,7 +135,7 @@ def section() -> str:
 
 def run() -> None:
     """Count, keep, print."""
-    rows = [measure(*job[:4], held=job[4]) for job in watched(jobs(), "kernels")]
+    rows = [measure(*job) for job in watched(jobs(), "kernels")]
     write_results(RESULTS, "instructions", rows, quick=False)
     print(section())
 

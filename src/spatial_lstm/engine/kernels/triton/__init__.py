@@ -46,8 +46,6 @@ class TritonKernel(TableKernel):
             capability = torch.cuda.get_device_capability(x.device)
             if capability < _CAPABILITY:
                 return f"it needs compute capability {_CAPABILITY}, and {x.device} has {capability}"
-        if "triton" not in problem.cell.kernels:
-            return f"it does not know the cell {problem.cell.name!r}"
         if self.variant == "images" and problem.hidden > MOST_HIDDEN:
             return f"one program cannot hold {problem.hidden} features"
         return None
