@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from spatial_lstm.files import write_atomically
+from spatial_lstm import SpatialLSTM, stream
+from spatial_lstm.files import sole_writer, write_atomically
+from spatial_lstm.training import Checkpoint, Trainer
+from tests.test_training import STAGES, make
+from tests.toy import Line
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from spatial_lstm.files import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print(flush=True)
+    time.sleep(60)
+"""
 
 
 def test_writes_into_a_new_folder(tmp_path: Path) -> None:
@@ -74,3 +91,52 @@ def test_a_folder_that_cannot_be_synced_is_no_error(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", refuse)
     write_atomically(tmp_path / "file", lambda file: file.write(b"content"))
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_held_until_it_is_left(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with sole_writer(folder):
+        with pytest.raises(ValueError, match="nobody else is writing to, got .*run"), sole_writer(folder):
+            pass
+        (folder / "file").touch()
+    with sole_writer(folder):
+        pass
+    assert (folder / "file").exists()
+    with sole_writer(tmp_path / "empty"):
+        pass
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(ValueError, match="nobody else"), sole_writer(tmp_path):
+            pass
+        other.kill()
+    with sole_writer(tmp_path):
+        pass
+
+
+def stream_anew(folder: Path) -> None:
+    source = np.zeros((1, 4, 4), np.float32)
+    stream(SpatialLSTM(1, 2), source, np.zeros((2, 4, 4), np.float32), tile=(2, 2), folder=folder)
+
+
+def train_on(folder: Path) -> None:
+    checkpoint = Checkpoint.read(folder)
+    Trainer.resume(folder, checkpoint, Line())
+
+
+def train_anew(folder: Path) -> None:
+    Trainer(Line(), STAGES, folder=folder, overwrite=True).run()
+
+
+@pytest.mark.parametrize("write", [stream_anew, train_on, train_anew])
+def test_two_runs_in_one_folder_are_refused(write: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path).run()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with sole_writer(tmp_path), pytest.raises(ValueError, match="nobody else is writing to"):
+        write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write(tmp_path)

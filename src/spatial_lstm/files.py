@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and folders that one process writes to."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -37,6 +42,35 @@ def remove_unfinished(path: Path) -> None:
         for other in path.parent.iterdir():
             if re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}", other.name):
                 other.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Be the one who writes to a folder; one that is made for it stays if something is in it. A process that was killed holds none.
+
+    Where folders cannot be locked, as on Windows and on some file systems of a network, nothing is checked.
+
+    Raises:
+        ValueError: If somebody else is.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        if fcntl is not None:
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(f"expected a folder that nobody else is writing to, got {folder}") from error
+            except OSError:
+                pass
+        try:
+            yield
+        finally:
+            if made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from spatial_lstm.files import sole_writer
 from spatial_lstm.streaming.arrays import Field
 
 JOURNAL = "journal.pt"
@@ -82,12 +83,17 @@ class Workspace:
 
 @contextlib.contextmanager
 def open_workspace(sink: Field, folder: Path | None) -> Iterator[tuple[Workspace, bool]]:
-    """The given folder, else one beside the sink's file, else a temporary one; and whether it is there for the next run, too."""
+    """The given folder, else one beside the sink's file, else a temporary one; and whether it is there for the next run, too.
+
+    Raises:
+        ValueError: If another run is writing to the folder.
+    """
     beside = folder
     if beside is None and sink.file is not None:
         beside = sink.file.with_name(f"{sink.file.name}.stream")
     if beside is not None:
-        yield Workspace(beside), True
+        with sole_writer(beside):
+            yield Workspace(beside), True
         return
     with tempfile.TemporaryDirectory() as name:
         yield Workspace(Path(name)), False

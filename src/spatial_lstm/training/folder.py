@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from spatial_lstm import __version__
-from spatial_lstm.files import remove_unfinished
+from spatial_lstm.files import remove_unfinished, sole_writer
 from spatial_lstm.training import files
 from spatial_lstm.training.checkpoint import BEST, LAST, METRICS
 
@@ -23,10 +24,21 @@ class RunFolder:
 
     def __init__(self, path: Path | None, metrics: int | None = None) -> None:
         self.path = path
-        self._metrics = None if path is None or metrics is None else files.Metrics(path / METRICS, metrics)
-        if path is not None:
-            for name in (LAST, BEST):
-                remove_unfinished(path / name)
+        self._metrics: files.Metrics | None = None
+        with self.held():
+            if path is not None:
+                for name in (LAST, BEST):
+                    remove_unfinished(path / name)
+                if metrics is not None:
+                    self._metrics = files.Metrics(path / METRICS, metrics)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep others from writing to the folder.
+
+        Raises:
+            ValueError: If another run is writing to it.
+        """
+        return nullcontext() if self.path is None else sole_writer(self.path)
 
     def begin(self) -> None:
         """Lose what an older run has left, but for its checkpoint, in whose place the first one has come."""

@@ -47,7 +47,8 @@ class Trainer(Generic[T]):
         clock: Returns seconds.
 
     Raises:
-        ValueError: If the data do not suit the schedule, this counts in steps and in minutes, or the folder holds a run.
+        ValueError: If the data do not suit the schedule, this counts in steps and in minutes, or the folder holds a run, or another process
+            trains in it.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Trainer(Generic[T]):
         """
         if self._prepared:
             return
-        with self._watch:
+        with self._watch, self._files.held():
             torch.manual_seed(self.options.seed)
             self.task.begin()
             self.group.copy_from_first(self.task.model)
@@ -162,7 +163,7 @@ class Trainer(Generic[T]):
         """
         self.prepare()
         bar = Bar(self.schedule.total, label=self._label, unit=self.schedule.unit, shown=self._progress)
-        with self._watch, bar as self._bar:
+        with self._watch, self._files.held(), bar as self._bar:
             self._show()
             if not (self.stages or self._best):
                 self._evaluate("preparation")
