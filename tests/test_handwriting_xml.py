@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from spatial_lstm.handwriting.data import Reading, Refusal, read_lines, write_page
+from spatial_lstm.handwriting.data import LineText, Refusal, read_lines, write_page
 from spatial_lstm.handwriting.data.markup import parse
 from tests.handwriting import FORMATS, PAGE, Row, alto, page, scribbled, write
 
@@ -78,7 +78,7 @@ def test_elements_are_known_to_the_byte(encoding: str) -> None:
 
 
 ROWS = [Row(), Row("l2", "another <&>", "40,200 360,220", "40,170 360,190 360,230 40,210"), Row("l3", None)]
-NEW = {"l1": Reading("“neu” & <gut> 'é' \"", 0.98765), "l3": Reading("was not there")}
+NEW = {"l1": LineText("“neu” & <gut> 'é' \"", 0.98765), "l3": LineText("was not there")}
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -159,7 +159,7 @@ def test_what_stood_there_gives_way(what: str, tmp_path: Path) -> None:
     marker = '<String CONTENT="x"></String>' if form == "alto" else "<TextEquiv><Unicode>x</Unicode></TextEquiv>"
     xml = FORMATS[form]([replace(ROWS[0], text="x")])
     source = write(tmp_path, xml.replace(marker, old), None)
-    write_page(source, {"l1": Reading("new", float(confidence) if confidence else None)}, tmp_path / "read.xml")
+    write_page(source, {"l1": LineText("new", float(confidence) if confidence else None)}, tmp_path / "read.xml")
     assert (tmp_path / "read.xml").read_text().split() == xml.replace(marker, new).split()
 
 
@@ -167,7 +167,7 @@ def test_words_become_one_string_with_the_lines_box(tmp_path: Path) -> None:
     line = '<TextLine ID="l1" HPOS="1" VPOS="2" WIDTH="3" HEIGHT="4"'
     words = '<String CONTENT="a" HPOS="1" VPOS="2" WIDTH="1" HEIGHT="4"/><SP/><String CONTENT="b" HPOS="2"/>'
     xml = alto(ROWS[:1]).replace('<TextLine ID="l1"', line).replace('<String CONTENT="some text"></String>', words)
-    write_page(write(tmp_path, xml, None), {"l1": Reading("a b")}, tmp_path / "read.xml")
+    write_page(write(tmp_path, xml, None), {"l1": LineText("a b")}, tmp_path / "read.xml")
     assert (
         xml.replace(words, '<String CONTENT="a b" HPOS="1" VPOS="2" WIDTH="3" HEIGHT="4"/>')
         == (tmp_path / "read.xml").read_text()
@@ -181,7 +181,7 @@ def test_prefixes_and_encodings_are_kept(tmp_path: Path) -> None:
     xml = xml.replace("UTF-8", "ISO-8859-1").replace("<pc:Page", "<!-- é --><pc:Page")
     source = tmp_path / "page.xml"
     source.write_bytes(xml.encode("iso-8859-1"))
-    write_page(source, {"l1": Reading("é→"), "l2": Reading("x")}, source, overwrite=True)
+    write_page(source, {"l1": LineText("é→"), "l2": LineText("x")}, source, overwrite=True)
     root = ElementTree.parse(source).getroot()
     assert [unicode.text for unicode in root.iter(f"{{{PAGE}}}Unicode")] == ["é→", "x"]
     assert "<!-- é -->".encode("iso-8859-1") in source.read_bytes()
@@ -204,12 +204,12 @@ def test_no_file_is_overwritten_unasked(existing: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("readings", "message"),
     [
-        ({"l9": Reading("x")}, "expected ids of lines in .*, got 'l9'"),
-        ({"l1": Reading("a\x01b")}, "expected characters that XML can hold, got U\\+0001"),
+        ({"l9": LineText("x")}, "expected ids of lines in .*, got 'l9'"),
+        ({"l1": LineText("a\x01b")}, "expected characters that XML can hold, got U\\+0001"),
     ],
     ids=["no such line", "no such character"],
 )
-def test_what_cannot_be_written_is_told(readings: dict[str, Reading], message: str, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_told(readings: dict[str, LineText], message: str, tmp_path: Path) -> None:
     for form in FORMATS.values():
         source = write(tmp_path, form(ROWS), None)
         with pytest.raises(ValueError, match=message):
@@ -219,7 +219,7 @@ def test_what_cannot_be_written_is_told(readings: dict[str, Reading], message: s
 
 def test_a_confidence_is_a_fraction() -> None:
     with pytest.raises(ValueError, match="expected a confidence from 0 to 1, got 98"):
-        Reading("x", 98)
+        LineText("x", 98)
 
 
 def test_utf_16_is_read_and_not_written(tmp_path: Path) -> None:

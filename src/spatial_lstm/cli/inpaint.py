@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from spatial_lstm.image_models import ImageModel
+    from spatial_lstm.image_models.base import FillsHoles
     from spatial_lstm.training import Bar
 
 KEEP, FILL = 0, 255
@@ -141,16 +142,12 @@ def _tensors(
     return image[None].to(like), torch.from_numpy(mask)[None, None].to(like.device)
 
 
-def _fill(args: argparse.Namespace, model: ImageModel, image: Tensor, hole: Tensor, bar: Bar) -> Tensor:
+def _fill(args: argparse.Namespace, model: FillsHoles, image: Tensor, hole: Tensor, bar: Bar) -> Tensor:
     """Draw the hole, ``(1, C, H, W)``."""
     import torch
 
-    from spatial_lstm.image_models import ColorRIDE, ImageDensity, PixelRNN
+    from spatial_lstm.image_models import PixelRNN
 
     generator = torch.Generator(image.device).manual_seed(args.seed)
-    shared = {"candidates": args.candidates, "generator": generator, "progress": bar.move_to}
-    if isinstance(model, PixelRNN):
-        return model.complete(image, hole, **shared)
-    if isinstance(model, (ImageDensity, ColorRIDE)):
-        return model.inpaint(image, hole, gibbs_sweeps=args.sweeps, **shared)
-    raise TypeError(f"expected a model that fills holes, got {type(model).__name__}")
+    own: dict[str, Any] = {} if isinstance(model, PixelRNN) else {"gibbs_sweeps": args.sweeps}
+    return model.inpaint(image, hole, candidates=args.candidates, generator=generator, progress=bar.move_to, **own)

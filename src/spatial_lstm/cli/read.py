@@ -102,9 +102,9 @@ def _tell_left_out(lines: Lines, report: Report) -> None:
 
 
 def _write_back(source: Path, lines: Lines, found: list[Transcription], args: argparse.Namespace) -> None:
-    from spatial_lstm.handwriting.data import Reading, write_page
+    from spatial_lstm.handwriting.data import LineText, write_page
 
-    readings = {line.id: Reading(read.text, read.confidence) for line, read in zip(lines, found, strict=True)}
+    readings = {line.id: LineText(read.text, read.confidence) for line, read in zip(lines, found, strict=True)}
     write_page(source, readings, args.write_back, overwrite=args.overwrite)
 
 

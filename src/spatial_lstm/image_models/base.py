@@ -131,10 +131,14 @@ class FillsHoles(Protocol):
         images: Tensor,
         mask: Tensor,
         *,
+        candidates: int = 8,
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Return images ``(N, C, H, W)`` drawn anew where the bool ``mask``, ``(N, 1, H, W)`` or ``(1, 1, H, W)``, is True."""
+        """Return images ``(N, C, H, W)`` drawn anew where the bool ``mask``, ``(N, 1, H, W)`` or ``(1, 1, H, W)``, is True.
+
+        Of each image the likeliest of so many candidates is kept.
+        """
 
 
 @runtime_checkable

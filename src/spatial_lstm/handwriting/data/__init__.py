@@ -11,18 +11,18 @@ from spatial_lstm.handwriting.data.pictures import normalize, read_gray, scaled
 from spatial_lstm.handwriting.data.read import read_lines
 from spatial_lstm.handwriting.data.report import LeftOut, Refusal, Report
 from spatial_lstm.handwriting.data.save import save_lines
-from spatial_lstm.handwriting.data.write_back import Reading, write_page
+from spatial_lstm.handwriting.data.write_back import LineText, write_page
 
 __all__ = [
     "PARTS",
     "Cache",
     "LeftOut",
     "Line",
+    "LineText",
     "Lines",
     "Outline",
     "Parts",
     "Pictures",
-    "Reading",
     "Refusal",
     "Report",
     "divide",

@@ -17,8 +17,8 @@ BOX = ("HPOS", "VPOS", "WIDTH", "HEIGHT")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What was read in a line.
+class LineText:
+    """What is to be written as a line's text.
 
     Attributes:
         text: One line of characters.
@@ -36,7 +36,7 @@ class Reading:
             raise ValueError(f"expected a confidence from 0 to 1, got {self.confidence}")
 
 
-def write_page(source: Path, readings: Mapping[str, Reading], target: Path, *, overwrite: bool = False) -> None:
+def write_page(source: Path, readings: Mapping[str, LineText], target: Path, *, overwrite: bool = False) -> None:
     """Write a copy of an ALTO or PAGE XML file with the texts of some lines replaced; every other byte is the original's.
 
     ALTO gets one String a line, with ``WC`` for the confidence; of words, spaces and a hyphen that stood there the first String's place is
@@ -68,7 +68,7 @@ def write_page(source: Path, readings: Mapping[str, Reading], target: Path, *, o
     write_atomically(target, lambda file: file.write(changed))
 
 
-def _check(changed: bytes, readings: Mapping[str, Reading], source: Path) -> None:
+def _check(changed: bytes, readings: Mapping[str, LineText], source: Path) -> None:
     """Read what is about to be written."""
     found = {line.id: line.text for line in layout_of(parse(changed)).lines}
     for id, reading in readings.items():
@@ -76,7 +76,7 @@ def _check(changed: bytes, readings: Mapping[str, Reading], source: Path) -> Non
             raise ValueError(f"expected to write {reading.text!r} into line {id} of {source}, got {found.get(id)!r}")
 
 
-def _write_alto(document: Document, line: Node, reading: Reading) -> Iterator[Edit]:
+def _write_alto(document: Document, line: Node, reading: LineText) -> Iterator[Edit]:
     words = line.all(*WORDS)
     strings = line.all("String")
     stale = dict.fromkeys(("CC", "SUBS_TYPE", "SUBS_CONTENT"))
@@ -99,7 +99,7 @@ def _write_alto(document: Document, line: Node, reading: Reading) -> Iterator[Ed
     yield Edit(words[0].start, words[-1].end, alone)
 
 
-def _write_page_xml(document: Document, line: Node, reading: Reading) -> Iterator[Edit]:
+def _write_page_xml(document: Document, line: Node, reading: LineText) -> Iterator[Edit]:
     prefix = document.prefix(line)
     unicode = (
         document.encode(f"<{prefix}Unicode>") + document.text(reading.text) + document.encode(f"</{prefix}Unicode>")
@@ -143,11 +143,11 @@ def _opened(tag: bytes) -> bytes:
     return tag.removesuffix(b"/>").rstrip() + b">" if tag.endswith(b"/>") else tag
 
 
-def _number(reading: Reading) -> str | None:
+def _number(reading: LineText) -> str | None:
     return None if reading.confidence is None else f"{reading.confidence:.4f}"
 
 
-WRITERS: dict[str, Callable[[Document, Node, Reading], Iterator[Edit]]] = {
+WRITERS: dict[str, Callable[[Document, Node, LineText], Iterator[Edit]]] = {
     "alto": _write_alto,
     "PcGts": _write_page_xml,
 }
