@@ -32,7 +32,8 @@ def report(folder: Path) -> str:
     parts = ["# Image models", UNIT]
     paper, cells = rows_of("photographs_paper", folder), rows_of("photographs_cells", folder)
     if paper:
-        parts += ["## Photographs: BSDS300", _what(photographs), photographs.table(paper, "paper")]
+        shown = photographs.table(_photographs(folder), "paper")
+        parts += ["## Photographs: BSDS300", _what(photographs), shown]
         if (folder / "photographs_paper.png").is_file():
             parts.append("![Gain against the side of the tiles](photographs_paper.png)")
     if cells:
@@ -56,24 +57,30 @@ def report(folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _photographs(folder: Path) -> list[Row]:
+    """The rows that compare with the paper's table, those trained longer last."""
+    return rows_of("photographs_paper", folder) + rows_of("photographs_long", folder)
+
+
 def _what(benchmark: object) -> str:
     """The last paragraph of a benchmark's docstring."""
     return (benchmark.__doc__ or "").strip().rpartition("\n\n")[2]
 
 
 def section(folder: Path) -> str:
-    """A line for each result that has a published figure beside it."""
+    """A line for each result that has a published figure beside it, trained the longest."""
     lines = []
-    paper = rows_of("photographs_paper", folder)
-    for name in dict.fromkeys(row["model"] for row in paper):
+    longest = {row["model"]: row["settings"]["steps"] for row in _photographs(folder)}
+    for name, steps in longest.items():
         if name in photographs.PUBLISHED:
-            bits = photographs.mean_bits([row for row in paper if row["model"] == name], "64")
+            own = [row for row in _photographs(folder) if (row["model"], row["settings"]["steps"]) == (name, steps)]
+            bits = photographs.mean_bits(own, "64")
             lines.append([f"BSDS300, {name}", f"{bits} bits per pixel", f"{photographs.PUBLISHED[name]:.3f}"])
-    for row in rows_of("mnist", folder):
-        if row["binarize"] == "sample" and row["model"] in mnist.PUBLISHED:
-            error = f"± {row['standard_error']:.2f}"
-            published = f"{mnist.PUBLISHED[row['model']]:.2f}"
-            lines.append([f"binary MNIST, {row['model']}", f"{row['nats_per_image']:.2f} {error} nats", published])
+    digits = sorted(rows_of("mnist", folder), key=lambda row: int(row["steps"]))
+    for name, row in {row["model"]: row for row in digits if row["binarize"] == "sample"}.items():
+        if name in mnist.PUBLISHED:
+            error, published = f"± {row['standard_error']:.2f}", f"{mnist.PUBLISHED[name]:.2f}"
+            lines.append([f"binary MNIST, {name}", f"{row['nats_per_image']:.2f} {error} nats", published])
     return markdown_table(["", "here", "published (from memory, unchecked)"], lines)
 
 

@@ -5,7 +5,7 @@
 PATH is a folder with MNIST's IDX files. 50,000 images are trained on, 10,000 are for validation, and the 10,000 test images are scored:
 nats per image, lower is better. Pixels are made binary by drawing each once by its gray value, as in the published file (which is another
 draw), or by a threshold, which leaves less to be known. Training runs live in ``out/mnist`` and go on where they were interrupted; figures
-are kept in ``benchmarks/results/mnist.json``, samples as pictures beside them.
+are kept in ``benchmarks/results/mnist.json``, samples as pictures beside them. Core hours are of all cores' CPU time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,12 @@ def draw(path: Path, model: ImageModel, splits: Splits) -> None:
 def table(rows: list[Row]) -> str:
     """Markdown: nats per image by model and binarization."""
     lines = []
-    for name, binarize in dict.fromkeys((row["model"], row["binarize"]) for row in rows):
-        own = [row for row in rows if (row["model"], row["binarize"]) == (name, binarize)]
+    for key in dict.fromkeys((row["model"], row["binarize"], row["steps"]) for row in rows):
+        name, binarize, _ = key
+        own = [row for row in rows if (row["model"], row["binarize"], row["steps"]) == key]
         nats = statistics.fmean(row["nats_per_image"] for row in own)
         published = f"{PUBLISHED[name]:.2f}" if binarize == "sample" and name in PUBLISHED else ""
-        hours = statistics.fmean(row["seconds"] * row["threads"] for row in own) / 3600
+        hours = statistics.fmean(row["seconds"] for row in own) / 3600
         figures = [f"{own[0][key]:,}" for key in ("parameters", "steps")]
         error = own[0]["standard_error"]
         lines.append([name, binarize, f"{nats:.2f} ± {error:.2f}", published, *figures, f"{hours:.1f}", str(len(own))])
@@ -91,7 +93,7 @@ def run(name: str, binarize: str, seed: int, splits: Splits, steps: int) -> Row:
     torch.manual_seed(seed)
     model = PixelRNN(**MODELS[name])
     short = name.lower().replace(",", "").replace(" ", "-")
-    folder = RUNS / f"{short}-{binarize}-{seed}"
+    folder = RUNS / f"{short}-{binarize}-{steps}-{seed}"
     options = Options(seed=seed, clip=1.0, validate_every=1000)
     trainer = trained(
         folder,
@@ -99,6 +101,7 @@ def run(name: str, binarize: str, seed: int, splits: Splits, steps: int) -> Row:
         lambda checkpoint: ImageTask.restore(checkpoint, splits),
         stages(steps, splits.test[0].shape[1]),
         options,
+        clock=time.process_time,
     )
     draw(RESULTS / f"mnist-{short}-{binarize}.png", trainer.task.model, splits)
     return {

@@ -6,7 +6,7 @@ PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble, that of the deepest model, on tiles
 alone. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
-``benchmarks/results/photographs_<budget>.json``, and a plot beside them.
+``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,9 +143,10 @@ class Contest:
             lambda checkpoint: ImageTask.restore(checkpoint, self.splits),
             stages,
             options,
+            clock=time.process_time,
         )
-        time = {"steps": trainer.state.total, "seconds": trainer.state.seconds, "threads": torch.get_num_threads()}
-        return {**self.scored(trainer.task.model), **time}
+        spent = {"steps": trainer.state.total, "seconds": trainer.state.seconds, "threads": torch.get_num_threads()}
+        return {**self.scored(trainer.task.model), **spent}
 
     def scored(self, model: ImageModel) -> Row:
         """Bits per pixel of every test image, cut into tiles and whole."""
@@ -198,30 +200,35 @@ def paired(rows: Sequence[Row], base: Sequence[Row], side: str) -> tuple[float, 
 
 
 def table(rows: list[Row], budget: str) -> str:
-    """Markdown."""
-    names = list(dict.fromkeys(row["model"] for row in rows))
-    own = {name: [row for row in rows if row["model"] == name] for name in names}
+    """Markdown; the rows of a model that was trained for other numbers of steps, too, stand together."""
+    own: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        own.setdefault((row["model"], row["settings"]["steps"]), []).append(row)
+    names = list(dict.fromkeys(name for name, _ in own))
+    base = next((part for (name, _), part in own.items() if name == BASE), None)
     lines = []
-    for name in names:
-        parts = [mean_bits(own[name], "64"), mean_bits(own[name], "whole")]
+    for key in sorted(own, key=lambda key: (names.index(key[0]), key[1])):
+        name, part = key[0], own[key]
+        figures = [mean_bits(part, "64"), mean_bits(part, "whole")]
         if budget == "cells":
-            growth = [[row["largest_c"][side] for row in own[name]] for side in SHOWN_GROWTH]
-            parts += ["inf" if None in values else f"{max(values):.3g}" for values in growth]
+            growth = [[row["largest_c"][side] for row in part] for side in SHOWN_GROWTH]
+            figures += ["inf" if None in values else f"{max(values):.3g}" for values in growth]
         else:
-            gain = paired(own[name], own[BASE], "64") if BASE in own and name != BASE else None
-            parts += [
+            gain = paired(part, base, "64") if base and name != BASE else None
+            figures += [
                 f"{gain[0]:+.3f} ± {gain[1]:.3f}" if gain else "",
                 f"{PUBLISHED[name]:.3f}" if name in PUBLISHED else "",
             ]
-        hours = statistics.fmean(row.get("seconds", 0.0) * row.get("threads", 1) for row in own[name]) / 3600
-        lines.append([name, *parts, f"{own[name][0]['parameters']:,}", f"{hours:.2f}", str(len(own[name]))])
+        hours = statistics.fmean(row.get("seconds", 0.0) for row in part) / 3600
+        figures += [f"{part[0]['parameters']:,}", f"{part[0].get('steps', 0):,}", f"{hours:.2f}", str(len(part))]
+        lines.append([name, *figures])
     head = ["model", "64x64 tiles", "whole images"]
     head += (
         [f"largest abs c at {side}" for side in SHOWN_GROWTH]
         if budget == "cells"
         else [f"gain over the {BASE} (95 %)", "published (unchecked)"]
     )
-    return markdown_table([*head, "parameters", "core hours", "seeds"], lines)
+    return markdown_table([*head, "parameters", "steps", "core hours", "seeds"], lines)
 
 
 def plot(path: Path, rows: list[Row]) -> None:
