@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 from torch.library import opcheck
 from torch.utils.checkpoint import checkpoint
@@ -19,6 +21,7 @@ from spatial_lstm.engine.problem import make_problem
 from spatial_lstm.engine.tensors import Tensors
 from tests.cases import EXTENTS, SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 from tests.test_operator import leaf, step
+from tests.test_robustness import cases
 
 BACKENDS = ["cpp", "plain"]
 SHAPES = {1: [(9,), (1,)], 2: [(6, 7), (1, 5)], 3: [(3, 4, 2), (1, 3, 1)], 4: [(2, 1, 3, 2)]}
@@ -27,14 +30,15 @@ HIDDEN = [3, 8, 21]
 
 
 def both(
-    variant: str, *args: int, extents: tuple[int, ...], sizes: list[list[int]] | None = None, **options: Any
+    variant: str, *args: int, extents: tuple[int, ...], sizes: Sequence[object] | None = None, **options: Any
 ) -> list[tuple[list[Tensor], list[Tensor]]]:
     """Outputs and far faces, and all gradients, of a layer with its gates saved as they are and of one with 16 bits of each."""
     results = []
     for saved_gates in (None, "bfloat16"):
         torch.manual_seed(0)
         layer = make_layer(variant, *args, dtype=torch.float32, saved_gates=saved_gates, **options)
-        x, near = make_input(layer, 2, extents), make_state(layer, 2, extents)
+        batch = 2 if sizes is None else len(sizes)
+        x, near = make_input(layer, batch, extents), make_state(layer, batch, extents)
         output, far = layer(x, near, sizes=sizes)
         outputs = [output, *faces(far)]
         results.append((outputs, gradients(outputs, [x, *faces(near), *layer.parameters()])))
@@ -78,6 +82,17 @@ def test_gradients_alone_are_rounded(variant: str, n: int, backend: str) -> None
         (outputs, exact), (same, found) = both(variant, 3, hidden, 2, extents=extents, **options)
         assert equal(same, outputs)
         assert_rounded(found, exact)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(case=cases())
+def test_any_shape(case: dict[str, Any]) -> None:
+    options = {name: case[name] for name in ("directions", "bias")} | {"spatial_dims": case["n"], "scale": 0.4}
+    args, shape = (case["channels"], case["hidden"]), {"extents": case["extents"], "sizes": case["sizes"]}
+    for backend in BACKENDS:
+        (outputs, exact), (same, found) = both(case["variant"], *args, backend=backend, **shape, **options)
+        assert equal(same, outputs)
+        assert_close([torch.cat([t.flatten() for t in found]).bfloat16()], [torch.cat([t.flatten() for t in exact])])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
