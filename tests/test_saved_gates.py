@@ -148,7 +148,6 @@ def test_half_the_gates_bytes_are_held(backend: str) -> None:
     assert sizes == [2 * 4 * 3 * 5 * 4 * 4, 2 * 4 * 3 * 5 * 4 * 2]
 
 
-@pytest.mark.support("`torch.library.opcheck`")
 @pytest.mark.parametrize("ragged", [False, True])
 def test_opcheck(ragged: bool) -> None:
     layer = make_layer("spatial", 3, 4, directions=("ff", "rf"), dtype=torch.float32, saved_gates="bfloat16")
@@ -159,7 +158,6 @@ def test_opcheck(ragged: bool) -> None:
         opcheck(getattr(torch.ops.spatial_lstm, name).default, args, test_utils=checks)
 
 
-@pytest.mark.support("`torch.compile(fullgraph=True)`, dynamic sizes")
 def test_compiled() -> None:
     layer = make_layer("stable", 3, 4, 2, directions="all", dtype=torch.float32, saved_gates="bfloat16")
     x = make_input(layer)
