@@ -24,8 +24,10 @@ class Compiled(NamedTuple):
     code: str
 
 
-def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant: str, **constants: Any) -> Compiled:
-    """Compile one of the launched kernels as torch's allocations and the launcher would have it."""
+def compile_for(
+    architecture: int, kernel: str, dtype: str, tile: Tile, variant: str, folded: bool = False, **constants: Any
+) -> Compiled:
+    """Compile one of the launched kernels as torch's allocations and the launcher would have it, with gates ``folded`` or not."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -40,6 +42,7 @@ def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant:
     constants = {"CELL": options["cell"], "B": blocks, **tiling, **constants}
     absent = {"back", "back_ch"} if constants.get("PRODUCT", True) else set()
     absent |= {name for name, option in (("weight_ch", "extended"), ("peephole", "peephole")) if option not in options}
+    absent |= set() if folded else {"folded"}
     function = getattr(launched, kernel)
     signature, fixed, aligned = {}, {}, {}
     for place, name in enumerate(function.arg_names):
@@ -48,7 +51,8 @@ def compile_for(architecture: int, kernel: str, dtype: str, tile: Tile, variant:
         elif name in launched.RUNTIME:
             signature[name] = "i32"
         else:
-            wide = {"pred": "*i64", "succ": "*i64", "bounds": "*i64"}
+            wide = {"pred": "*i64", "succ": "*i64", "bounds": "*i64", "folded": "*bf16"}
+            wide |= {"gates": "*bf16"} if folded else {}
             signature[name] = wide.get(name, "*fp32" if name in ("c", "dc", "total", "dc0") else f"*{dtype}")
             aligned[(place,)] = [["tt.divisibility", 16]]
     done: Any = triton.compile(

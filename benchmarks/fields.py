@@ -56,6 +56,7 @@ def new_layer(
     backend: str,
     *,
     recompute: bool = False,
+    saved_gates: str | None = None,
     tile: Sequence[int] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> SpatialLSTM:
@@ -68,6 +69,7 @@ def new_layer(
         spatial_dims=len(size.extents),
         backend=backend,
         recompute=recompute,
+        saved_gates=saved_gates,
         tile=tile,
         dtype=dtype,
     )

@@ -14,9 +14,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -39,19 +40,49 @@ class Peak:
     held: int
 
 
-def modes(size: Size) -> list[tuple[str, str, bool]]:
-    """What is measured: name, backend, whether the gates are recomputed."""
-    ours = [(f"{name}, recompute" if again else name, name, again) for name in kernels(size) for again in (False, True)]
-    return [*ours, ("composite", "composite", False)]
+class Mode(NamedTuple):
+    """What is measured, and its name."""
+
+    name: str
+    backend: str
+    recompute: bool = False
+    saved_gates: str | None = None
 
 
-def peak(size: Size, backend: str, *, recompute: bool = False, tile: tuple[int, ...] | None = None) -> Peak:
+def modes(size: Size) -> list[Mode]:
+    """Every kernel, with gates as they are, in 16 bits and recomputed; and plain torch."""
+    ours = [
+        mode
+        for name in kernels(size)
+        for mode in (
+            Mode(name, name),
+            Mode(f"{name}, gates in bfloat16", name, saved_gates="bfloat16"),
+            Mode(f"{name}, recompute", name, recompute=True),
+        )
+    ]
+    return [*ours, Mode("composite", "composite")]
+
+
+def peaks(size: Size, of: Sequence[Mode]) -> dict[str, Peak]:
+    """Each mode's, by its name."""
+    return {mode.name: peak(size, mode.backend, recompute=mode.recompute, saved_gates=mode.saved_gates) for mode in of}
+
+
+def peak(
+    size: Size,
+    backend: str,
+    *,
+    recompute: bool = False,
+    saved_gates: str | None = None,
+    tile: tuple[int, ...] | None = None,
+) -> Peak:
     """Measure one training step in a fresh process.
 
     Raises:
         RuntimeError: If the process fails, as it does when there is not enough memory or on a system other than Linux.
     """
-    case = json.dumps({"size": asdict(size), "backend": backend, "recompute": recompute, "tile": tile})
+    options = {"recompute": recompute, "saved_gates": saved_gates, "tile": tile}
+    case = json.dumps({"size": asdict(size), "backend": backend, "options": options})
     path = os.pathsep.join([str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(
@@ -67,7 +98,7 @@ def peak(size: Size, backend: str, *, recompute: bool = False, tile: tuple[int, 
 
 def _measure_here(case: dict[str, Any]) -> Peak:
     size = Size(**case["size"] | {"extents": tuple(case["size"]["extents"])})
-    layer = new_layer(size, case["backend"], recompute=case["recompute"], tile=case["tile"])
+    layer = new_layer(size, case["backend"], **case["options"])
     width = size.hidden * len(layer.directions)
     x = torch.zeros(size.batch, *size.extents, size.channels).normal_().requires_grad_()
     grad = torch.zeros(size.batch, *size.extents, width).normal_()
@@ -127,10 +158,7 @@ def table(results: dict[str, Any]) -> str:
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
     sizes = QUICK_SIZES if settings.quick else SIZES
-    rows = []
-    for size in watched(sizes, "memory"):
-        found = {name: peak(size, backend, recompute=again) for name, backend, again in modes(size)}
-        rows.append(row(size, found))
+    rows = [row(size, peaks(size, modes(size))) for size in watched(sizes, "memory")]
     results = write_results(settings.folder / "memory.json", "memory", rows, quick=settings.quick)
     print("Memory of a training step, bytes per site and hidden unit:\n")
     print(table(results))

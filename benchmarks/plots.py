@@ -39,10 +39,14 @@ PANELS = {
 
 
 def _look(name: str) -> dict[str, Any]:
-    """Mark and color, the same in every picture; hollow where the gates are recomputed."""
+    """Mark and color, the same in every picture; hollow where the gates are recomputed, gray where they are saved in 16 bits."""
     base, _, mode = name.partition(", ")
     color = COLORS.get(base, f"C{4 + sum(map(ord, base)) % 6}")
-    return {"marker": MARKS.get(base, "o"), "color": color, "markerfacecolor": "white" if mode else color}
+    return {
+        "marker": MARKS.get(base, "o"),
+        "color": color,
+        "markerfacecolor": {"": color, "recompute": "white"}.get(mode, "lightgray"),
+    }
 
 
 def _plain_numbers(axis: Axis) -> None:

@@ -101,9 +101,8 @@ def measure_memory(sides: tuple[int, ...], limit: float) -> list[Row]:
     rows = []
     for side in watched(sides, "scaling: memory"):
         size = Size(1, (side, side), 3, 16)
-        fits = [mode for mode in memory.modes(size) if _bytes(mode[1], size) <= limit]
-        found = {name: memory.peak(size, backend, recompute=again) for name, backend, again in fits}
-        rows.append({"series": "memory", "x": side**2} | memory.row(size, found))
+        fits = [mode for mode in memory.modes(size) if _bytes(mode.backend, size) <= limit]
+        rows.append({"series": "memory", "x": side**2} | memory.row(size, memory.peaks(size, fits)))
     return rows
 
 

@@ -12,8 +12,8 @@ from spatial_lstm.engine import reference_backend
 from spatial_lstm.engine.cells import get_cell
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.geometry import face_positions
-from spatial_lstm.engine.kernels import GATES, STATES
-from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted, launch
+from spatial_lstm.engine.kernels import FOLDED, GATES, STATES
+from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted, launch, trial
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, choose
 from spatial_lstm.engine.kernels.triton.trial import Errors, Subject, measure
 from spatial_lstm.engine.layout import face_shapes, flatten_faces
@@ -107,6 +107,17 @@ def test_equals_the_reference(variant: str, case: str, kernel: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", PINNED)
+@pytest.mark.parametrize(("variant", "case"), list(zip(VARIANTS, ["line", "ragged", "volume"] * 2, strict=True)))
+def test_gates_in_16_bits(variant: str, case: str, kernel: str) -> None:
+    """What is computed stays the same to the bit, gradients to what 16 bits can say."""
+    tensors = cast(make_tensors(variant, CASES[case]), torch.float32)
+    exact, found = (run(kernel, variant, CASES[case]._replace(keep=keep), tensors) for keep in (GATES, FOLDED))
+    assert all(torch.equal(a, b) for a, b in zip(found[:3], exact[:3], strict=True))
+    assert_close([t.bfloat16() for t in found[3:]], exact[3:])
+    assert not all(torch.equal(a, b) for a, b in zip(found[3:], exact[3:], strict=True))
+
+
+@pytest.mark.parametrize("kernel", PINNED)
 @pytest.mark.parametrize("variant", ["spatial", "stable", "diagonal"])
 def test_many_tiles(variant: str, kernel: str) -> None:
     """More rows and features than a tile has, hidden sizes that no tile divides, several images to a program."""
@@ -154,20 +165,27 @@ def test_bitwise_repeatable(kernel: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def subject(kernel: str, variant: str) -> Subject:
+def subject(kernel: str, variant: str, folded: bool = False) -> Subject:
     """For tiles so small that the problem of a check is small, too."""
     options, tile = VARIANTS[variant], Tile(4, 8, 8, 1, 1)
     hidden = 7 if kernel == "triton-images" else 11
     choice = Choice(kernel.removeprefix("triton-"), "ieee", 2, tile, tile)
     peephole, extended = "peephole" in options, "extended" in options
-    return Subject(choice, options["cell"], 2, hidden, peephole, extended, torch.float32, torch.device("cpu"))
+    return Subject(choice, options["cell"], 2, hidden, peephole, extended, torch.float32, torch.device("cpu"), folded)
 
 
 @pytest.mark.parametrize("kernel", PINNED)
 @pytest.mark.parametrize("variant", ["graves-peephole", "diagonal"])
-def test_check_before_use_passes(variant: str, kernel: str) -> None:
+@pytest.mark.parametrize("folded", [False, True])
+def test_check_before_use_passes(folded: bool, variant: str, kernel: str) -> None:
     """What a GPU's kernels have to pass, within a tenth of their bound."""
-    assert measure(subject(kernel, variant)).within(Errors(1e-5, 1e-5))
+    assert measure(subject(kernel, variant, folded)).within(Errors(1e-5, 1e-5))
+
+
+@pytest.mark.parametrize("kernel", PINNED)
+def test_check_before_use_finds_gates_that_are_not_folded(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "unfold", Tensor.float)
+    assert not measure(subject(kernel, "graves-peephole", True)).within(Errors(1e-3, 1e-3))
 
 
 @pytest.mark.parametrize("kernel", PINNED)

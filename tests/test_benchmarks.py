@@ -224,8 +224,8 @@ def test_every_benchmark_end_to_end(
         "SERIES",
         {"sites": [(s**2, Size(1, (s, s), 3, 4)) for s in (4, 6, 8)], "directions, short steps": series},
     )
-    monkeypatch.setattr(memory, "modes", lambda size: [("plain", "plain", False)])
-    monkeypatch.setattr(memory, "peak", lambda size, backend, recompute: memory.Peak(300, 200, 100))
+    monkeypatch.setattr(memory, "modes", lambda size: [memory.Mode("plain", "plain")])
+    monkeypatch.setattr(memory, "peak", lambda size, backend, recompute, saved_gates: memory.Peak(300, 200, 100))
     for module in (layer, directions, sequences, ragged):
         monkeypatch.setattr(module, "QUICK_BUDGET", TINY)
     settings = Settings(tmp_path / "machine", (1,), True)

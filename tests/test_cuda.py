@@ -50,6 +50,23 @@ def test_equals_the_reference(variant: str, backend: str, n: int, dtype: torch.d
         assert_close(results(layer, x.cuda().requires_grad_(), sizes), expected)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gates_in_16_bits(variant: str, backend: str, n: int) -> None:
+    """What is computed stays the same to the bit, gradients to what 16 bits can say."""
+    for hidden, sizes in ((5, torch.tensor(SIZES[n])), (32, None)):
+        layer = make_layer(variant, 3, hidden, spatial_dims=n, directions="all", dtype=torch.float32, scale=0.2)
+        layer.cuda().backend = available(backend)
+        x = make_input(layer, 2, EXTENTS[n])
+        exact = results(layer, x, sizes)
+        layer.saved_gates = "bfloat16"
+        found = results(layer, x, sizes)
+        computed = 1 + 2 * n
+        assert all(torch.equal(a, b) for a, b in zip(found[:computed], exact[:computed], strict=True))
+        assert_close([t.bfloat16() for t in found[computed:]], exact[computed:])
+
+
 @pytest.mark.parametrize("hidden", [16, 64, 128, 200])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS)

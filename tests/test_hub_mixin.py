@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "stable": {"cell": "stable", "forget_bias": 0.5, "recompute": True},
     "diagonal": {"cell": "diagonal", "merge": "sum", "directions": "all", "backend": "plain"},
     "sequence": {"spatial_dims": 1, "cell": "graves", "directions": "all"},
-    "volume": {"spatial_dims": 3},
+    "volume": {"spatial_dims": 3, "saved_gates": "bfloat16"},
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spatial_lstm.engine.cells import get_cell
 from spatial_lstm.engine.geometry import Grid, make_plan
-from spatial_lstm.engine.kernels import triton
+from spatial_lstm.engine.kernels import GATES, triton
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonKernel, check
 from spatial_lstm.engine.kernels.triton.choice import BACKWARD, FORWARD, IMAGES, POINTWISE, Choice, Tile, choose
@@ -56,9 +56,9 @@ def stand_in(
 
     choices: list[Choice] = []
 
-    def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(problem: Problem, choice: Choice, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
         choices.append(choice)
-        return PlainKernel().forward_tables(change(problem), save_gates)
+        return PlainKernel().forward_tables(change(problem), keep)
 
     def backward(problem: Problem, choice: Choice, *tables: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         choices.append(choice)
@@ -120,7 +120,7 @@ def test_the_problem_is_one_that_every_kernel_stays_near_one_on() -> None:
         for axes in (1, 2, 3, 4):
             tensors = draw_tensors(subject(variant, axes), torch.Generator().manual_seed(0))
             problem = make_problem(tensors, None, "f" * axes + "," + "r" * axes, VARIANTS[variant]["cell"])
-            c = PlainKernel().forward_tables(problem.lean(), True)[1]
+            c = PlainKernel().forward_tables(problem.lean(), GATES)[1]
             assert 0.5 < c.abs().max() < 5
 
 
@@ -258,5 +258,7 @@ def test_what_is_checked_is_what_will_run(variant: str, kernel: TritonKernel, mo
     checked: list[Subject] = []
     monkeypatch.setattr(triton, "self_check", checked.append)
     assert kernel.untrusted(problem) is None
-    assert checked == [asked._replace(choice=choose(problem, kernel.variant))]
-    assert checked == [subject_of(problem, kernel.choice(problem))]
+    assert kernel.untrusted(problem, folded=True) is None
+    expected = asked._replace(choice=choose(problem, kernel.variant))
+    assert checked == [expected, expected._replace(folded=True)]
+    assert checked[0] == subject_of(problem, kernel.choice(problem))

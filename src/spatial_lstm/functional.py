@@ -12,6 +12,7 @@ from spatial_lstm.engine import (
     Weights,
     autocast_dtype,
     check_options,
+    check_saved_gates,
     check_tile,
     check_weight,
     parse_directions,
@@ -38,6 +39,7 @@ def spatial_lstm(
     merge: str = "concat",
     channels_last: bool = False,
     recompute: bool = False,
+    saved_gates: str | None = None,
     backend: str = "auto",
     tile: Sequence[int] | None = None,
 ) -> tuple[Tensor, State]:
@@ -62,6 +64,7 @@ def spatial_lstm(
         merge: ``"concat"``, ``"sum"`` or ``"mean"`` of the directions.
         channels_last: Whether channels come last in input and output.
         recompute: Save only h and c for the backward and recompute the gates there.
+        saved_gates: ``"bfloat16"``: save the gates of a float32 layer in 16 bits for the backward. See :class:`spatial_lstm.SpatialLSTM`.
         backend: ``"auto"``, ``"composite"``, ``"reference"`` or the name of a kernel; see :func:`spatial_lstm.backends`.
         tile: n extents of tiles to run the grid in, keeping only faces between them; None for the whole at once. See
             :class:`spatial_lstm.SpatialLSTM`.
@@ -74,13 +77,14 @@ def spatial_lstm(
         TypeError: If an argument is of a wrong kind.
     """
     found = check_options(cell, weight_peephole is not None, weight_ch is not None, merge, backend)
+    check_saved_gates(saved_gates, recompute)
     given: dict[str, Tensor | None] = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
     given |= {"weight_peephole": weight_peephole, "weight_ch": weight_ch}
     axes, hidden = _axes_and_hidden(weight_hh, found, input)
     names = parse_directions(directions, axes)
     weights = _weights(given, weight_shapes(found, axes, _last(weight_ih), hidden), len(names), weight_hh)
     extents = check_tile(tile, axes, backend)
-    options = StackOptions(names, cell, merge, channels_last, recompute, backend, extents)
+    options = StackOptions(names, cell, merge, channels_last, recompute, saved_gates, backend, extents)
     output, (h, c) = run_layers(input, [weights], state, sizes, options)
     return output, State(h, c)
 

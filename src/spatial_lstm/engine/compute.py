@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.kernels import Incoming, Results, Saved, check_tables, choose_kernel
+from spatial_lstm.engine.kernels import FOLDED, Incoming, Results, Saved, check_tables, choose_kernel
+from spatial_lstm.engine.kernels.folded import is_folded
 from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Tensors
 
@@ -43,7 +44,7 @@ def forward(given: Tensors, options: Options, keep: str) -> Results:
     """
     try:
         problem = make_problem(given, options.sizes, options.directions, options.cell)
-        return choose_kernel(options.kernel, problem).forward(problem, keep)
+        return choose_kernel(options.kernel, problem, keep == FOLDED).forward(problem, keep)
     except (MemoryError, RuntimeError) as error:
         if _lacks_memory(error):
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
@@ -84,7 +85,8 @@ def backward(
             *[None if grad is None else grad.contiguous() for grad in grad_faces],
         )
         check_tables(problem, saved, incoming)
-        found = choose_kernel(options.kernel, problem).gradients(problem, saved, incoming, wanted)
+        folded = saved.gates is not None and is_folded(saved.gates, problem.dtype)
+        found = choose_kernel(options.kernel, problem, folded).gradients(problem, saved, incoming, wanted)
     except (MemoryError, RuntimeError) as error:
         if _lacks_memory(error):
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error

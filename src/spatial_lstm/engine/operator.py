@@ -20,7 +20,7 @@ from spatial_lstm.engine.autocast import without_autocast
 from spatial_lstm.engine.batching import one_by_one
 from spatial_lstm.engine.compute import Options, enlarged
 from spatial_lstm.engine.geometry import face_positions
-from spatial_lstm.engine.kernels import GATES, NOTHING
+from spatial_lstm.engine.kernels import NOTHING, STATES, gates_dtype
 from spatial_lstm.engine.layout import face_shapes, flatten_faces, strided_faces, with_faces
 from spatial_lstm.engine.problem import grid_of
 from spatial_lstm.engine.second_order import Compute, differentiate_backward, differentiate_forward
@@ -61,7 +61,9 @@ def forward(
         far_h,
         far_c,
         far_c.new_empty(0) if c is None else enlarged(c, sites + edges, c.shape[-1]),
-        output.new_empty(0) if gates is None else enlarged(gates, sites, given.weight_hh.shape[1]),
+        output.new_empty(0, dtype=gates_dtype(keep, output.dtype))
+        if gates is None
+        else enlarged(gates, sites, given.weight_hh.shape[1]),
     )
 
 
@@ -85,7 +87,9 @@ def _(
         x.new_empty((d, slots, hidden)),
         x.new_empty((d, slots, hidden), dtype=carried),
         x.new_empty((0,) if keep == NOTHING else (d, sites + edges, hidden), dtype=carried),
-        x.new_empty((d, sites, weight_hh.shape[1]) if keep == GATES else (0,)),
+        x.new_empty(
+            (0,) if keep in (NOTHING, STATES) else (d, sites, weight_hh.shape[1]), dtype=gates_dtype(keep, x.dtype)
+        ),
     )
 
 

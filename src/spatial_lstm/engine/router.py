@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatial_lstm.engine import composite, modes, operator, reference_backend, skewed
 from spatial_lstm.engine.compute import Options
-from spatial_lstm.engine.kernels import GATES, KERNELS, NOTHING, STATES
+from spatial_lstm.engine.kernels import FOLDED, GATES, KERNELS, NOTHING, STATES
 from spatial_lstm.engine.layout import with_faces
 from spatial_lstm.engine.tensors import Tensors
 
@@ -37,6 +37,7 @@ def recurrence(
     cell: str,
     *,
     recompute: bool,
+    saved_gates: str | None,
     backend: str,
     together: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -48,6 +49,7 @@ def recurrence(
         directions: One string of ``f`` and ``r`` each.
         cell: Name of the cell.
         recompute: Save only h and c for the backward, and recompute the gates there.
+        saved_gates: ``"bfloat16"``: save the gates of a float32 layer in 16 bits. None: save them as they are.
         backend: One of :data:`BACKENDS`.
         together: Whether the output is to be ``(N, *S, D h)``, else ``(N, *S, D, h)``.
 
@@ -67,8 +69,15 @@ def recurrence(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
         )
     training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors if t is not None)
-    keep = NOTHING if not training else STATES if recompute else GATES
+    keep = _to_keep(tensors.x.dtype, recompute, saved_gates) if training else NOTHING
     return operator.run(tensors, Options(sizes, names, cell, backend), keep, together=together)
+
+
+def _to_keep(dtype: torch.dtype, recompute: bool, saved_gates: str | None) -> str:
+    """What a forward pass keeps for a backward; the gates of 16-bit layers have 16 bits in any case."""
+    if recompute:
+        return STATES
+    return GATES if saved_gates is None or dtype != torch.float32 else FOLDED
 
 
 def _joined(

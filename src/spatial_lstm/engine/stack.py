@@ -21,7 +21,7 @@ from spatial_lstm.engine.layout import (
 )
 from spatial_lstm.engine.router import composite_needed, recurrence
 from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
-from spatial_lstm.engine.validation import DTYPES, check_input, check_sizes, check_state
+from spatial_lstm.engine.validation import DTYPES, check_gates_of, check_input, check_sizes, check_state
 
 
 class StackOptions(NamedTuple):
@@ -32,6 +32,7 @@ class StackOptions(NamedTuple):
     merge: str
     channels_last: bool
     recompute: bool
+    saved_gates: str | None
     backend: str
     tile: tuple[int, ...] | None
 
@@ -59,6 +60,7 @@ def run_layer(
         options.directions,
         options.cell,
         recompute=options.recompute,
+        saved_gates=options.saved_gates,
         backend=options.backend,
         together=together,
     )
@@ -94,6 +96,7 @@ def run_layers(
         input, like = cast(input, autocast), cast(like, autocast)
         layers = [Weights(*[None if w is None else cast(w, autocast) for w in layer]) for layer in layers]  # type: ignore[arg-type]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last, least)
+    check_gates_of(input.dtype, options.saved_gates)
     x = to_channels_last(input, axes, options.channels_last)
     own = None if sizes is None else check_sizes(sizes, x.shape[0], x.shape[1:-1])
     near, shapes = None, []

@@ -16,6 +16,7 @@ from spatial_lstm.engine.router import BACKENDS
 from spatial_lstm.engine.tensors import state_dtype
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+SAVED_GATES = ("bfloat16",)
 
 
 def check_options(cell: str, peephole: bool, extended: bool, merge: str = "concat", backend: str = "auto") -> Cell:
@@ -229,6 +230,22 @@ def check_tile(tile: object, axes: int, backend: str) -> tuple[int, ...] | None:
     if backend in ("composite", "reference"):
         raise ValueError(f"expected backend 'auto' or the name of a kernel with a tile, got {backend!r}")
     return tuple(tile)
+
+
+def check_saved_gates(saved_gates: object, recompute: bool) -> None:
+    """Refuse what is no way to save gates, or any where none are saved."""
+    if saved_gates is None:
+        return
+    if saved_gates not in SAVED_GATES:
+        raise ValueError(f"expected saved_gates to be one of {SAVED_GATES} or None, got {saved_gates!r}")
+    if recompute:
+        raise ValueError(f"expected saved_gates=None with recompute=True, which saves no gates, got {saved_gates!r}")
+
+
+def check_gates_of(dtype: torch.dtype, saved_gates: str | None) -> None:
+    """Refuse to save float64 gates in fewer bits: who computes in float64 wants derivatives that are as exact."""
+    if saved_gates is not None and dtype == torch.float64:
+        raise ValueError(f"expected saved_gates=None with torch.float64, got {saved_gates!r}")
 
 
 def check_dropout(dropout: object) -> None:

@@ -18,7 +18,8 @@ class Cell(ABC):
     ``z``, ``gates``, ``dz``: ``(..., B, h)``; ``c_prev``, ``dc_prev``: ``(..., n, h)``; ``c``, ``h``, ``dc``, ``dh``: ``(..., h)``;
     ``peephole``: None or ``(..., 2n + 1, h)`` that broadcasts, rows ``i`` of axis 0 .. n-1, ``f_0`` .. ``f_{n-1}``, ``o``.
 
-    Both methods compute in the dtype of ``c_prev``, which ``z`` must have too.
+    Both methods compute in the dtype of ``c_prev``, which ``z`` must have too. Activated gates lie in [-1, 1], which
+    :mod:`spatial_lstm.engine.kernels.folded` relies on.
 
     Attributes:
         name: What users type.

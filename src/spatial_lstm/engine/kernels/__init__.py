@@ -5,7 +5,18 @@ A new kernel is one file here and one entry in :data:`KERNELS`.
 
 from __future__ import annotations
 
-from spatial_lstm.engine.kernels.base import GATES, NOTHING, STATES, Incoming, Kernel, Results, Saved, check_tables
+from spatial_lstm.engine.kernels.base import (
+    FOLDED,
+    GATES,
+    NOTHING,
+    STATES,
+    Incoming,
+    Kernel,
+    Results,
+    Saved,
+    check_tables,
+    gates_dtype,
+)
 from spatial_lstm.engine.kernels.cpp import CppKernel
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS
@@ -15,6 +26,7 @@ from spatial_lstm.engine.problem import Problem
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (CppKernel(), *TRITON_KERNELS, PlainKernel())}
 
 __all__ = [
+    "FOLDED",
     "GATES",
     "KERNELS",
     "NOTHING",
@@ -26,6 +38,7 @@ __all__ = [
     "UnsuitedError",
     "check_tables",
     "choose_kernel",
+    "gates_dtype",
 ]
 
 
@@ -33,14 +46,15 @@ class UnsuitedError(ValueError):
     """A kernel that was asked for by name cannot run here, or not this problem."""
 
 
-def choose_kernel(name: str, problem: Problem) -> Kernel:
-    """Return the kernel called ``name``, or for ``"auto"`` the best one for ``problem``.
+def choose_kernel(name: str, problem: Problem, folded: bool = False) -> Kernel:
+    """Return the kernel called ``name``, or for ``"auto"`` the best one for ``problem``, with its gates ``folded`` or not.
 
     Raises:
         UnsuitedError: If the named kernel cannot run this problem here.
     """
     if name == "auto":
-        return next(k for k in KERNELS.values() if not (k.unsuited(problem) or k.unavailable() or k.untrusted(problem)))
+        suited = (k for k in KERNELS.values() if not (k.unsuited(problem) or k.unavailable()))
+        return next(k for k in suited if not k.untrusted(problem, folded))
     if name not in KERNELS:
         raise ValueError(f"expected a kernel, one of {('auto', *KERNELS)}, got {name!r}")
     kernel = KERNELS[name]

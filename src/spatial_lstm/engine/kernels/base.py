@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
+from spatial_lstm.engine.kernels import folded
 from spatial_lstm.engine.problem import Problem
 from spatial_lstm.engine.tensors import Gradients
 
-# What a forward pass keeps for a backward: nothing, c alone, or c and the gates.
-KEEPS = NOTHING, STATES, GATES = ("nothing", "states", "gates")
+# What a forward pass keeps for a backward: nothing, c alone, c and the gates, or c and the gates of a float32 layer in 16 bits.
+KEEPS = NOTHING, STATES, GATES, FOLDED = ("nothing", "states", "gates", "folded gates")
 
 
 class Results(NamedTuple):
@@ -22,7 +24,7 @@ class Results(NamedTuple):
         output: ``(N, *S, D h)``, zero in the padding.
         far_h, far_c: ``(D, F, h)``, zero beyond each image's extents.
         c: ``(D, P, h)``, the table of c in an order of the kernel's own; None where nothing is kept.
-        gates: ``(D, M, B * h)``, the activated gates in the same order; None where they are not kept.
+        gates: ``(D, M, B * h)``, the activated gates in the same order, of :func:`gates_dtype`; None where they are not kept.
     """
 
     output: Tensor
@@ -48,6 +50,19 @@ class Incoming(NamedTuple):
     far_c: Tensor | None
 
 
+def gates_dtype(keep: str, dtype: torch.dtype) -> torch.dtype:
+    """In which type a layer of ``dtype`` keeps gates.
+
+    Raises:
+        ValueError: If gates of such a layer are not folded.
+    """
+    if keep != FOLDED:
+        return dtype
+    if dtype != torch.float32:
+        raise ValueError(f"expected a layer in torch.float32 where gates are folded, got {dtype}")
+    return folded.DTYPE
+
+
 def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
     """Refuse tables of a backward pass that are not of the shapes and dtypes in which a forward pass of this problem leaves them.
 
@@ -57,10 +72,15 @@ def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
     grid, d, h = problem.grid, problem.directions, problem.hidden
     faces = d, grid.face_rows, h
     dtype, carried, device = problem.dtype, problem.carried, problem.tensors.x.device
+    of_gates = (
+        folded.DTYPE
+        if saved.gates is not None and saved.gates.dtype == folded.DTYPE and dtype == torch.float32
+        else dtype
+    )
     for name, table, shape, own in (
         ("output", saved.output, (*problem.tensors.x.shape[:-1], d * h), dtype),
         ("c", saved.c, (d, grid.sites + grid.edges, h), carried),
-        ("gates", saved.gates, (d, grid.sites, problem.blocks * h), dtype),
+        ("gates", saved.gates, (d, grid.sites, problem.blocks * h), of_gates),
         ("the gradient of output", incoming.output, (grid.raster_rows, d, h), dtype),
         ("the gradient of far_h", incoming.far_h, faces, dtype),
         ("the gradient of far_c", incoming.far_c, faces, carried),
@@ -90,8 +110,11 @@ class Kernel(ABC):
     def unsuited(self, problem: Problem) -> str | None:
         """Why this kernel cannot run, or should not be chosen for, this problem; None when it can."""
 
-    def untrusted(self, problem: Problem) -> str | None:
-        """Why ``"auto"`` should not choose this kernel although it can run; None when it may. Asked last, so it may take its time once."""
+    def untrusted(self, problem: Problem, folded: bool = False) -> str | None:
+        """Why ``"auto"`` should not choose this kernel although it can run; None when it may. Asked last, so it may take its time once.
+
+        ``folded`` says whether the gates are, as they are saved.
+        """
         return None
 
     @abstractmethod

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine.kernels.base import FOLDED, GATES, gates_dtype
+from spatial_lstm.engine.kernels.folded import fold, is_folded, unfold
 from spatial_lstm.engine.kernels.products import project_input, wide_peephole
 from spatial_lstm.engine.kernels.tables import TableKernel
 from spatial_lstm.engine.problem import Problem
@@ -21,11 +23,12 @@ class PlainKernel(TableKernel):
     def unsuited(self, problem: Problem) -> str | None:
         return None
 
-    def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward_tables(self, problem: Problem, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
         plan, tensors, n, hidden = problem.plan, problem.tensors, problem.axes, problem.hidden
         h = problem.new_table(problem.dtype, tensors.h0)
         c = problem.new_table(problem.carried, tensors.c0)
         z_all = project_input(problem)  # (D, M, B h), overwritten by the activated gates
+        folded = z_all.new_empty(z_all.shape, dtype=gates_dtype(keep, z_all.dtype)) if keep == FOLDED else None
         w_hh, w_ch = tensors.weight_hh.mT, None if tensors.weight_ch is None else tensors.weight_ch.mT
         peephole = wide_peephole(problem)
         for step, flat in enumerate(plan.pred_blocks):
@@ -38,15 +41,17 @@ class PlainKernel(TableKernel):
             work = z.to(c.dtype)  # z itself unless it has 16 bits
             c_prev = c_prev.view(-1, b - a, n, hidden)
             h[:, a:b], c[:, a:b] = problem.cell.forward(work, c_prev, peephole, inplace=True)
-            if save_gates and work is not z:
+            if folded is not None:
+                folded[:, a:b] = fold(work.flatten(-2))
+            elif keep == GATES and work is not z:
                 z.copy_(work)
-        return h, c, z_all if save_gates else z_all.new_empty(0)
+        return h, c, z_all if keep == GATES else folded
 
     def backward_tables(
         self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         plan, n, hidden = problem.plan, problem.axes, problem.hidden
-        dz = torch.empty_like(gates)
+        dz = torch.empty_like(gates, dtype=problem.dtype)
         if dc is None:
             dc = dh.new_zeros((), dtype=c.dtype).expand_as(dh)
         dh0 = dh.new_empty((problem.directions, plan.edges, hidden))
@@ -81,7 +86,8 @@ class PlainKernel(TableKernel):
         rows = slice(plan.offsets[step], plan.offsets[step + 1])
         count = plan.block_sizes[step]
         c_prev = c.index_select(1, plan.pred_blocks[step]).view(-1, count, n, hidden)
-        act = gates[:, rows].unflatten(-1, (problem.blocks, hidden)).to(c.dtype)
+        act = unfold(gates[:, rows]) if is_folded(gates, problem.dtype) else gates[:, rows].to(c.dtype)
+        act = act.unflatten(-1, (problem.blocks, hidden))
         dz_s = dz[:, rows]
         work = dz_s.unflatten(-1, (problem.blocks, hidden)) if dz.dtype == c.dtype else torch.empty_like(act)
         dc_prev = problem.cell.backward(dh_s, dc_s, act, c_prev, c[:, rows], h[:, rows].to(c.dtype), peephole, work)

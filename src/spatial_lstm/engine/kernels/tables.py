@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.kernels import products
-from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
+from spatial_lstm.engine.kernels.base import NOTHING, Incoming, Kernel, Results, Saved
 from spatial_lstm.engine.problem import Problem
 from spatial_lstm.engine.tensors import Gradients
 
@@ -21,8 +21,8 @@ class TableKernel(Kernel):
     """
 
     @abstractmethod
-    def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the tables of h and c and the activated gates ``(D, M, B * h)`` (empty unless ``save_gates``)."""
+    def forward_tables(self, problem: Problem, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the tables of h and c and, as far as they are to be kept, the activated gates ``(D, M, B * h)``."""
 
     @abstractmethod
     def backward_tables(
@@ -30,19 +30,20 @@ class TableKernel(Kernel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return dz, the gradient of the gates' pre-activations, ``(D, M, B * h)``, and the near faces' ``dh0``, ``dc0`` ``(D, E, h)``.
 
-        ``dh`` and ``dc`` ``(D, M, h)`` are what reaches the sites' states from outside the recurrence; ``dc`` is None where it is zero.
+        The gates are folded or in the problem's type. ``dh`` and ``dc`` ``(D, M, h)`` are what reaches the sites' states from outside
+        the recurrence; ``dc`` is None where it is zero.
         """
 
     def forward(self, problem: Problem, keep: str) -> Results:
         lead, problem = problem.tensors.x.shape[:-1], problem.lean()
         plan = problem.plan
-        h, c, gates = self.forward_tables(problem, keep == GATES)
+        h, c, gates = self.forward_tables(problem, keep)
         return Results(
             packing.output(plan, h).view(*lead, -1),
             packing.far_faces(plan, h),
             packing.far_faces(plan, c),
             None if keep == NOTHING else c,
-            gates if keep == GATES else None,
+            gates,
         )
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:

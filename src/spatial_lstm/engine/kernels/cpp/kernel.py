@@ -8,9 +8,10 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.kernels.base import GATES, NOTHING, Incoming, Kernel, Results, Saved
+from spatial_lstm.engine.kernels.base import FOLDED, GATES, NOTHING, Incoming, Kernel, Results, Saved, gates_dtype
 from spatial_lstm.engine.kernels.cpp import library, memory, structures
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
+from spatial_lstm.engine.kernels.folded import is_folded
 from spatial_lstm.engine.problem import Problem
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
 
@@ -70,11 +71,11 @@ class CppKernel(Kernel):
         faces, c, gates = (d, grid.face_rows, hidden), None, None
         if keep != NOTHING:
             c = memory.new_empty((d, grid.sites + grid.edges, hidden), problem.carried)
-        if keep == GATES:
-            gates = memory.new_empty((d, grid.sites, problem.blocks * hidden), x.dtype)
+        if keep in (GATES, FOLDED):
+            gates = memory.new_empty((d, grid.sites, problem.blocks * hidden), gates_dtype(keep, x.dtype))
         output = new((*x.shape[:-1], d * hidden))
         results = Results(output, new(faces), new(faces, dtype=problem.carried), c, gates)
-        _call("forward", problem, structures.Results(*_pointers(Results._fields, results)))
+        _call("forward", problem, _results(problem, results))
         return results
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
@@ -98,7 +99,7 @@ class CppKernel(Kernel):
         _call(
             "backward",
             problem,
-            structures.Results(saved.output.data_ptr(), None, None, *_pointers(Saved._fields[1:], saved[1:])),
+            _results(problem, (saved.output, None, None, saved.c, saved.gates)),
             structures.BackwardData(*_pointers(names, (*incoming, near_h, near_c, dx)), *strides),
             structures.Gradients(*_pointers(Weights._fields, weights)),
         )
@@ -112,6 +113,13 @@ def _new(problem: Problem) -> Callable[..., Tensor]:
     """What makes a table of raster rows or of flattened faces, zero where there is padding."""
     x = problem.tensors.x
     return x.new_zeros if problem.grid.padded else x.new_empty
+
+
+def _results(problem: Problem, results: Sequence[Tensor | None]) -> structures.Results:
+    """Where those of :class:`Results` lie; gates in a place of their own if they are folded."""
+    *others, gates = _pointers(Results._fields, results)
+    folded = results[-1] is not None and is_folded(results[-1], problem.dtype)
+    return structures.Results(*others, *((None, gates) if folded else (gates, None)))
 
 
 def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:

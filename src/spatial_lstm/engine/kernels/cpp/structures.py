@@ -47,7 +47,7 @@ class Layer(ctypes.Structure):
 class Results(ctypes.Structure):
     """Mirrors ``saved.hpp``: what a forward pass fills and a backward reads."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("output", "far_h", "far_c", "c", "gates")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("output", "far_h", "far_c", "c", "gates", "folded")]
 
 
 class BackwardData(ctypes.Structure):

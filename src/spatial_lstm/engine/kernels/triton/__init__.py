@@ -50,10 +50,10 @@ class TritonKernel(TableKernel):
             return f"one program cannot hold {problem.hidden} features"
         return None
 
-    def untrusted(self, problem: Problem) -> str | None:
+    def untrusted(self, problem: Problem, folded: bool = False) -> str | None:
         if interpreted():
             return None
-        return self_check(subject_of(problem, self.choice(problem)))
+        return self_check(subject_of(problem, self.choice(problem), folded))
 
     def choice(self, problem: Problem) -> Choice:
         """What will run ``problem``; its text says so in words."""
@@ -63,11 +63,11 @@ class TritonKernel(TableKernel):
             problem, self.variant, torch.cuda.get_device_properties(problem.tensors.x.device).multi_processor_count
         )
 
-    def forward_tables(self, problem: Problem, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward_tables(self, problem: Problem, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
         from spatial_lstm.engine.kernels.triton import launch
 
         with launch.on(problem.tensors.x.device):
-            return launch.forward(problem, self.choice(problem), save_gates)
+            return launch.forward(problem, self.choice(problem), keep)
 
     def backward_tables(
         self, problem: Problem, h: Tensor, c: Tensor, gates: Tensor, dh: Tensor, dc: Tensor | None

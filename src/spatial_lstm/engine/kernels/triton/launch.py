@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine.kernels.base import FOLDED, GATES, gates_dtype
 from spatial_lstm.engine.kernels.products import project_input
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, holds_weights
 from spatial_lstm.engine.kernels.triton.device import launched
@@ -19,29 +20,30 @@ def on(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def forward(problem: Problem, choice: Choice, save_gates: bool) -> tuple[Tensor, Tensor, Tensor]:
+def forward(problem: Problem, choice: Choice, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """As :meth:`spatial_lstm.engine.kernels.base.Kernel.forward`."""
     plan = problem.plan
     h = problem.new_table(problem.dtype, problem.tensors.h0)
     c = problem.new_table(problem.carried, problem.tensors.c0)
-    z = project_input(problem)  # (D, M, B h), overwritten by the activated gates where they are saved
+    z = project_input(problem)  # (D, M, B h), overwritten by the activated gates where they are saved as they are
+    folded = torch.empty_like(z, dtype=gates_dtype(keep, z.dtype)) if keep == FOLDED else None
     weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
-    options = {**_equations(problem), "SAVE": save_gates, **_tiling(choice, choice.forward)}
+    options = {**_equations(problem), "SAVE": keep == GATES, **_tiling(choice, choice.forward)}
     if choice.variant == "images":
         launched.forward_images[_images_grid(problem, choice)](
-            z, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
+            z, folded, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
             **_images(problem, choice, choice.forward), **options,
         )  # fmt: skip
-        return h, c, z if save_gates else z.new_empty(0)
+        return h, c, z if keep == GATES else folded
     product = choice.variant == "step"
     for step, rows in enumerate(plan.block_sizes):
         first, last = plan.offsets[step], plan.offsets[step + 1]
         if not product:
             _add_products(problem, z[:, first:last], h, c, plan.pred_blocks[step])
         launched.forward_step[_grid(problem, choice.forward, rows)](
-            z, h, c, plan.pred, *weights, plan.sites, plan.table_rows, first, last, PRODUCT=product, **options
+            z, folded, h, c, plan.pred, *weights, plan.sites, plan.table_rows, first, last, PRODUCT=product, **options
         )
-    return h, c, z if save_gates else z.new_empty(0)
+    return h, c, z if keep == GATES else folded
 
 
 def backward(
@@ -49,7 +51,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As :meth:`spatial_lstm.engine.kernels.base.Kernel.gradients`; the gradient of a near face that was not given is zero."""
     plan = problem.plan
-    dz, total = torch.empty_like(gates), torch.empty_like(dh, dtype=c.dtype)
+    dz, total = torch.empty_like(gates, dtype=problem.dtype), torch.empty_like(dh, dtype=c.dtype)
     dc0 = c.new_zeros((problem.directions, plan.edges, problem.hidden))
     weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
     tables = (gates, h, c, dh, dc, total, dc0)

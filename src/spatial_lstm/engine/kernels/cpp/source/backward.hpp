@@ -7,6 +7,7 @@
 
 #include "buffer.hpp"
 #include "cells.hpp"
+#include "folded.hpp"
 #include "forward.hpp"
 #include "input_gradient.hpp"
 #include "layer.hpp"
@@ -51,11 +52,12 @@ class Backward {
           window_(std::max(WINDOW, units.widest())),
           saved_(layer, of),
           gates_(of.gates),
+          folded_(of.folded),
           data_(data),
           weight_gradient_(weight_gradient),
           input_gradient_(layer, data.x),
-          forward_(of.gates ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
-          recomputed_gates_(of.gates ? 0 : layer.threads * window_ * depth_),
+          forward_(of.gates || of.folded ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
+          recomputed_gates_(forward_ ? layer.threads * window_ * depth_ : 0),
           dz_(layer.threads * window_ * stride_),
           sent_(layer.threads * 4 * units.widest() * N * hidden_),
           places_(layer.threads * Places::numbers(layer, window_)) {
@@ -129,21 +131,30 @@ class Backward {
     }
 
     void block(const At& at, int64_t first, int64_t last) const {
-        for (int64_t row = first; row < last; ++row) {
-            const S* gates = forward_ ? recomputed_gates_.get() + (at.team * window_ + row - at.places.begin) * depth_ : gates_ + (at.d * layer_.sites + row) * depth_;
-            const int64_t ahead = std::min(row + AHEAD, last - 1);
-            prefetch(at, ahead, gates + (ahead - row) * depth_);
-            site(at, row, gates, dz(at, row));
-        }
+        const int64_t place = (at.d * layer_.sites + first) * depth_;
+        if constexpr (FOLDS<S>)
+            if (folded_) differentiate(at, first, last, folded_ + place);
+        if (!folded_) differentiate(at, first, last, forward_ ? recomputed_gates_.get() + (at.team * window_ + first - at.places.begin) * depth_ : gates_ + place);
         const int64_t local = first - at.sites.begin;
         input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
         for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);
     }
 
+    // dz of sites first .. last, whose gates begin at `gates`.
+    template <class G>
+    void differentiate(const At& at, int64_t first, int64_t last, const G* gates) const {
+        for (int64_t row = first; row < last; ++row, gates += depth_) {
+            const int64_t ahead = std::min(row + AHEAD, last - 1);
+            prefetch(at, ahead, gates + (ahead - row) * depth_);
+            site(at, row, gates, dz(at, row));
+        }
+    }
+
     // Fetch what the pass has not touched for long: a site's gates, its h and what reaches it from outside.
-    void prefetch(const At& at, int64_t row, const S* gates) const {
+    template <class G>
+    void prefetch(const At& at, int64_t row, const G* gates) const {
         const S *h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
-        for (int64_t k = 0; k < depth_; k += LINE) __builtin_prefetch(gates + k);
+        for (int64_t k = 0; k < depth_; k += 64 / static_cast<int64_t>(sizeof(G))) __builtin_prefetch(gates + k);
         for (int64_t k = 0; k < hidden_; k += LINE) {
             __builtin_prefetch(h + k);
             if (outside) __builtin_prefetch(outside + k);
@@ -151,7 +162,8 @@ class Backward {
     }
 
     // dz of one site, and what data to its predecessors' c without passing the gates' pre-activations.
-    void site(const At& at, int64_t row, const S* activated, F* to) const {
+    template <class G>
+    void site(const At& at, int64_t row, const G* activated, F* to) const {
         const S *own_h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
         const T* own_c = saved_.c(at.d, row);
         const T *after_h[N], *after_c[N], *before[N];
@@ -185,7 +197,7 @@ class Backward {
                 }
                 c_prev[k] = load(before[k] + feature, lanes);
             }
-            for (int b = 0; b < B; ++b) gates[b] = load(activated + b * hidden_ + feature, lanes);
+            for (int b = 0; b < B; ++b) gates[b] = load_gates<S>(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
                     peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature, lanes);
@@ -214,6 +226,7 @@ class Backward {
     const int64_t hidden_, depth_, stride_, window_;
     const Saved<S> saved_;
     const S* const gates_;
+    const BFloat16* const folded_;
     const BackwardData<S> data_;
     const WeightGradient<S>& weight_gradient_;
     const InputGradient<S> input_gradient_;

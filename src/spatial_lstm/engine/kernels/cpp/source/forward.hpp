@@ -7,6 +7,7 @@
 
 #include "buffer.hpp"
 #include "cells.hpp"
+#include "folded.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
 #include "packed.hpp"
@@ -47,6 +48,7 @@ class Forward {
         prepare_for_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
         prepare_for_writes(to_.c, layer_.directions * layer_.table_rows * hidden_, sizeof(T));
         prepare_for_writes(to_.gates, layer_.directions * layer_.sites * B * hidden_, sizeof(S));
+        prepare_for_writes(to_.folded, layer_.directions * layer_.sites * B * hidden_, sizeof(BFloat16));
         const int64_t unused = to_.c ? layer_.table_rows - layer_.sites : 0;
         for (int64_t d = 0; d < layer_.directions; ++d) std::fill_n(saved_.c(d, layer_.sites), unused * hidden_, T{0});
         prepare();
@@ -180,6 +182,10 @@ class Forward {
             if constexpr (!Recompute) store_states(at, first + r, sites, feature, lanes, h, c);
             if (to)
                 for (int b = 0; b < B; ++b) store_shared<T>(sites, lanes, own[b], [&](int i) { return to + ((r + i) * B + b) * hidden_ + feature; });
+            if constexpr (FOLDS<S> && !Recompute)
+                if (to_.folded)
+                    for (int b = 0; b < B; ++b)
+                        store_shared<T>(sites, lanes, fold(own[b]), [&](int i) { return to_.folded + ((at.d * layer_.sites + first + r + i) * B + b) * hidden_ + feature; });
         }
     }
 

@@ -8,7 +8,7 @@
 #include "places.hpp"
 #include "vector.hpp"
 
-// `c` and `gates` are null where no backward follows, `gates` alone where it is to recompute them.
+// `c` and both kinds of gates are null where no backward follows, those of gates alone where it is to recompute them; else one of the two is.
 template <class S>
 struct Results {
     S* output;          // (R, D, h)
@@ -16,6 +16,7 @@ struct Results {
     Compute<S>* far_c;  // (D, F, h)
     Compute<S>* c;      // (D, P, h): M rows and zeros
     S* gates;           // (D, M, B h)
+    BFloat16* folded;   // (D, M, B h)
 };
 
 template <class S>

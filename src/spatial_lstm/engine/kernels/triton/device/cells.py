@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 
 from spatial_lstm.engine.kernels.triton.device.activations import sigmoid, tanh
+from spatial_lstm.engine.kernels.triton.device.gates import load_gate
 
 
 @triton.jit
@@ -55,7 +56,7 @@ def backward_cell(
 @triton.jit
 def handed_back(
     dc, dz_seen, gates, mask, peephole, K: tl.constexpr, CELL: tl.constexpr, N: tl.constexpr, H: tl.constexpr,
-    PEEPHOLE: tl.constexpr,
+    PEEPHOLE: tl.constexpr, FOLDED: tl.constexpr,
 ):  # fmt: skip
     """What flows from a site with whole gradient ``dc`` to its predecessor's c along axis K.
 
@@ -63,13 +64,13 @@ def handed_back(
     those of i and f_K; it is empty without peepholes.
     """
     if CELL == "spatial":
-        handed = _spatial_handed_back(dc, gates, mask, K, H)
+        handed = _spatial_handed_back(dc, gates, mask, K, H, FOLDED)
     elif CELL == "graves":
-        handed = _graves_handed_back(dc, dz_seen, gates, mask, peephole, K, N, H, PEEPHOLE)
+        handed = _graves_handed_back(dc, dz_seen, gates, mask, peephole, K, N, H, PEEPHOLE, FOLDED)
     elif CELL == "stable":
-        handed = _stable_handed_back(dc, gates, mask, K, N, H)
+        handed = _stable_handed_back(dc, gates, mask, K, N, H, FOLDED)
     elif CELL == "diagonal":
-        handed = _diagonal_handed_back(dc, gates, mask, K, N, H)
+        handed = _diagonal_handed_back(dc, gates, mask, K, N, H, FOLDED)
     else:
         tl.static_assert(False, "expected a cell with a handed_back in device/cells.py")
     return handed
@@ -96,8 +97,8 @@ def _spatial_backward(dh, dc, gates, c_prev, c, h, N: tl.constexpr, B: tl.conste
 
 
 @triton.jit
-def _spatial_handed_back(dc, gates, mask, K: tl.constexpr, H: tl.constexpr):
-    return dc * _gate(gates, 1 + K, mask, H)
+def _spatial_handed_back(dc, gates, mask, K: tl.constexpr, H: tl.constexpr, FOLDED: tl.constexpr):
+    return dc * load_gate(gates, 1 + K, mask, H, FOLDED)
 
 
 # graves: the same blocks, and peepholes
@@ -139,9 +140,10 @@ def _graves_backward(
 
 @triton.jit
 def _graves_handed_back(
-    dc, dz_seen, gates, mask, peephole, K: tl.constexpr, N: tl.constexpr, H: tl.constexpr, PEEPHOLE: tl.constexpr
+    dc, dz_seen, gates, mask, peephole, K: tl.constexpr, N: tl.constexpr, H: tl.constexpr, PEEPHOLE: tl.constexpr,
+    FOLDED: tl.constexpr,
 ):  # fmt: skip
-    handed = dc * _gate(gates, 1 + K, mask, H)
+    handed = dc * load_gate(gates, 1 + K, mask, H, FOLDED)
     if PEEPHOLE:
         handed += peephole[K] * dz_seen[0] + peephole[N + K] * dz_seen[1]
     return handed
@@ -188,14 +190,14 @@ def _stable_backward(dh, dc, gates, c_prev, c, N: tl.constexpr, B: tl.constexpr)
 
 
 @triton.jit
-def _stable_handed_back(dc, gates, mask, K: tl.constexpr, N: tl.constexpr, H: tl.constexpr):
-    keep = _gate(gates, 1, mask, H)
+def _stable_handed_back(dc, gates, mask, K: tl.constexpr, N: tl.constexpr, H: tl.constexpr, FOLDED: tl.constexpr):
+    keep = load_gate(gates, 1, mask, H, FOLDED)
     if K < N - 1:
-        keep *= _gate(gates, 2 + K, mask, H)
+        keep *= load_gate(gates, 2 + K, mask, H, FOLDED)
     elif N > 1:
         last = tl.zeros_like(keep) + 1.0
         for k in tl.static_range(N - 1):
-            last -= _gate(gates, 2 + k, mask, H)
+            last -= load_gate(gates, 2 + k, mask, H, FOLDED)
         keep *= last
     return dc * keep
 
@@ -219,8 +221,8 @@ def _diagonal_backward(dh, dc, gates, c_prev, c, N: tl.constexpr, B: tl.constexp
 
 
 @triton.jit
-def _diagonal_handed_back(dc, gates, mask, K: tl.constexpr, N: tl.constexpr, H: tl.constexpr):
-    return tl.zeros_like(dc) if K < N - 1 else dc * _gate(gates, 1, mask, H)
+def _diagonal_handed_back(dc, gates, mask, K: tl.constexpr, N: tl.constexpr, H: tl.constexpr, FOLDED: tl.constexpr):
+    return tl.zeros_like(dc) if K < N - 1 else dc * load_gate(gates, 1, mask, H, FOLDED)
 
 
 # what cells share
@@ -255,9 +257,3 @@ def _output_backward(dh, dc, o, c):
     """Through ``h = o tanh(c)``: the gradient of o's pre-activation, and dc with what comes from h."""
     t = tanh(c)
     return dh * t * o * (1.0 - o), dc + dh * o * (1.0 - t * t)
-
-
-@triton.jit
-def _gate(gates, block: tl.constexpr, mask, H: tl.constexpr):
-    """One of a site's activated gates."""
-    return tl.load(gates + block * H, mask=mask, other=0.0).to(tl.float32)

@@ -15,7 +15,7 @@ RUNTIME = ["sites", "table_rows", "first", "last", "after", "after_rows", "image
 
 @triton.jit(do_not_specialize=RUNTIME)
 def forward_step(
-    z, h, c, pred, weight, weight_ch, peephole, sites, table_rows, first, last,
+    z, folded, h, c, pred, weight, weight_ch, peephole, sites, table_rows, first, last,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -25,6 +25,8 @@ def forward_step(
     cols = tl.program_id(1) * BH + tl.arange(0, BH)
     present = rows < last
     z += direction * sites * (B * H)
+    if folded is not None:
+        folded += direction * sites * (B * H)
     h += direction * table_rows * H
     c += direction * table_rows * H
     weight += direction * (B * N * H * H)
@@ -34,7 +36,7 @@ def forward_step(
         peephole += direction * ((2 * N + 1) * H)
     gates, before = fetch(z, pred, rows, present, cols, N, B, H)
     forward_tile(
-        gates, before, z, h, c, weight, (), weight_ch, peephole, rows, present, cols,
+        gates, before, z, folded, h, c, weight, (), weight_ch, peephole, rows, present, cols,
         CELL, N, B, H, SAVE, PRODUCT, PRECISION, BK,
     )  # fmt: skip
 
@@ -76,7 +78,7 @@ def backward_step(
 
 @triton.jit(do_not_specialize=RUNTIME)
 def forward_images(
-    z, h, c, pred, bounds, weight, weight_ch, peephole, sites, table_rows, images, steps,
+    z, folded, h, c, pred, bounds, weight, weight_ch, peephole, sites, table_rows, images, steps,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRECISION: tl.constexpr,
     GROUP: tl.constexpr, HELD: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -87,6 +89,8 @@ def forward_images(
     """
     direction = tl.program_id(2).to(tl.int64)
     z += direction * sites * (B * H)
+    if folded is not None:
+        folded += direction * sites * (B * H)
     h += direction * table_rows * H
     c += direction * table_rows * H
     weight += direction * (B * N * H * H)
@@ -113,7 +117,7 @@ def forward_images(
         next_present = next_rows < last
         next_gates, next_before = fetch(z, pred, next_rows, next_present, cols, N, B, H)
         forward_tile(
-            gates, before, z, h, c, weight, held, weight_ch, peephole, rows, present, cols,
+            gates, before, z, folded, h, c, weight, held, weight_ch, peephole, rows, present, cols,
             CELL, N, B, H, SAVE, True, PRECISION, BK,
         )  # fmt: skip
         tl.debug_barrier()

@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from spatial_lstm.engine.kernels.triton.device.cells import backward_cell, forward_cell, handed_back
+from spatial_lstm.engine.kernels.triton.device.gates import fold, load_gate
 
 
 @triton.jit
@@ -27,11 +28,11 @@ def fetch(z, pred, rows, present, cols, N: tl.constexpr, B: tl.constexpr, H: tl.
 
 @triton.jit
 def forward_tile(
-    acc, before, z, h, c, weight, held, weight_ch, peephole, rows, present, cols,
+    acc, before, z, folded, h, c, weight, held, weight_ch, peephole, rows, present, cols,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """Fill h and c at ``rows`` where ``present``, and with SAVE overwrite z there by the activated gates.
+    """Fill h and c at ``rows`` where ``present``, and with SAVE overwrite z there by the activated gates, or fill ``folded`` with them.
 
     ``acc`` and ``before`` come from :func:`fetch`, ``held`` is empty or what :func:`hold` made of the weight.
     """
@@ -52,8 +53,12 @@ def forward_tile(
     state = rows[:, None] * H + cols[None, :]
     tl.store(c + state, c_new, mask=mask)
     tl.store(h + state, h_new.to(h.dtype.element_ty), mask=mask)
-    if SAVE:
-        block = z + rows[:, None] * (B * H) + cols[None, :]
+    at = rows[:, None] * (B * H) + cols[None, :]
+    if folded is not None:
+        for b in tl.static_range(B):
+            tl.store(folded + at + b * H, fold(gates[b]).to(folded.dtype.element_ty), mask=mask)
+    elif SAVE:
+        block = z + at
         for b in tl.static_range(B):
             tl.store(block + b * H, gates[b].to(z.dtype.element_ty), mask=mask)
 
@@ -130,6 +135,7 @@ def backward_tile(
     step that begins at row ``after`` sends back.
     """
     PEEPHOLE: tl.constexpr = peephole is not None
+    FOLDED: tl.constexpr = gates.dtype.element_ty != dz.dtype.element_ty
     mask = present[:, None] & (cols < H)[None, :]
     state = rows[:, None] * H + cols[None, :]
     peep = _peepholes(peephole, cols, N, H)
@@ -138,7 +144,7 @@ def backward_tile(
     block = rows[:, None] * (B * H) + cols[None, :]
     active = ()
     for b in tl.static_range(B):
-        active = active + (tl.load(gates + block + b * H, mask=mask, other=0.0).to(tl.float32),)
+        active = active + (load_gate(gates + block, b, mask, H, FOLDED),)
     c_prev = ()
     for k in tl.static_range(N):
         p = tl.load(pred + rows * N + k, mask=present, other=0)[:, None]
@@ -156,7 +162,7 @@ def backward_tile(
             dz_i = tl.load(dz + at, mask=seen, other=0.0).to(tl.float32)
             dz_seen = (dz_i, tl.load(dz + at + (1 + k) * H, mask=seen, other=0.0).to(tl.float32))
         whole = tl.load(total + q[:, None] * H + cols[None, :], mask=seen, other=0.0)
-        grad_c += handed_back(whole, dz_seen, gates + at, seen, peep, k, CELL, N, H, PEEPHOLE)
+        grad_c += handed_back(whole, dz_seen, gates + at, seen, peep, k, CELL, N, H, PEEPHOLE, FOLDED)
         if PRODUCT:
             if len(held) > 0:
                 grad_h = _add_back_held(grad_h, dz + q * (B * H), there, held, cols, k, B, H, PRECISION)
@@ -180,7 +186,7 @@ def backward_tile(
             dz_seen = ()
             if PEEPHOLE:
                 dz_seen = (grads[0], grads[1 + k])
-            handed = handed_back(grad_c, dz_seen, gates + block, entry, peep, k, CELL, N, H, PEEPHOLE)
+            handed = handed_back(grad_c, dz_seen, gates + block, entry, peep, k, CELL, N, H, PEEPHOLE, FOLDED)
             tl.store(dc0 + (p - sites) * H + cols[None, :], handed, mask=entry)
 
 
