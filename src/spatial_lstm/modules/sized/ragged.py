@@ -58,6 +58,7 @@ class Ragged:
     def __init__(self, sheets: Sequence[Sheet], sizes: Tensor) -> None:
         self.sheets = sheets
         self.sizes = sizes
+        self._own: list[list[int]] = sizes.tolist()
 
     @classmethod
     def of(cls, x: Tensor, sizes: Tensor) -> Ragged:
@@ -82,7 +83,7 @@ class Ragged:
         """In sheets without any other sites."""
         if all(sheet.is_filled(self._sizes(sheet)) for sheet in self.sheets):
             return self
-        return self._strips(self.sizes[:, -1].tolist(), 0, 1, 0.0)
+        return self._strips([own[-1] for own in self._own], 0, 1, 0.0)
 
     def spaced(self, room: list[int], gap: int, multiple: int, value: float) -> Ragged:
         """In strips where windows see of each image what they see of it alone, or in batches without padding.
@@ -122,7 +123,7 @@ class Ragged:
         return stacked(self.images()).movedim(-1, 1)
 
     def _strips(self, room: list[int], gap: int, multiple: int, value: float) -> Ragged:
-        images, sizes = self.images(), self.sizes.tolist()
+        images, sizes = self.images(), self._own
         order = sorted(range(len(images)), key=lambda k: sizes[k][:-1])
         sheets = []
         for _, group in groupby(order, key=lambda k: sizes[k][:-1]):
@@ -142,7 +143,7 @@ class Ragged:
         return not sheet.zero and not sheet.is_filled(self._sizes(sheet))
 
     def _sizes(self, sheet: Sheet) -> list[list[int]]:
-        return self.sizes[sheet.places].tolist()
+        return [self._own[place] for place in sheet.places]
 
 
 def _batch(images: Sequence[Tensor], places: list[int]) -> Sheet:
