@@ -182,6 +182,15 @@ def test_without_sizes_all_images_fill_the_batch() -> None:
     assert network(x, [8, 4])[1].tolist() == [[3], [1]]
 
 
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+@pytest.mark.parametrize(
+    "first", [nn.PReLU(), nn.Dropout2d(0.0), nn.MaxPool2d(1), SpatialLSTM(2, 2)], ids=lambda layer: type(layer).__name__
+)
+def test_what_stands_in_the_padding_does_not_reach_a_first_layer(first: nn.Module, lines: bool) -> None:
+    torch.manual_seed(0)
+    assert_as_alone(SizedSequential(first, nn.Sigmoid(), nn.Conv2d(2, 2, 2, 1, 1)), *ragged(2, 2, lines=lines))
+
+
 def test_how_images_are_computed_together() -> None:
     seen: list[tuple[int, ...]] = []
     network = SizedSequential(nn.Conv2d(1, 1, 3, 2, 1), nn.ReLU(), SpatialLSTM(1, 1), nn.Tanh(), nn.Conv2d(1, 1, 1))
