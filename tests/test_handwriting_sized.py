@@ -151,6 +151,19 @@ def test_batch_normalization_sees_the_sites_of_images_alone(axes: int, training:
     assert_close([norm.running_mean, norm.running_var], [plain.running_mean, plain.running_var])
 
 
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+def test_activations_may_overwrite_their_input(lines: bool) -> None:
+    torch.manual_seed(0)
+    x, sizes = ragged(2, 3, lines=lines)
+    norm, conv, recurrent = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3, padding=1), SpatialLSTM(2, 2)
+    results = []
+    for inplace in (False, True):
+        network = SizedSequential(norm, nn.ReLU(inplace), conv, nn.ELU(inplace=inplace), recurrent)
+        y, _ = network.double()(x, sizes)
+        results.append([y, *gradients([y], list(network.parameters()))])
+    assert_close(*results)
+
+
 class Doubled(SizedModule):
     """A layer of one's own: two sites for every one of the last axis."""
 

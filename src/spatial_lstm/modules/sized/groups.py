@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-# The least sites that a cut has to save: a layer computes nothing of the padding, but moves it, and takes the steps of each part.
+# The least sites that a cut has to save: a layer computes nothing of the padding, but moves it, and takes the steps of each part. Measured
+# in the reader of handwriting: words apart from lines are faster through its layer on images, and slower through that on columns.
 WORTHWHILE = 4_000
 
 

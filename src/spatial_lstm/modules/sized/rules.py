@@ -105,7 +105,9 @@ class BatchNormRule(Rule):
         last = [sheet.x.movedim(1, -1) for sheet in images.sheets]
         sites = torch.cat([x.flatten(0, -2) for x in last])  # (sites, C)
         row = sites.view(*[1] * images.sizes.shape[1], *sites.shape).movedim(-1, 1)  # (1, C, 1, .., sites)
-        own = module(row).movedim(1, -1).flatten(0, -2).split([x.shape[:-1].numel() for x in last])
+        normal = module(row).movedim(1, -1).flatten(0, -2)
+        # Parts that an activation may overwrite: nobody else reads them.
+        own = torch.unsafe_split_with_sizes(normal, [x.shape[:-1].numel() for x in last])
         sheets = zip(images.sheets, own, last, strict=True)
         return Ragged([sheet._replace(x=n.view(x.shape).movedim(-1, 1)) for sheet, n, x in sheets], images.sizes)
 
