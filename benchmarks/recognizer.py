@@ -3,6 +3,10 @@
 Pictures of words and of whole lines, of as many pixels in all as a batch without padding has that stands beside: with ``sizes`` in one
 batch, as training makes batches of similar widths, each picture alone, and padded, as if every picture were as wide as the widest.
 What lies in the padding then is computed as well, and changes what is read, since states come in through it.
+
+Two mixes: as many words as lines; and two lines beside the fourteen words that stand in so much text, as where a set has its pages both
+by the word and by the line. The batch without padding has as many pictures of the mean width: what grows with the square of the width,
+the loss, and the steps that a layer takes, as many as the longest line has columns, are less there.
 """
 
 from __future__ import annotations
@@ -33,9 +37,11 @@ from benchmarks.harness import (
 )
 from spatial_lstm.handwriting import HandwritingRecognizer
 
-# Widths of words and of lines 48 pixels high, as in letters; one half of a batch of either.
+# Widths of words and of lines 48 pixels high, as in letters.
 WORDS, LINES, HEIGHT = (40, 240), (700, 1300), 48
-BATCH, SMALL, CLASSES = 16, 4, 100
+SMALL, CLASSES = 4, 100
+# Words and lines of a batch.
+MIXES, QUICK_MIXES = ((8, 8), (14, 2)), ((2, 2), (3, 1))
 # Pixels of a character.
 ADVANCE = 20
 BUDGET, QUICK_BUDGET = Budget(60.0, least=5, most=15, patience=60.0), Budget(0.1, least=2, most=2, patience=60.0)
@@ -54,14 +60,10 @@ def batch_of(widths: Sequence[int], padded: bool = False) -> Batch:
     return images, told, torch.randint(1, CLASSES, (len(widths), int(counts.max()))), counts
 
 
-def drawn(batch: int) -> list[int]:
+def drawn(words: int, lines: int) -> list[int]:
     """Widths, words first."""
     torch.manual_seed(0)
-    half = batch // 2
-    return [
-        *torch.randint(*WORDS, (half,)).tolist(),
-        *torch.randint(*LINES, (batch - half,)).tolist(),
-    ]
+    return [*torch.randint(*WORDS, (words,)).tolist(), *torch.randint(*LINES, (lines,)).tolist()]
 
 
 def ways(widths: Sequence[int]) -> dict[str, list[Batch]]:
@@ -86,12 +88,12 @@ def step(model: HandwritingRecognizer, batches: Sequence[Batch]) -> list[Tensor]
     return [loss.detach()]
 
 
-def measure_ways(batch: int, threads: int, budget: Budget) -> Row:
+def measure_ways(mix: tuple[int, int], threads: int, budget: Budget) -> Row:
     """Check and time."""
     torch.manual_seed(0)
     model = HandwritingRecognizer(CLASSES, height=HEIGHT)
     exact = copy.deepcopy(model).double()
-    widths = drawn(batch)
+    widths = drawn(*mix)
 
     def contestant(name: str, batches: list[Batch]) -> Contestant:
         return Contestant(name, lambda: step(model, batches), lambda: step(exact, batches))
@@ -101,16 +103,17 @@ def measure_ways(batch: int, threads: int, budget: Budget) -> Row:
         clock = time.process_time if threads == 1 else time.perf_counter
         found = measure(contestants, budget, clock)
     return {
-        "batch": batch,
+        "batch": len(widths),
+        "lines": mix[1],
         "threads": threads,
         "pixels": HEIGHT * sum(widths),
-        "padded_pixels": HEIGHT * batch * max(widths),
+        "padded_pixels": HEIGHT * len(widths) * max(widths),
         "contestants": as_kept(found),
     }
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: every way's time, and over that of as many pixels without padding."""
+    """Markdown: every way's time, and over that of as many pixels without padding; the mixes by what padding adds."""
     lines = []
     for row in results["rows"]:
         seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
@@ -120,16 +123,22 @@ def table(results: dict[str, Any]) -> str:
                 number(ratio(samples, seconds[REAL]).median),
                 number(ratio(seconds["padded"], samples).median),
             ]
-            lines.append([str(row["threads"]), name, *figures])
-    return markdown_table(["threads", "a training step", "ms", "over none padded", "padded over this"], lines, left=2)
+            padded = f"{row['padded_pixels'] / row['pixels']:.2f}"
+            lines.append([padded, str(row["threads"]), name, *figures])
+    names = ["pixels padded, times", "threads", "a training step", "ms", "over none padded", "padded over this"]
+    return markdown_table(names, lines, left=3)
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Measure, print, keep."""
-    budget, batch = (QUICK_BUDGET, 4) if settings.quick else (BUDGET, BATCH)
-    rows = [measure_ways(batch, threads, budget) for threads in watched(list(settings.threads), "recognizer")]
+    budget, mixes = (QUICK_BUDGET, QUICK_MIXES) if settings.quick else (BUDGET, MIXES)
+    cases = [(mix, threads) for threads in settings.threads for mix in mixes]
+    rows = [measure_ways(mix, threads, budget) for mix, threads in watched(cases, "recognizer")]
     results = write_results(settings.folder / "recognizer.json", "recognizer", rows, quick=settings.quick)
-    print(f"{rows[0]['batch']} pictures, {rows[0]['padded_pixels'] / rows[0]['pixels']:.2f} times the pixels padded:\n")
+    for row in rows[: len(mixes)]:
+        times = row["padded_pixels"] / row["pixels"]
+        print(f"{row['batch'] - row['lines']} words and {row['lines']} lines: {times:.2f} times the pixels padded")
+    print()
     print(table(results))
     return results
 

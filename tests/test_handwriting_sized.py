@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm import SizedModule, SizedSequential, SpatialLSTM
-from spatial_lstm.modules.sized import sequential
 from tests.cases import assert_close, gradients
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -22,10 +21,17 @@ POOLINGS = {
 }
 
 
-def ragged(axes: int, channels: int, least: int = 1, most: int = 9, batch: int = 4) -> tuple[Tensor, Tensor]:
-    """Images of random extents in a batch, NaN in the padding, and one site more than the largest on the last axis."""
+def ragged(
+    axes: int, channels: int, least: int = 1, most: int = 9, batch: int = 4, lines: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Images of random extents in a batch, NaN in the padding, and one site more than the largest on the last axis.
+
+    With ``lines`` all but one are equal on all other axes.
+    """
     sizes = torch.randint(least, most + 1, (batch, axes))
     sizes[0, 0] = least
+    if lines:
+        sizes[1:, :-1] = sizes[1, :-1]
     extents = sizes.amax(0).tolist()
     extents[-1] += 1
     x = torch.full((batch, channels, *extents), math.nan, dtype=torch.float64)
@@ -70,23 +76,25 @@ def assert_as_alone(network: SizedSequential, x: Tensor, sizes: Tensor) -> None:
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", [0, 1, 2])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_convolutions_one_on_the_other(axes: int, padding: int, stride: int) -> None:
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+def test_convolutions_one_on_the_other(lines: bool, axes: int, padding: int, stride: int) -> None:
     torch.manual_seed(10 * padding + stride)
     conv = CONVOLUTIONS[axes]
     network = SizedSequential(conv(2, 3, 3, stride, padding), nn.Softplus(), conv(3, 2, 2, 1, 1), nn.ReLU())
-    assert_as_alone(network, *ragged(axes, 2, least=1 if padding else 3))
+    assert_as_alone(network, *ragged(axes, 2, least=1 if padding else 3, lines=lines))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("kind", POOLINGS)
-def test_poolings_of_negative_numbers(kind: str, axes: int, padding: int, stride: int) -> None:
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+def test_poolings_of_negative_numbers(lines: bool, kind: str, axes: int, padding: int, stride: int) -> None:
     torch.manual_seed(10 * padding + stride)
     conv = CONVOLUTIONS[axes](2, 2, 1)
     nn.init.constant_(conv.bias, -5.0)
     network = SizedSequential(conv, POOLINGS[kind][axes](3, stride, padding), CONVOLUTIONS[axes](2, 2, 1))
-    assert_as_alone(network, *ragged(axes, 2, least=1 if padding and axes < 3 else 3))
+    assert_as_alone(network, *ragged(axes, 2, least=1 if padding and axes < 3 else 3, lines=lines))
 
 
 @pytest.mark.parametrize(
@@ -101,29 +109,28 @@ def test_poolings_of_negative_numbers(kind: str, axes: int, padding: int, stride
     ],
     ids=lambda layer: str(layer).split("\n")[0],
 )
-def test_options_of_windows(layer: nn.Module) -> None:
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+def test_options_of_windows(lines: bool, layer: nn.Module) -> None:
     torch.manual_seed(0)
-    assert_as_alone(SizedSequential(nn.Conv2d(2, 2, 1), layer), *ragged(2, 2, least=7, most=11))
+    assert_as_alone(SizedSequential(nn.Conv2d(2, 2, 1), layer), *ragged(2, 2, least=7, most=11, lines=lines))
 
 
 @pytest.mark.parametrize("cell", ["spatial", "graves", "stable", "diagonal"])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_recurrent_layers_between_convolutions(axes: int, cell: str) -> None:
-    torch.manual_seed(axes)
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+def test_recurrent_layers_between_convolutions(lines: bool, axes: int, cell: str) -> None:
+    torch.manual_seed(axes + 10 * lines)
     conv = CONVOLUTIONS[axes]
     first = SpatialLSTM(3, 4, directions="all", spatial_dims=axes, merge="sum", cell=cell)
     last = SpatialLSTM(2, 3, directions="r" * axes, spatial_dims=axes, cell=cell)
     network = SizedSequential(conv(1, 3, 3, 2, 1), nn.Tanh(), first, nn.Sigmoid(), conv(4, 2, 3, 1, 1), last)
-    assert_as_alone(network, *ragged(axes, 1, most=6 if axes == 3 else 9))
+    assert_as_alone(network, *ragged(axes, 1, most=6 if axes == 3 else 9, lines=lines))
 
 
-@pytest.mark.parametrize("worthwhile", [0, 2000], ids=["apart", "padded"])
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 @pytest.mark.parametrize("axes", [1, 2, 3])
-def test_batch_normalization_sees_the_sites_of_images_alone(
-    axes: int, training: bool, worthwhile: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sequential, "WORTHWHILE", worthwhile)
+def test_batch_normalization_sees_the_sites_of_images_alone(axes: int, training: bool, lines: bool) -> None:
     torch.manual_seed(0)
     norm = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[axes](3).double()
     nn.init.normal_(norm.weight)
@@ -132,7 +139,7 @@ def test_batch_normalization_sees_the_sites_of_images_alone(
     plain.load_state_dict(norm.state_dict())
     network = SizedSequential(norm, CONVOLUTIONS[axes](3, 3, 1, bias=False).double()).train(training)
     plain.train(training)
-    x, sizes = ragged(axes, 3)
+    x, sizes = ragged(axes, 3, lines=lines)
     x.requires_grad_()
     y, _ = network(x, sizes)
     rows = torch.cat([image[0].flatten(1).T for image in images(x, sizes)])  # (sites, C)
@@ -142,6 +149,19 @@ def test_batch_normalization_sees_the_sites_of_images_alone(
     own = gradients([found], [x, norm.weight, norm.bias])
     assert_close(own, gradients([expected], [x, plain.weight, plain.bias]))
     assert_close([norm.running_mean, norm.running_var], [plain.running_mean, plain.running_var])
+
+
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+def test_activations_may_overwrite_their_input(lines: bool) -> None:
+    torch.manual_seed(0)
+    x, sizes = ragged(2, 3, lines=lines)
+    norm, conv, recurrent = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 3, padding=1), SpatialLSTM(2, 2)
+    results = []
+    for inplace in (False, True):
+        network = SizedSequential(norm, nn.ReLU(inplace), conv, nn.ELU(inplace=inplace), recurrent)
+        y, _ = network.double()(x, sizes)
+        results.append([y, *gradients([y], list(network.parameters()))])
+    assert_close(*results)
 
 
 class Doubled(SizedModule):
@@ -175,19 +195,47 @@ def test_without_sizes_all_images_fill_the_batch() -> None:
     assert network(x, [8, 4])[1].tolist() == [[3], [1]]
 
 
-def test_similar_images_are_computed_together() -> None:
+@pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
+@pytest.mark.parametrize(
+    "first", [nn.PReLU(), nn.Dropout2d(0.0), nn.MaxPool2d(1), SpatialLSTM(2, 2)], ids=lambda layer: type(layer).__name__
+)
+def test_what_stands_in_the_padding_does_not_reach_a_first_layer(first: nn.Module, lines: bool) -> None:
+    torch.manual_seed(0)
+    assert_as_alone(SizedSequential(first, nn.Sigmoid(), nn.Conv2d(2, 2, 2, 1, 1)), *ragged(2, 2, lines=lines))
+
+
+def test_how_images_are_computed_together() -> None:
     seen: list[tuple[int, ...]] = []
-    network = SizedSequential(nn.Conv2d(1, 1, 1), nn.ReLU(), SpatialLSTM(1, 1), nn.Tanh())
+    network = SizedSequential(nn.Conv2d(1, 1, 3, 2, 1), nn.ReLU(), SpatialLSTM(1, 1), nn.Tanh(), nn.Conv2d(1, 1, 1))
     for layer in network:
         layer.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    sizes = [[90, 90], [80, 11], [90, 85], [90, 10], [20, 60]]
-    y, own = network(torch.zeros(5, 1, 92, 100), sizes)
-    groups = [(2, 1, 90, 11), (1, 1, 20, 60), (2, 1, 90, 90)]
-    assert seen == [*groups, *groups, (5, 1, 90, 90), *groups]
-    assert (y.shape, own.tolist()) == ((5, 1, 90, 90), sizes)
+    sizes = [[90, 200], [90, 11], [90, 195], [20, 60], [90, 10], [20, 60]]
+    y, own = network(torch.zeros(6, 1, 92, 210), sizes)
+    strips = [(2, 1, 20, 60), (1, 1, 90, 200 + 2 + 12 + 196 + 10)]
+    after = [(2, 1, 10, 30), (1, 1, 45, 210)]
+    batches = [(2, 1, 45, 6), (2, 1, 10, 30), (2, 1, 45, 100)]
+    assert seen == [*strips, *after, *batches, *batches, (2, 1, 10, 30), (1, 1, 45, 100 + 6 + 98 + 5)]
+    assert (y.shape, own.tolist()) == ((6, 1, 45, 100), [[-(-h // 2), -(-w // 2)] for h, w in sizes])
     seen.clear()
-    network(torch.zeros(3, 1, 9, 50), [[9, 50], [9, 46], [8, 49]])
-    assert seen == [(3, 1, 9, 50)] * 4
+    network(torch.zeros(3, 1, 9, 50))
+    assert seen == [(3, 1, 9, 50), *[(3, 1, 5, 25)] * 4]
+
+
+def test_channels_are_dropped_of_each_image_by_itself() -> None:
+    torch.manual_seed(0)
+    network = SizedSequential(nn.MaxPool2d(1), nn.Dropout2d())
+    y, sizes = network(torch.ones(8, 16, 3, 9), [[3, k + 2] for k in range(8)])
+    kept = [image[0].flatten(1) for image in images(y, sizes)]
+    assert all(bool((channels == channels[:, :1]).all()) for channels in kept)
+    assert len({tuple(channels[:, 0].tolist()) for channels in kept}) == 8
+    assert bool((network.eval()(torch.ones(1, 16, 3, 9))[0] == 1).all())
+
+
+def test_what_comes_out_of_each_image_alone() -> None:
+    network = SizedSequential(nn.Conv1d(2, 3, 2), nn.ReLU())
+    x, sizes = torch.randn(3, 2, 8), torch.tensor([[8], [2], [5]])
+    y, own = network(x, sizes)
+    assert_close(network.images(x, sizes), images(y, own))
 
 
 def test_extents_say_which_images_are_too_small() -> None:

@@ -12,7 +12,7 @@ from benchmarks.harness import Budget
 def test_every_way_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"WORDS": (20, 40), "LINES": (60, 90), "CLASSES": 5}.items():
         monkeypatch.setattr(recognizer, name, value)
-    row = recognizer.measure_ways(4, 1, Budget(0.0, least=1, most=1))
+    row = recognizer.measure_ways((3, 1), 1, Budget(0.0, least=1, most=1))
     assert 1 < row["padded_pixels"] / row["pixels"] < 3
     text = recognizer.table({"rows": [row]})
     assert f"| 1 | {recognizer.REAL} | " in text

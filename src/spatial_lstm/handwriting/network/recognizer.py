@@ -153,13 +153,16 @@ class HandwritingRecognizer(nn.Module):
         widest = int(widths.max()) if len(widths) else images.shape[3]
         images = nn.functional.pad(images, (0, widest - images.shape[3]))
         sizes = torch.stack([torch.full_like(widths, self.height), widths], dim=1)
-        features, lengths = self.features(images, sizes)
-        log_probs = self.output(features.transpose(1, 2)).log_softmax(2)
-        lengths = lengths.squeeze(1)
-        beyond = (torch.arange(log_probs.shape[1]) >= lengths[:, None]).to(log_probs.device)
-        certain = log_probs.new_full((self.classes,), -torch.inf)
-        certain[BLANK] = 0.0
-        return torch.where(beyond[:, :, None], certain, log_probs), lengths
+        if not len(widths):
+            features, lengths = self.features(images, sizes)
+            return self.output(features.transpose(1, 2)).log_softmax(2), lengths.squeeze(1)
+        columns = [features[0].T for features in self.features.images(images, sizes)]  # (T, features) each
+        counts = [len(own) for own in columns]
+        log_probs = self.output(torch.cat(columns)).log_softmax(1).split(counts)
+        certain = log_probs[0].new_full((max(counts), self.classes), -torch.inf)
+        certain[:, BLANK] = 0.0
+        padded = [piece for own in log_probs for piece in (own, certain[len(own) :])]
+        return torch.cat(padded).unflatten(0, (len(counts), -1)), torch.tensor(counts)
 
     def _count(self, width: int) -> int:
         return int(self.columns(torch.tensor([width])))

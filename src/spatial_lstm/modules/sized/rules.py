@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 
 from spatial_lstm.modules.layer import SpatialLSTM
 from spatial_lstm.modules.sized.module import SizedModule
-from spatial_lstm.modules.sized.padding import cleared, with_padding, without_padding
+from spatial_lstm.modules.sized.ragged import Ragged, Sheet
 
 
 class Rule:
@@ -20,17 +18,12 @@ class Rule:
 
     Args:
         axes: Spatial axes that the layer works on; None for any number.
-
-    Attributes:
-        keeps_zero: Whether the output is zero in the padding where the input was.
-        spares_padding: Whether it computes nothing of the padding, and so runs on larger groups of images.
+        keeps_zero: Whether it makes zero of zero.
     """
-
-    spares_padding = False
 
     def __init__(self, axes: int | None = None, *, keeps_zero: bool = False) -> None:
         self._axes = axes
-        self.keeps_zero = keeps_zero
+        self._keeps_zero = keeps_zero
 
     def axes(self, module: Any) -> int | None:
         """Spatial axes that this very layer works on."""
@@ -39,47 +32,45 @@ class Rule:
     def check(self, module: Any) -> None:
         """Refuse options under which an image would see padding."""
 
-    def reads_padding(self, module: Any) -> bool:
-        """Whether images see what stands in their padding, which then has to be zero."""
-        return False
-
-    def zeroes(self, module: Any) -> bool:
-        """Whether the output is zero in the padding whatever came in."""
-        return False
-
     def extents(self, module: Any, sizes: Tensor) -> Tensor:
         """Output sizes of input sizes, both ``(N, n)``."""
         return sizes
 
-    def run(self, module: Any, x: Tensor, sizes: Tensor) -> Tensor:
-        """The layer's output, right on every image."""
-        output: Tensor = module(x)
-        return output
-
-    def run_parts(self, module: Any, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        """The same for all parts of a batch, each with its sizes."""
-        return [self.run(module, x, sizes) for x, sizes in parts]
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        """The layer's output."""
+        return images.each(module, zero=self._keeps_zero)
 
 
 class WindowRule(Rule):
     """A convolution: windows over the border see zeros."""
 
+    border = 0.0
+
     def check(self, module: Any) -> None:
         if module.padding_mode != "zeros":
             raise ValueError(f"expected a convolution with padding_mode='zeros', got {module}")
-
-    def reads_padding(self, module: Any) -> bool:
-        return _pads(module)
 
     def extents(self, module: Any, sizes: Tensor) -> Tensor:
         """floor((s + 2p - d (k - 1) - 1) / stride) + 1 on every axis; ``padding="same"`` keeps the size."""
         if module.padding == "same":
             return sizes
         axes = sizes.shape[1]
-        kernel, stride = _each(module.kernel_size, axes), _each(module.stride, axes)
-        padding, dilation = _each(module.padding, axes), _each(getattr(module, "dilation", 1), axes)
-        spans = torch.tensor([d * (k - 1) + 1 - 2 * p for d, k, p in zip(dilation, kernel, padding, strict=True)])
+        stride, padding = _each(module.stride, axes), _each(module.padding, axes)
+        spans = torch.tensor([span + 1 - 2 * p for span, p in zip(_spans(module, axes), padding, strict=True)])
         return torch.div(sizes - spans, torch.tensor(stride), rounding_mode="floor") + 1
+
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        """Images whose windows begin where they would begin in each alone, far enough from one another that none sees another's sites."""
+        axes = images.sizes.shape[1]
+        stride = _each(module.stride, axes)[-1]
+        gap = (_spans(module, axes)[-1] + 1) // 2 if module.padding == "same" else _each(module.padding, axes)[-1]
+        after = self.extents(module, images.sizes)
+        spaced = images.spaced((stride * after[:, -1]).tolist(), gap, stride, self.border)
+        sheets = [
+            Sheet(module(x), places, starts and [start // stride for start in starts], zero=False)
+            for x, places, starts, _ in spaced.sheets
+        ]
+        return Ragged(sheets, after)
 
 
 class AveragePoolRule(WindowRule):
@@ -87,55 +78,49 @@ class AveragePoolRule(WindowRule):
 
     def check(self, module: Any) -> None:
         _check_windows(module)
-        if _pads(module) and not module.count_include_pad:
+        if any(_each(module.padding, 1)) and not module.count_include_pad:
             raise ValueError(f"expected a pooling that counts its padding, or has none, got {module}")
 
 
 class MaxPoolRule(WindowRule):
     """What is over the border is less than anything."""
 
+    border = -math.inf
+
     def check(self, module: Any) -> None:
         _check_windows(module)
         if module.return_indices:
             raise ValueError(f"expected a pooling with return_indices=False, got {module}")
 
-    def reads_padding(self, module: Any) -> bool:
-        return False
-
-    def run(self, module: Any, x: Tensor, sizes: Tensor) -> Tensor:
-        if not _pads(module):
-            return super().run(module, x, sizes)
-        # A layer that reads no padding multiplies it all the same: what it gets has to be finite.
-        return cleared(module(cleared(x, sizes, -math.inf)), self.extents(module, sizes))
-
 
 class BatchNormRule(Rule):
-    """Statistics over the sites of all images: the layer sees these in a row."""
+    """Statistics over the sites of all images."""
 
-    def zeroes(self, module: Any) -> bool:
-        return bool(module.training or module.running_mean is None)
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        if not module.training and module.running_mean is not None:
+            return images.each(module)
+        images = images.tight()
+        if len(images.sheets) == 1:
+            return images.each(module)
+        last = [sheet.x.movedim(1, -1) for sheet in images.sheets]
+        sites = torch.cat([x.flatten(0, -2) for x in last])  # (sites, C)
+        row = sites.view(*[1] * images.sizes.shape[1], *sites.shape).movedim(-1, 1)  # (1, C, 1, .., sites)
+        normal = module(row).movedim(1, -1).flatten(0, -2)
+        # Parts that an activation may overwrite: nobody else reads them.
+        own = torch.unsafe_split_with_sizes(normal, [x.shape[:-1].numel() for x in last])
+        sheets = zip(images.sheets, own, last, strict=True)
+        return Ragged([sheet._replace(x=n.view(x.shape).movedim(-1, 1)) for sheet, n, x in sheets], images.sizes)
 
-    def run_parts(self, module: Any, parts: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-        images = [without_padding(x, sizes) for x, sizes in parts] if self.zeroes(module) else []
-        rows = [image.transpose(0, 1).flatten(1) for image in chain(*images)]  # (C, sites) each
-        if len(rows) < 2:
-            return super().run_parts(module, parts)
-        row = torch.cat(rows, dim=1)
-        normal = module(row.view(1, *row.shape, *[1] * (parts[0][0].ndim - 3))).view(row.shape)
-        own = iter(normal.split([sites.shape[1] for sites in rows], dim=1))
-        return [
-            with_padding([next(own).unflatten(1, (len(i), *i.shape[2:])).transpose(0, 1) for i in part], x.shape[2:])
-            for part, (x, _) in zip(images, parts, strict=True)
-        ]
+
+class ChannelDropoutRule(Rule):
+    """Channels are dropped of each image by itself."""
+
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        return (images.batches(zero=False) if module.training else images).each(module, zero=True)
 
 
 class RecurrentRule(Rule):
     """The layer knows sizes itself."""
-
-    spares_padding = True
-
-    def zeroes(self, module: Any) -> bool:
-        return True
 
     def axes(self, module: Any) -> int | None:
         axes: int = module.spatial_dims
@@ -145,29 +130,23 @@ class RecurrentRule(Rule):
         if module.channels_last:
             raise ValueError(f"expected a SpatialLSTM with channels_last=False, got {module}")
 
-    def run(self, module: Any, x: Tensor, sizes: Tensor) -> Tensor:
-        output: Tensor = module(x, sizes=sizes)[0]
-        return output
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        batches = images.batches(zero=False)
+        sheets = [Sheet(module(s.x, sizes=images.sizes[s.places])[0], s.places) for s in batches.sheets]
+        return Ragged(sheets, images.sizes)
 
 
 class OwnRule(Rule):
     """A :class:`SizedModule` says everything itself."""
 
-    spares_padding = True
-
-    def zeroes(self, module: Any) -> bool:
-        return True
-
-    def reads_padding(self, module: Any) -> bool:
-        return True
-
     def extents(self, module: Any, sizes: Tensor) -> Tensor:
         output: Tensor = module.extents(sizes)
         return output
 
-    def run(self, module: Any, x: Tensor, sizes: Tensor) -> Tensor:
-        output: Tensor = module(x, sizes)[0]
-        return output
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        batches = images.batches(zero=True)
+        sheets = [Sheet(module(s.x, images.sizes[s.places])[0], s.places) for s in batches.sheets]
+        return Ragged(sheets, self.extents(module, images.sizes))
 
 
 _OF_ZERO_ZERO: tuple[type[nn.Module], ...] = (
@@ -182,7 +161,7 @@ RULES: dict[type[nn.Module], Rule] = {
     **{kind: MaxPoolRule(axes) for axes, kind in enumerate((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), 1)},
     **{kind: AveragePoolRule(axes) for axes, kind in enumerate((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), 1)},
     **{kind: BatchNormRule(axes) for axes, kind in enumerate((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), 1)},
-    **{kind: Rule(axes, keeps_zero=True) for axes, kind in enumerate((nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), 1)},
+    **{kind: ChannelDropoutRule(axes) for axes, kind in enumerate((nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), 1)},
     **{kind: Rule(keeps_zero=True) for kind in _OF_ZERO_ZERO},
     **{kind: Rule() for kind in _SITE_BY_SITE},
 }
@@ -209,9 +188,10 @@ def _each(option: Any, axes: int) -> list[int]:
     return [0] * axes if option == "valid" else list(option) if isinstance(option, (tuple, list)) else [option] * axes
 
 
-def _pads(module: Any) -> bool:
-    """Whether windows may reach over the border."""
-    return module.padding == "same" or any(_each(module.padding, 1))
+def _spans(module: Any, axes: int) -> list[int]:
+    """From the first site of a window to its last, on every axis."""
+    kernel, dilation = _each(module.kernel_size, axes), _each(getattr(module, "dilation", 1), axes)
+    return [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
 
 
 def _check_windows(module: Any) -> None:

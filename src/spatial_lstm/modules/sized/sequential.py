@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from spatial_lstm.engine import check_sizes
-from spatial_lstm.modules.sized.groups import WORTHWHILE, WORTHWHILE_SPARED, Parts, cropped, similar
 from spatial_lstm.modules.sized.module import SizedModule
+from spatial_lstm.modules.sized.ragged import Ragged
 from spatial_lstm.modules.sized.rules import rule_of
 
 
@@ -26,13 +25,17 @@ class SizedSequential(SizedModule):
     Args:
         layers: In order; or one ordered dictionary of them by name, as :class:`torch.nn.Sequential` takes.
 
+    On the way no layer computes padding: images that differ along the last axis alone stand side by side in one strip, with as much room
+    between them as windows reach, and only what takes a padded batch gets one, :class:`~spatial_lstm.SpatialLSTM` (which skips the
+    padding) and layers of one's own.
+
     Inputs: x, sizes
         - x: ``(N, C, *S)``; what stands in the padding does not matter.
         - sizes: integers ``(N, n)``, or ``(N,)`` for n = 1, in a tensor or in nested sequences: each image's own extent. None where all
           fill the batch. Kept on the CPU they cost no synchronization.
 
     Outputs: y, sizes
-        - y: as large as the largest image, and zero beyond each one's own extent.
+        - y: as large as the largest image, and zero beyond each one's own extent; channels last in memory, on a CPU in any case.
         - sizes: those extents, ``(N, n)``, int64 on the CPU.
 
     Raises:
@@ -59,35 +62,20 @@ class SizedSequential(SizedModule):
 
     def forward(self, x: Tensor, sizes: Tensor | Sequence[object] | None = None) -> tuple[Tensor, Tensor]:
         """Return the output and its sizes; see the class."""
+        found = self._run(x, sizes)
+        return found.padded(), found.sizes
+
+    def images(self, x: Tensor, sizes: Tensor | Sequence[object] | None = None) -> list[Tensor]:
+        """Return what comes out of each image alone, ``(1, C, *own)``; inputs and errors are those of the network."""
+        return [image.movedim(-1, 1) for image in self._run(x, sizes).images()]
+
+    def _run(self, x: Tensor, sizes: Tensor | Sequence[object] | None) -> Ragged:
         own = _own_sizes(x, sizes)
         self._check(own)
-        x = cropped(x, own)
-        # On a GPU some more sites cost less than more launches.
-        groups = similar(own, WORTHWHILE) if x.device.type == "cpu" else []
-        if len(groups) < 2:
-            return self._run(Parts(x, own), [len(own)], [len(own)])
-        order = torch.tensor(list(chain(*groups)))
-        apart, spared = ([len(group) for group in each] for each in (groups, similar(own, WORTHWHILE_SPARED)))
-        y, own = self._run(Parts(x[order], own[order]), apart, spared)
-        back = order.argsort()
-        return y[back], own[back]
-
-    def _run(self, parts: Parts, apart: list[int], spared: list[int]) -> tuple[Tensor, Tensor]:
-        """Run the layers, each on groups of so many images: larger ones, of ``spared``, where a layer computes nothing of the padding."""
-        zero = False
+        found = Ragged.of(x, own)
         for layer in self:
-            rule = rule_of(layer)
-            parts.regroup(spared if rule.spares_padding else apart)
-            if not zero and (rule.reads_padding(layer) or layer is self[0]):
-                parts.clear()
-                zero = True
-            parts.tensors = rule.run_parts(layer, list(parts))
-            parts.sizes = rule.extents(layer, parts.sizes)
-            zero = rule.zeroes(layer) or (zero and rule.keeps_zero)
-        if not zero:
-            parts.clear()
-        parts.regroup([len(parts.sizes)])
-        return parts.tensors[0], parts.sizes
+            found = rule_of(layer).run(layer, found)
+        return found
 
     def extents(self, sizes: Tensor) -> Tensor:
         """Return the sizes that come out where ``sizes`` ``(N, n)`` go in; 0 where an image is too small. Computes nothing else."""
