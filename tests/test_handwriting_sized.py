@@ -280,6 +280,14 @@ def test_what_does_not_fit_is_refused(x: Any, sizes: Sequence[Any], error: type[
         SizedSequential(nn.ReLU(), nn.Conv2d(1, 1, 3))(x, sizes)
 
 
+def test_windows_that_miss_an_image_are_refused() -> None:
+    """PyTorch's pooling writes somewhere else then, with sizes or without."""
+    network = SizedSequential(nn.MaxPool2d(2, padding=1, dilation=3))
+    with pytest.raises(ValueError, match=r"no smaller than the dilation of MaxPool2d.*got \[5, 2\]"):
+        network(torch.zeros(2, 1, 5, 6), [[5, 6], [5, 2]])
+    assert network(torch.ones(2, 1, 5, 6), [[5, 6], [5, 3]])[0].isfinite().all()
+
+
 def test_no_images_at_all() -> None:
     network = SizedSequential(nn.Conv2d(1, 2, 3, padding=1), SpatialLSTM(2, 3))
     y, sizes = network(torch.zeros(0, 1, 4, 5), torch.zeros(0, 2, dtype=torch.int64))

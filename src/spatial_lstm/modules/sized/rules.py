@@ -92,6 +92,17 @@ class MaxPoolRule(WindowRule):
         if module.return_indices:
             raise ValueError(f"expected a pooling with return_indices=False, got {module}")
 
+    def run(self, module: Any, images: Ragged) -> Ragged:
+        axes = images.sizes.shape[1]
+        seen = images.sizes >= torch.tensor(_each(module.dilation, axes))
+        # Else a window may have no site in the image, for which PyTorch's backward writes somewhere else.
+        if not bool(seen.all()) and any(_each(module.padding, axes)):
+            least = images.sizes.amin(0).tolist()
+            raise ValueError(
+                f"expected images no smaller than the dilation of {module}, which has padding, got {least}"
+            )
+        return super().run(module, images)
+
 
 class BatchNormRule(Rule):
     """Statistics over the sites of all images."""
