@@ -37,7 +37,7 @@ def run_both(variant: str, hidden: int, inputs: int, dtype: torch.dtype, n: int 
 
 @needs_kernel
 @pytest.mark.parametrize("inputs", [1, 7, 20])
-@pytest.mark.parametrize("hidden", [1, 3, 8, 16, 17, 33, 50, 64, 80])
+@pytest.mark.parametrize("hidden", [1, 3, 7, 8, 9, 16, 17, 33, 50, 64, 80])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("variant", ["spatial-extended", "diagonal"])
 def test_every_width(variant: str, hidden: int, inputs: int, dtype: torch.dtype) -> None:

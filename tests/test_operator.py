@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,31 @@ def test_one_kind_of_error_where_there_is_no_memory(monkeypatch: pytest.MonkeyPa
         with pytest.raises(RuntimeError) as found:
             layer(make_input(layer))
         assert type(found.value) is kind
+
+
+def elsewhere(tensor: Tensor) -> Tensor:
+    return tensor.clone()
+
+
+@pytest.mark.parametrize("unpack", [elsewhere, Tensor.detach], ids=["moved", "in-place"])
+@pytest.mark.parametrize("recompute", [False, True], ids=["gates", "states"])
+def test_saved_tensors_that_hooks_move(unpack: Callable[[Tensor], Tensor], recompute: bool) -> None:
+    layer = make_layer("spatial", 2, 3, directions=("ff", "rf"), recompute=recompute)
+    x, options = make_input(layer), {"sizes": torch.tensor(SIZES[2])}
+    inputs = [x, *layer.parameters()]
+    expected = gradients([layer(x, **options)[0]], inputs)
+    with torch.autograd.graph.saved_tensors_hooks(Tensor.detach, unpack):
+        output = layer(x, **options)[0]
+    assert_close(gradients([output], inputs), expected)
+
+
+@pytest.mark.parametrize(
+    "unpack", [lambda t: t[..., :-1], lambda t: t.to(torch.float16)], ids=["of-another-shape", "of-another-dtype"]
+)
+def test_saved_tensors_that_hooks_change_are_refused(unpack: Callable[[Tensor], Tensor]) -> None:
+    layer = make_layer("spatial", 2, 3)
+    x = make_input(layer)
+    with torch.autograd.graph.saved_tensors_hooks(Tensor.detach, unpack):
+        output = layer(x)[0]
+    with pytest.raises(ValueError, match="expected"):
+        output.sum().backward()

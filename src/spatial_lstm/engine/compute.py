@@ -12,10 +12,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spatial_lstm.engine.kernels import FOLDED, Incoming, Results, Saved, check_tables, choose_kernel
+from spatial_lstm.engine.cells import Cell
+from spatial_lstm.engine.geometry import Grid
+from spatial_lstm.engine.kernels import FOLDED, Incoming, Kernel, Results, Saved, check_tables, choose_kernel
 from spatial_lstm.engine.kernels.folded import is_folded
-from spatial_lstm.engine.problem import Problem, make_problem
+from spatial_lstm.engine.problem import Problem, contiguous, make_problem
 from spatial_lstm.engine.tensors import Tensors
+
+# Of a forward pass, what its backward reads: output, table of c and gates.
+Kept = tuple[Tensor, Tensor, Tensor | None]
 
 
 class Options(NamedTuple):
@@ -34,6 +39,32 @@ class Options(NamedTuple):
     kernel: str
 
 
+class Course(NamedTuple):
+    """How a forward pass went. A backward pass goes by it, and asks nothing again, where all lies as it was left.
+
+    Attributes:
+        cell, grid, idle: Of the :class:`~spatial_lstm.engine.problem.Problem`, whose tensors are not held here.
+        kernel: What ran it.
+        left: See :func:`_as_left`.
+    """
+
+    cell: Cell
+    grid: Grid
+    idle: tuple[int, ...]
+    kernel: Kernel
+    left: list[object]
+
+    def leads_on(self, given: Tensors, kept: Kept) -> bool:
+        """Whether these are what the forward pass was given and has kept: hooks, or programs, may have put others in their place."""
+        return self.left == _as_left(given, *kept)
+
+
+def _as_left(given: Tensors, output: Tensor, *tables: Tensor | None) -> list[object]:
+    """Where each lies in memory, its shape and type; only the number of the output's elements, whose directions may be apart."""
+    found: list[object] = [None if t is None else (t.data_ptr(), t.shape, t.dtype) for t in (*given, *tables)]
+    return [*found, output.data_ptr(), output.numel(), output.dtype]
+
+
 def forward(given: Tensors, options: Options, keep: str) -> Results:
     """Run a layer.
 
@@ -42,9 +73,21 @@ def forward(given: Tensors, options: Options, keep: str) -> Results:
     Raises:
         torch.OutOfMemoryError: If there is not enough memory, on whatever device, whoever finds it out.
     """
+    return _forward(given, options, keep)[0]
+
+
+def forward_with_course(given: Tensors, options: Options, keep: str) -> tuple[Results, Course]:
+    """The same with something kept, and what :func:`backward` may go by."""
+    results, problem, kernel = _forward(given, options, keep)
+    left = _as_left(given, results.output, results.c, results.gates)
+    return results, Course(problem.cell, problem.grid, problem.idle, kernel, left)
+
+
+def _forward(given: Tensors, options: Options, keep: str) -> tuple[Results, Problem, Kernel]:
     try:
         problem = make_problem(given, options.sizes, options.directions, options.cell)
-        return choose_kernel(options.kernel, problem, keep == FOLDED).forward(problem, keep)
+        kernel = choose_kernel(options.kernel, problem, keep == FOLDED)
+        return kernel.forward(problem, keep), problem, kernel
     except (MemoryError, RuntimeError) as error:
         if _lacks_memory(error):
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
@@ -55,8 +98,9 @@ def backward(
     given: Tensors,
     options: Options,
     grads: Sequence[Tensor | None],
-    kept: tuple[Tensor, Tensor, Tensor | None],
+    kept: Kept,
     wanted: Collection[str],
+    course: Course | None = None,
 ) -> dict[str, Tensor]:
     """Return the ``wanted`` gradients in the order of :class:`Tensors`.
 
@@ -66,27 +110,22 @@ def backward(
         grads: Gradients of the forward's output, ``(N, *S, D h)`` or ``(N, *S, D, h)``, and far faces, None for zeros.
         kept: The forward's output, its table of c and its gates; these are None, or of no elements, where they were not kept.
         wanted: Names of ``given``.
+        course: The forward's, if it leads on, and ``grads`` have been checked by autograd.
 
     Raises:
         torch.OutOfMemoryError: As the forward.
     """
-    output, c, gates = kept
-    grad_output, *grad_faces = grads
     try:
-        problem = make_problem(given, options.sizes, options.directions, options.cell)
-        grid = problem.grid
-        saved = Saved(
-            (output if output.ndim == given.x.ndim else output.flatten(-2)).contiguous(),
-            _first(c, grid.sites + grid.edges, problem.hidden),
-            _first(gates, grid.sites, problem.blocks * problem.hidden) if gates is not None and gates.numel() else None,
-        )
-        incoming = Incoming(
-            None if grad_output is None else _rows(grad_output, problem),
-            *[None if grad is None else grad.contiguous() for grad in grad_faces],
-        )
-        check_tables(problem, saved, incoming)
-        folded = saved.gates is not None and is_folded(saved.gates, problem.dtype)
-        found = choose_kernel(options.kernel, problem, folded).gradients(problem, saved, incoming, wanted)
+        if course is None:
+            problem = make_problem(given, options.sizes, options.directions, options.cell)
+            saved, incoming = _tables(problem, kept, grads)
+            check_tables(problem, saved, incoming)
+            folded = saved.gates is not None and is_folded(saved.gates, problem.dtype)
+            kernel = choose_kernel(options.kernel, problem, folded)
+        else:
+            problem, kernel = Problem(course.cell, course.grid, contiguous(given), course.idle), course.kernel
+            saved, incoming = _tables(problem, kept, grads)
+        found = kernel.gradients(problem, saved, incoming, wanted)
     except (MemoryError, RuntimeError) as error:
         if _lacks_memory(error):
             raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
@@ -96,6 +135,23 @@ def backward(
         for name, tensor, grad in zip(Tensors._fields, given, found, strict=True)
         if name in wanted and tensor is not None and grad is not None
     }
+
+
+def _tables(problem: Problem, kept: Kept, grads: Sequence[Tensor | None]) -> tuple[Saved, Incoming]:
+    """What a kernel's backward pass reads, as kernels leave it."""
+    output, c, gates = kept
+    grad_output, *grad_faces = grads
+    grid = problem.grid
+    saved = Saved(
+        (output if output.ndim == problem.tensors.x.ndim else output.flatten(-2)).contiguous(),
+        _first(c, grid.sites + grid.edges, problem.hidden),
+        _first(gates, grid.sites, problem.blocks * problem.hidden) if gates is not None and gates.numel() else None,
+    )
+    incoming = Incoming(
+        None if grad_output is None else _rows(grad_output, problem),
+        *[None if grad is None else grad.contiguous() for grad in grad_faces],
+    )
+    return saved, incoming
 
 
 def _lacks_memory(error: Exception) -> bool:

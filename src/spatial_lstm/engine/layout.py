@@ -26,19 +26,23 @@ def parse_directions(directions: str | Sequence[str] | None, axes: int) -> tuple
         return ("f" * axes,)
     if directions == "all":
         return tuple(format(i, f"0{axes}b").replace("0", "f").replace("1", "r") for i in range(2**axes))
-    if not isinstance(directions, (str, list, tuple)) or not all(isinstance(d, str) for d in directions):
+    parsed = (directions,) if isinstance(directions, str) else directions
+    if not isinstance(parsed, (list, tuple)):
         raise TypeError(f"expected directions to be None, 'all', a string or a sequence of strings, got {directions!r}")
-    parsed = (directions,) if isinstance(directions, str) else tuple(directions)
     if not parsed:
         raise ValueError("expected at least one direction, got none")
     for direction in parsed:
+        if not isinstance(direction, str):
+            raise TypeError(
+                f"expected directions to be None, 'all', a string or a sequence of strings, got {directions!r}"
+            )
         if len(direction) != axes or set(direction) - {"f", "r"}:
             raise ValueError(
                 f"expected each direction to be {axes} letters of 'f' and 'r', or 'all', got {direction!r}"
             )
     if len(set(parsed)) != len(parsed):
-        raise ValueError(f"expected distinct directions, got {parsed}")
-    return parsed
+        raise ValueError(f"expected distinct directions, got {tuple(parsed)}")
+    return tuple(parsed)
 
 
 def to_channels_last(input: Tensor, axes: int, channels_last: bool) -> Tensor:

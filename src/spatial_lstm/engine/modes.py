@@ -66,7 +66,8 @@ def without_values(*tensors: Tensor | None) -> bool:
 
 def batched(tensors: Sequence[Tensor | None]) -> bool:
     """Whether one is batched by ``is_grads_batched``, in which operators on lists cannot run."""
-    return any(t is not None and torch._C._functorch.is_legacy_batchedtensor(t) for t in tensors)
+    asked = torch._C._functorch.is_legacy_batchedtensor
+    return bool([t for t in tensors if t is not None and asked(t)])
 
 
 def backward_needs_composite(grads: Sequence[Tensor | None]) -> bool:
@@ -74,17 +75,20 @@ def backward_needs_composite(grads: Sequence[Tensor | None]) -> bool:
     return forward_mode_active() or batched(grads)
 
 
-def dispatcher_needed(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether something follows the program's operators, or a tensor is more than its memory; else their bodies may be called directly."""
-    if (
+def followed() -> bool:
+    """Whether something follows the program's operators; else, of :func:`plain` tensors, their bodies may be called directly."""
+    return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
         or functorch_active()
         or torch._C._is_tracing()
         or torch._C._autograd._profiler_enabled()
-    ):
-        return True
-    for t in tensors:  # noqa: SIM110  (any() takes twice the time, which a small call notices)
+    )
+
+
+def plain(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether tensors are their memory and no more."""
+    for t in tensors:  # noqa: SIM110  (all() takes twice the time, which a small call notices)
         if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
-            return True
-    return False
+            return False
+    return True

@@ -18,7 +18,7 @@ from torch import Tensor
 from spatial_lstm.engine import composite, compute, flops, modes
 from spatial_lstm.engine.autocast import without_autocast
 from spatial_lstm.engine.batching import one_by_one
-from spatial_lstm.engine.compute import Options, enlarged
+from spatial_lstm.engine.compute import Course, Kept, Options, enlarged
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import NOTHING, STATES, gates_dtype
 from spatial_lstm.engine.layout import face_shapes, flatten_faces, strided_faces, with_faces
@@ -146,7 +146,7 @@ def run(
     and of c. The weights may come without D.
     """
     axes = given.x.ndim - 2
-    if not modes.dispatcher_needed(given):
+    if not modes.followed() and modes.plain(given):
         if keep == NOTHING:
             return _as_asked(given.x, together, *compute.forward(given, options, keep)[:3])
         results = _Recurrence.apply(options, keep, together, *given)  # type: ignore[no-untyped-call]
@@ -185,7 +185,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, options: Options, keep: str, together: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
         given = Tensors._make(tensors)
-        *results, c, gates = compute.forward(given, options, keep)
+        (*results, c, gates), ctx.course = compute.forward_with_course(given, options, keep)
         output, h_faces, c_faces = _as_asked(given.x, together, *results)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*tensors, options.sizes, output, c, gates)
@@ -198,16 +198,17 @@ class _Recurrence(torch.autograd.Function):
         given, options = Tensors._make(tensors), ctx.options if sizes is None else ctx.options._replace(sizes=sizes)
         grads = grads[0], *_flat_faces(given.x, grads[1:])
         wanted = [name for name, needs in zip(Tensors._fields, ctx.needs_input_grad[3:], strict=True) if needs]
-        found = _differentiate(given, options, grads, (output, c, gates), wanted)
-        return None, None, None, *(found.get(name) for name in Tensors._fields)
+        found = _differentiate(given, options, grads, (output, c, gates), wanted, ctx.course)
+        return None, None, None, *map(found.get, Tensors._fields)
 
 
 def _flat_faces(x: Tensor, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of the far faces of h and then of c, flattened."""
-    if all(grad is None for grad in grads):
+    given = [grad for grad in grads if grad is not None]
+    if not given:
         return None, None
     axes = x.ndim - 2
-    hidden = next(grad.shape[2] for grad in grads if grad is not None)
+    hidden = given[0].shape[2]
     shapes = face_shapes(x.shape[0], x.shape[1:-1], hidden)
     return flatten_faces(grads[:axes], x.dtype, shapes), flatten_faces(grads[axes:], state_dtype(x.dtype), shapes)
 
@@ -216,19 +217,20 @@ def _differentiate(
     given: Tensors,
     options: Options,
     grads: Sequence[Tensor | None],
-    kept: tuple[Tensor, Tensor, Tensor | None],
+    kept: Kept,
     wanted: list[str],
+    course: Course | None = None,
 ) -> Mapping[str, Tensor | None]:
-    """The ``wanted`` gradients by name, from those of the forward's first three results; ``kept`` is output, c and gates.
+    """The ``wanted`` gradients by name, from those of the forward's first three results.
 
     The output and its gradient are ``(N, *S, D h)`` or ``(N, *S, D, h)``.
     """
-    if all(grad is None for grad in grads):
+    if not [grad for grad in grads if grad is not None]:
         return {}
-    if not (
-        torch.is_grad_enabled() or modes.backward_needs_composite(grads) or modes.dispatcher_needed((*given, *grads))
-    ):
-        return without_autocast(given.x.device.type, compute.backward, given, options, grads, kept, wanted)
+    if not (torch.is_grad_enabled() or modes.backward_needs_composite(grads) or modes.followed()):
+        course = course if course is not None and course.leads_on(given, kept) else None
+        if modes.plain(grads) and (course is not None or modes.plain(given)):
+            return without_autocast(given.x.device.type, compute.backward, given, options, grads, kept, wanted, course)
     full, (output, c, gates), (grad_output, *others) = given.with_directions(), kept, grads
     apart = (*given.x.shape[:-1], full.weight_hh.shape[0], -1)
     grads = None if grad_output is None else grad_output.reshape(apart), *others

@@ -114,8 +114,12 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     idle = idle_axes(found, tensors)
     grid = grid_of(tensors.x, sizes, directions, idle)
     check_tensors(found, tensors, grid.directions)
-    contiguous = [None if tensor is None else tensor.contiguous() for tensor in tensors]
-    return Problem(found, grid, Tensors._make(contiguous), idle)
+    return Problem(found, grid, contiguous(tensors), idle)
+
+
+def contiguous(tensors: Tensors) -> Tensors:
+    """Each as it is, or a contiguous copy."""
+    return Tensors._make([None if tensor is None else tensor.contiguous() for tensor in tensors])
 
 
 def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> None:

@@ -236,8 +236,10 @@ class SpatialLSTM(nn.Module):
 
     def _options(self, tile: Sequence[int] | None) -> StackOptions:
         """The options as they are now, checked: attributes may have been changed since construction."""
-        for name in ("input_size", "hidden_size", "num_layers", "spatial_dims"):
-            check_positive_int(name, getattr(self, name))
+        sizes = self.input_size, self.hidden_size, self.num_layers, self.spatial_dims
+        for name, size in zip(("input_size", "hidden_size", "num_layers", "spatial_dims"), sizes, strict=True):
+            if type(size) is not int or size < 1:
+                check_positive_int(name, size)
         check_options(self.cell_type, self.peephole, self.extended, self.merge, self.backend)
         check_saved_gates(self.saved_gates, self.recompute)
         directions = parse_directions(self.directions, self.spatial_dims)

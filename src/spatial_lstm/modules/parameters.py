@@ -89,16 +89,18 @@ class Reader:
             TypeError: If it is no Tensor.
         """
         found, like = self._parameters.get(full_name), self._like
-        if (
-            found is None
-            or like is None
-            or found.shape != shape
-            or found.dtype != like.dtype
-            or found.device != like.device
-            or found.layout != torch.strided
-        ):
+        if found is None or found.shape != shape or found.layout != torch.strided:
+            return self._read(full_name, shape)
+        if like is None:
+            self._take(found)
+        elif found.dtype != like.dtype or found.device != like.device:
             return self._read(full_name, shape)
         return found
+
+    def _take(self, weight: Tensor) -> None:
+        """Hold the others to be like this one, unless autocast is to cast them."""
+        if autocast_dtype(weight.device.type) is None:
+            self._like = weight
 
     def _read(self, full_name: str, shape: tuple[int, ...]) -> Tensor:
         """The same of any weight, be it a parameter or not."""
@@ -107,8 +109,8 @@ class Reader:
         except AttributeError as error:
             raise self._missing(full_name) from error
         weight = check_weight(full_name, found, shape, self._like)
-        if self._like is None and autocast_dtype(weight.device.type) is None:
-            self._like = weight
+        if self._like is None:
+            self._take(weight)
         return weight
 
     def _missing(self, full_name: str) -> ValueError:

@@ -22,7 +22,7 @@ template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
     using F = Factor<S>;
-    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, AT_ONCE = PackedWeights<S, B>::AT_ONCE;
+    static constexpr int B = Cell::template blocks<N>, L = LANES<T>;
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
@@ -92,8 +92,8 @@ class Forward {
         if constexpr (CONVERTS)
             for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
         for (int64_t p = 0; p < weights_.panels(); ++p)
-            for (int64_t i = first; i < last; i += AT_ONCE) {
-                const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, last - i));
+            for (int64_t i = first, at_once = weights_.at_once(p); i < last; i += at_once) {
+                const int count = static_cast<int>(std::min(at_once, last - i));
                 Rows<F> rows;
                 for (int r = 0; r < count; ++r) {
                     if constexpr (CONVERTS) {
@@ -165,7 +165,7 @@ class Forward {
     // The features of a panel at a few sites: product, gates, c and h.
     template <bool Recompute>
     void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* to) const {
-        Vector<T> z[AT_ONCE * B + 1];
+        Vector<T> z[MOST_ROWS * B + 1];
         weights_.multiply(at.d, p, count, rows, z);
         const int64_t feature = p * L;
         const int lanes = weights_.features(p), sharing = weights_.sharing(p);

@@ -5,6 +5,7 @@
 
 #include "buffer.hpp"
 #include "layer.hpp"
+#include "memory.hpp"
 #include "places.hpp"
 #include "product.hpp"
 #include "units.hpp"
@@ -15,6 +16,8 @@ class InputGradient {
     using F = Factor<S>;
     // Sums of SIDE sites by SIDE features, with the weights of as many, fit the registers.
     static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
+    // Rows of the weights that are fetched before they are packed, as a panel takes but a short stretch of each. A judgment.
+    static constexpr int64_t AHEAD = 8;
 
    public:
     // `x` (R, D, C) is where the gradient of the input goes, or null.
@@ -77,12 +80,14 @@ class InputGradient {
         const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
         for (int64_t gate = 0; gate < depth_; gate += PAIR<F>) {
             const bool both = PAIR<F> == 2 && gate + 1 < gates_;
-            const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
+            const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0, ahead = layer_.row(d, std::min(gate + AHEAD, gates_ - 1));
             F* to = panel(d, p) + gate * most;
             const auto columns = [&](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
                 const S* from = static_cast<const S*>(matrix) + column;
-                for (int64_t j = std::max(first, begin); j < std::min(last, end); j += L) {
-                    const int lanes = static_cast<int>(std::min<int64_t>(L, std::min(last, end) - j));
+                const int64_t left = std::max(first, begin), right = std::min(last, end);
+                if (left < right) prefetch(from + ahead * width + left - begin, right - left);
+                for (int64_t j = left; j < right; j += L) {
+                    const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
                     const auto v = paired<F>(load(from + row * width + (j - begin), lanes), both ? load(from + other * width + (j - begin), lanes) : Vector<T>{});
                     store_factors(to + (j - first) * PAIR<F>, v, lanes);
                 }

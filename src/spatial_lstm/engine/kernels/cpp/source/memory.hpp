@@ -1,4 +1,4 @@
-// What large tables ask of the operating system.
+// What is asked for before memory is read or written: of the caches, and for large tables of the operating system.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,13 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+
+// Have the caches fetch some numbers, to be written where `Write`.
+template <bool Write = false, class T>
+inline void prefetch(const T* from, int64_t count) {
+    constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(T));
+    for (int64_t k = 0; k < count; k += LINE) __builtin_prefetch(from + k, Write);
+}
 
 // Ask for large pages where a large table that was just allocated will be written: the first touch of small ones costs more than the writing.
 inline void prepare_for_writes(void* table, int64_t count, std::size_t each) {

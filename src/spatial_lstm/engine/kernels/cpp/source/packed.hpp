@@ -6,6 +6,7 @@
 #include "buffer.hpp"
 #include "layer.hpp"
 #include "product.hpp"
+#include "shared.hpp"
 #include "transpose.hpp"
 #include "units.hpp"
 
@@ -18,14 +19,12 @@ class PackedWeights {
     static constexpr int L = LANES<T>;
 
    public:
-    static constexpr int AT_ONCE = rows_at_once(B);
-
     explicit PackedWeights(const Layer& layer)
         : layer_(layer),
           hidden_(layer.hidden),
           states_(layer.axes * hidden_),
           panels_((hidden_ + L - 1) / L),
-          sharing_(3 * features(panels_ - 1) <= L ? L / features(panels_ - 1) : 1),
+          sharing_((IN_REGISTERS<S> ? 2 : 3) * features(panels_ - 1) <= L ? L / features(panels_ - 1) : 1),
           depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
           biases_(layer.directions * columns_),
@@ -42,24 +41,21 @@ class PackedWeights {
         });
     }
 
-    // How many sites share a vector of a panel's features; not two, which gains nothing.
+    // How many sites to multiply at once.
+    int at_once(int64_t p) const { return rows_at_once(vectors(p)); }
+    // How many sites share a vector of a panel's features.
     int sharing(int64_t p) const { return features(p) < L ? sharing_ : 1; }
 
     // The pre-activations of `count` sites at a panel's features, for so many as share vectors z [B]; z has room for one more.
     void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
         const int width = vectors(p), each = features(p), sites = sharing(p);
-        Vector<T> dense[AT_ONCE * B], *sums = width < B ? dense : z;
+        Vector<T> dense[MOST_ROWS * B], *sums = width < B ? dense : z;
         for (int r = 0; r < count; ++r)
             for (int w = 0; w < width; ++w) sums[r * width + w] = load_factors(bias(d, p) + w * L);
         PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), sums);
         if (width == B) return;
         sums[count * width] = Vector<T>{};  // read, in lanes that do not matter
-        for (int first = 0; first < count; first += sites, z += B)
-            for (int b = 0; b < B; ++b) {
-                T* to = reinterpret_cast<T*>(z + b);
-                for (int r = first; r < std::min(count, first + sites); ++r, to += each)  // what follows overwrites the lanes beyond
-                    store(to, load_factors(reinterpret_cast<const T*>(sums + r * width) + b * each), L);
-            }
+        for (int first = 0; first < count; first += sites, z += B) gather_blocks<T, B>(std::min(sites, count - first), width, each, sums + first * width, z);
     }
 
    private:

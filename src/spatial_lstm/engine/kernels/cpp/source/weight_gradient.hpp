@@ -159,8 +159,11 @@ class WeightGradient {
             if (!weights) return;
             const auto read = [&](int64_t row, int64_t column, int lanes) {
                 Vector<T> sum{};
-                for (int64_t group = 0; group < units_.groups(); ++group)
-                    sum += load(total(d * units_.groups() + group, k + row) + gate + column, lanes);
+                for (int64_t group = 0; group < units_.groups(); ++group) {
+                    const T* from = total(d * units_.groups() + group, k + row) + gate + column;
+                    __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * width_);  // of the next rows, each on a page of its own
+                    sum += load(from, lanes);
+                }
                 return sum;
             };
             const auto write = [&](int64_t row, int64_t column, Vector<T> v, int lanes) {
