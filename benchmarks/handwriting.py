@@ -4,10 +4,11 @@
     python -m benchmarks.handwriting --data FOLDER --only kraken --ketos PATH [--epochs N] [--rates 0.001 0.002]
 
 FOLDER is what ``train-htr --data`` takes. A model is trained as that does by default, but minutes are of one core's CPU time, so that a
-busy machine gives the same figures; error rates are of the test lines, with 95 % intervals by bootstrap over pages, and once more with the
-character model of the training texts, whose weight the validation lines choose. kraken is a program of its own, in an environment of its
-own; see :mod:`benchmarks.handwriting_kraken`. Training runs live in ``out/handwriting`` and go on where they were interrupted; figures are
-kept row by row in ``benchmarks/results/handwriting_<folder>.json``, with a report and a plot beside them.
+busy machine gives the same figures; error rates are of the test lines, with 95 % intervals by bootstrap over pages: of the most probable
+path, of the most probable text by a beam search, and of that with the character model of the training texts, whose weight the validation
+lines choose. kraken is a program of its own, in an environment of its own; see :mod:`benchmarks.handwriting_kraken`. Training runs live in
+``out/handwriting`` and go on where they were interrupted; figures are kept row by row in ``benchmarks/results/handwriting_<folder>.json``,
+with a report and a plot beside them.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def run(data: str, name: str, variant: Variant, parts: Parts, minutes: float, se
     return {
         **rates(task.errors("test")),
         "validation_cer": task.errors("validation").total.cer,
+        "with_beam": rates(task.errors("test", reader.beam_search())),
         "with_language": rates(task.errors("test", reader.beam_search(language=True))),
         "weighting": list(reader.weighting),
         "lines": len(own.train),

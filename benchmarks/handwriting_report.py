@@ -14,7 +14,7 @@ from spatial_lstm.files import write_atomically
 DEFAULT, REGULARIZED = "default", "with dropout and warps"
 PUBLISHED = {"peraire": (0.0462, "kraken 4.3.7, fine-tuned from a large French model")}
 HEAD = (
-    *("model", "lines", "CPU minutes", "CER", "95 %", "WER", "CER with the texts' language"),
+    *("model", "lines", "CPU minutes", "CER", "95 %", "WER", "CER, beam search", "CER with the texts' language"),
     *("parameters", "epochs", "seeds"),
 )
 
@@ -69,7 +69,7 @@ def table(rows: Sequence[Row], data: str, columns: int = len(HEAD)) -> str:
     lines = [_line(own) for own in _together(rows)]
     if data in PUBLISHED:
         cer, how = PUBLISHED[data]
-        lines.append([f"published: {how}", *[""] * 2, f"{cer:.2%}", *[""] * 6])
+        lines.append([f"published: {how}", *[""] * 2, f"{cer:.2%}", *[""] * (len(HEAD) - 4)])
     return markdown_table(HEAD[:columns], [line[:columns] for line in lines])
 
 
@@ -114,7 +114,10 @@ def _line(own: Sequence[Row]) -> list[str]:
         _percent([row["cer"] for row in own]),
         " .. ".join(interval),
         _percent([row["wer"] for row in own]),
-        _percent([row["with_language"]["cer"] for row in own]) if "with_language" in first else "",
+        *(
+            _percent([row[way]["cer"] for row in own]) if all(way in row for row in own) else ""
+            for way in ("with_beam", "with_language")
+        ),
         f"{first['parameters']:,}" if "parameters" in first else "",
         f"{statistics.fmean(row['epochs'] for row in own):.1f}",
         str(len(own)),
