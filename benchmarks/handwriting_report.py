@@ -76,6 +76,7 @@ def table(rows: Sequence[Row], data: str, columns: int = len(HEAD)) -> str:
 def plot(path: Path, rows: Sequence[Row], data: str) -> None:
     """Error rates against CPU minutes, where there is more than one budget."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogFormatter
 
     if len({row.get("minutes") for row in rows} - {None}) < 2:
         return
@@ -89,6 +90,9 @@ def plot(path: Path, rows: Sequence[Row], data: str) -> None:
     if data in PUBLISHED:
         axes.axhline(100 * PUBLISHED[data][0], linestyle=":", color="gray", label="published, fine-tuned")
     axes.set(xlabel="CPU minutes of training", ylabel="character error rate, %", xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):  # 20, not 2 x 10^1
+        axis.set_major_formatter(LogFormatter())
+        axis.set_minor_formatter(LogFormatter())
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
