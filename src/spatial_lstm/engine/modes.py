@@ -67,7 +67,7 @@ def without_values(*tensors: Tensor | None) -> bool:
 def batched(tensors: Sequence[Tensor | None]) -> bool:
     """Whether one is batched by ``is_grads_batched``, in which operators on lists cannot run."""
     asked = torch._C._functorch.is_legacy_batchedtensor
-    return len([t for t in tensors if t is not None and asked(t)]) > 0
+    return len([t for t in tensors if t is not None and asked(t)]) > 0  # any() takes twice the time
 
 
 def backward_needs_composite(grads: Sequence[Tensor | None]) -> bool:

@@ -68,6 +68,7 @@ def recurrence(
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
         )
+    # Not any(), which takes twice the time, nor the truth of a list, which torch 2.6 does not compile.
     training = torch.is_grad_enabled() and len([t for t in tensors if t is not None and t.requires_grad]) > 0
     keep = _to_keep(tensors.x.dtype, recompute, saved_gates) if training else NOTHING
     return operator.run(tensors, Options(sizes, names, cell, backend), keep, together=together)

@@ -238,7 +238,7 @@ class SpatialLSTM(nn.Module):
         """The options as they are now, checked: attributes may have been changed since construction."""
         sizes = self.input_size, self.hidden_size, self.num_layers, self.spatial_dims
         for name, size in zip(("input_size", "hidden_size", "num_layers", "spatial_dims"), sizes, strict=True):
-            if type(size) is not int or size < 1:
+            if type(size) is not int or size < 1:  # four calls more, which a small call notices
                 check_positive_int(name, size)
         check_options(self.cell_type, self.peephole, self.extended, self.merge, self.backend)
         check_saved_gates(self.saved_gates, self.recompute)

@@ -72,11 +72,8 @@ def check_tables(problem: Problem, saved: Saved, incoming: Incoming) -> None:
     grid, d, h = problem.grid, problem.directions, problem.hidden
     faces = d, grid.face_rows, h
     dtype, carried, device = problem.dtype, problem.carried, problem.tensors.x.device
-    of_gates = (
-        folded.DTYPE
-        if saved.gates is not None and saved.gates.dtype == folded.DTYPE and dtype == torch.float32
-        else dtype
-    )
+    may_fold = dtype == torch.float32 and saved.gates is not None and saved.gates.dtype == folded.DTYPE
+    of_gates = folded.DTYPE if may_fold else dtype
     for name, table, shape, own in (
         ("output", saved.output, (*problem.tensors.x.shape[:-1], d * h), dtype),
         ("c", saved.c, (d, grid.sites + grid.edges, h), carried),
