@@ -11,6 +11,7 @@
 #include "forward.hpp"
 #include "input_gradient.hpp"
 #include "layer.hpp"
+#include "memory.hpp"
 #include "places.hpp"
 #include "saved.hpp"
 #include "team.hpp"
@@ -40,7 +41,6 @@ class Backward {
     // twice BLOCK and WINDOW, and with AHEAD of 0, 1 and 16, training took as long, within the noise of 5 % (geometric mean over the
     // sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
     static constexpr int64_t BLOCK = 120, WINDOW = 1024, AHEAD = 4;
-    static constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(S));  // numbers in a line of the cache
 
    public:
     Backward(const Layer& layer, const Units& units, const Results<S>& of, const BackwardData<S>& data, const WeightGradient<S>& weight_gradient)
@@ -154,11 +154,9 @@ class Backward {
     template <class G>
     void prefetch(const At& at, int64_t row, const G* gates) const {
         const S *h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
-        for (int64_t k = 0; k < depth_; k += 64 / static_cast<int64_t>(sizeof(G))) __builtin_prefetch(gates + k);
-        for (int64_t k = 0; k < hidden_; k += LINE) {
-            __builtin_prefetch(h + k);
-            if (outside) __builtin_prefetch(outside + k);
-        }
+        ::prefetch(gates, depth_);
+        ::prefetch(h, hidden_);
+        if (outside) ::prefetch(outside, hidden_);
     }
 
     // dz of one site, and what data to its predecessors' c without passing the gates' pre-activations.
