@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 
 import pytest
 import torch
@@ -206,6 +207,28 @@ def test_recomputed_gates_are_the_saved_ones(variant: str, dtype: torch.dtype) -
         output = layer(x)[0]
         results.append([output, *gradients([output], [x, *layer.parameters()])])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@needs_kernel
+@pytest.mark.parametrize("sizes", [None, [(300, 200), (200, 300)]], ids=["dense", "sizes"])
+def test_large_outputs_lie_on_large_pages(sizes: list[tuple[int, int]] | None) -> None:
+    if not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists():
+        pytest.skip("the system has no large pages")
+    output, _ = spatial_lstm.SpatialLSTM(1, 16, backend="cpp")(torch.zeros(2, 1, 300, 300), sizes=sizes)
+    assert "hg" in flags_of_mapping(output.data_ptr() + output.nbytes // 2)
+
+
+def flags_of_mapping(address: int) -> list[str]:
+    """What Linux notes of the memory around an address."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        head, *rest = line.split()
+        if "-" in head:
+            start, end = (int(part, 16) for part in head.split("-"))
+            inside = start <= address < end
+        elif inside and head == "VmFlags:":
+            return rest
+    raise AssertionError(f"no mapping around {address}")
 
 
 def test_memory_of_large_tables_is_used_again() -> None:

@@ -111,8 +111,16 @@ class CppKernel(Kernel):
 
 def _new(problem: Problem) -> Callable[..., Tensor]:
     """What makes a table of raster rows or of flattened faces, zero where there is padding."""
-    x = problem.tensors.x
-    return x.new_zeros if problem.grid.padded else x.new_empty
+    x, padded = problem.tensors.x, problem.grid.padded
+    widest = problem.directions * max(problem.hidden, x.shape[-1])
+    if problem.grid.raster_rows * widest * x.itemsize < memory.LARGE_PAGE:
+        return x.new_zeros if padded else x.new_empty
+
+    def new(shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
+        made = memory.on_large_pages(x.new_empty(shape, dtype=dtype))
+        return made.zero_() if padded else made
+
+    return new
 
 
 def _results(problem: Problem, results: Sequence[Tensor | None]) -> structures.Results:

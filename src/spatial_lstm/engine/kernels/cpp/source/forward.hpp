@@ -45,10 +45,6 @@ class Forward {
           places_(recompute ? 0 : layer.threads * Places::numbers(layer, BLOCK)) {}
 
     void run() {
-        prepare_for_writes(to_.output, layer_.directions * layer_.raster_rows * hidden_, sizeof(S));
-        prepare_for_writes(to_.c, layer_.directions * layer_.table_rows * hidden_, sizeof(T));
-        prepare_for_writes(to_.gates, layer_.directions * layer_.sites * B * hidden_, sizeof(S));
-        prepare_for_writes(to_.folded, layer_.directions * layer_.sites * B * hidden_, sizeof(BFloat16));
         const int64_t unused = to_.c ? layer_.table_rows - layer_.sites : 0;
         for (int64_t d = 0; d < layer_.directions; ++d) std::fill_n(saved_.c(d, layer_.sites), unused * hidden_, T{0});
         prepare();
