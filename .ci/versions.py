@@ -17,7 +17,12 @@ from spatial_lstm.equality import compare
 
 # What a table calls them, and where they are.
 TESTS = {
-    "layer, tiles": ("tests/test_layer.py", "tests/test_tile_training.py"),
+    "layer, tiles": (
+        "tests/test_layer.py",
+        "tests/test_layer_pieces.py",
+        "tests/test_layer_twins.py",
+        "tests/test_tile_training.py",
+    ),
     "`torch.compile`": ("tests/test_programs.py::test_compile_with_sizes_and_faces",),
     "two processes": ("tests/test_distributed.py",),
     "Triton kernels": ("tests/test_triton.py::test_compiles_ahead_of_time",),

@@ -1,28 +1,32 @@
-"""Weights of other programs: arrays in each program's own layout, and its own equations site by site beside the layer they become."""
+"""Weights of other programs: each program's own equations site by site beside the layer they become."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from spatial_lstm import SpatialLSTM
 from spatial_lstm.importers import from_keras, from_returnn, from_ride, from_rnn2d
 from tests.cases import assert_close
+from tests.foreign_weights import (
+    HEIGHT,
+    PARAMETERS,
+    WIDTH,
+    Array,
+    D,
+    K,
+    draw,
+    keras_weights,
+    returnn_parameters,
+    ride_parameters,
+)
 
-Array = NDArray[np.float64]
-K, D, HEIGHT, WIDTH = 3, 2, 4, 5
 SIZES = [(4, 5), (2, 3), (1, 4)]
-
-
-def draw(seed: int, *shape: int) -> Array:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 def s(z: Array) -> Array:
@@ -55,10 +59,6 @@ def keras_steps(x: Array, kernel: Array, recurrent: Array, bias: Array) -> Array
         h = s(z[3 * D :]) * np.tanh(c)
         found.append(h)
     return np.array(found)
-
-
-def keras_weights(seed: int = 0) -> list[Array]:
-    return [draw(seed, K, 4 * D), draw(seed + 1, D, 4 * D), draw(seed + 2, 4 * D)]
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
@@ -174,9 +174,6 @@ def here(there: Array) -> Array:
     return np.concatenate([parts[k] for k in (0, 2, 1, 3)], axis=-1)
 
 
-PARAMETERS = 4 * (1 + K + D + D) * 5 * D
-
-
 @pytest.mark.parametrize("cell", ["stable", "graves"])
 def test_rnn2d(cell: str) -> None:
     P, images = draw(0, PARAMETERS), draw(1, len(SIZES), HEIGHT, WIDTH, K)
@@ -192,12 +189,6 @@ def test_rnn2d_of_later_commits() -> None:
 
 
 # RETURNN
-
-
-def returnn_parameters() -> dict[str, Array]:
-    shapes = {"W": (K, 5 * D), "U": (D, 5 * D), "V": (D, 5 * D), "b": (5 * D,)}
-    names = [(kind, number) for number in "1234" for kind in shapes]
-    return {f"{kind}{number}": draw(place, *shapes[kind]) for place, (kind, number) in enumerate(names)}
 
 
 def returnn_directions(P: dict[str, Array], images: Array) -> list[Array]:
@@ -227,13 +218,6 @@ def test_returnn(suffix: str) -> None:
 # RIDE
 
 
-def ride_parameters(inputs: int, extended: bool, seed: int = 0) -> dict[str, Array]:
-    columns = inputs + (4 if extended else 2) * D
-    gates = ("g", "i", "f_i", "f_j", "o")
-    found = {f"W_{gate}": draw(seed + place, D, columns) for place, gate in enumerate(gates)}
-    return found | {f"b_{gate}": draw(seed + 10 + place, D) for place, gate in enumerate(gates)}
-
-
 def ride_hiddens(P: dict[str, Array], images: Array, extended: bool) -> Array:
     """Its network, ``(N, H, W, h)``."""
     h = np.zeros((len(images), HEIGHT + 1, WIDTH + 1, D))
@@ -258,106 +242,3 @@ def test_ride(extended: bool) -> None:
     above = ride_parameters(D, extended, seed=50)
     stacked = from_ride([P, above], extended=extended, channels_last=True)
     assert_equal(output_of(stacked, images), ride_hiddens(above, first, extended))
-
-
-# What is refused
-
-
-def without(arrays: dict[str, Array], name: str, **more: Array) -> dict[str, Array]:
-    return {**{key: array for key, array in arrays.items() if key != name}, **more}
-
-
-REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "keras-count": (lambda: from_keras([np.zeros((3, 8))]), "expected 2 or 3 arrays of an LSTM, or 4 or 6 .*, got 1"),
-    "keras-kernel": (lambda: from_keras([np.zeros((3, 9)), np.zeros((2, 8))]), r"\(inputs, 4 \* units\), got \(3, 9\)"),
-    "keras-cudnn-bias": (
-        lambda: from_keras([*keras_weights()[:2], np.zeros(16)]),
-        r"expected bias of shape \(8,\), of 3 inputs and 2 units, got \(16,\)",
-    ),
-    "keras-transposed": (lambda: from_keras([w.T for w in keras_weights()]), "got"),
-    "rnn2d-length": (lambda: from_rnn2d(np.zeros(PARAMETERS + 1), D, layout="y-first"), "expected 4 .1 .* parameters"),
-    "rnn2d-hidden": (lambda: from_rnn2d(np.zeros(PARAMETERS), 0, layout="y-first"), "got 320 of hidden_size=0"),
-    "rnn2d-layout": (lambda: from_rnn2d(np.zeros(PARAMETERS), D, layout="new"), "one of y-first, x-first, got 'new'"),
-    "rnn2d-halved": (
-        lambda: from_rnn2d(np.zeros(PARAMETERS), D, layout="x-first", cell="halved"),
-        "graves, got 'halved'; a cell that halves its forget terms is none of this package's",
-    ),
-    "rnn2d-stable-later": (
-        lambda: from_rnn2d(np.zeros(PARAMETERS), D, layout="x-first"),
-        "expected a cell of layout 'x-first', graves, got 'stable'",
-    ),
-    "returnn-missing": (lambda: from_returnn(without(returnn_parameters(), "U3")), "expected the arrays U1, .* got"),
-    "returnn-strange": (
-        lambda: from_returnn(without(returnn_parameters(), "", re=np.zeros(1))),
-        "expected the arrays .* of one layer, got W1, .* re",
-    ),
-    "returnn-twice": (
-        lambda: from_returnn(without(returnn_parameters(), "", W1_other=np.zeros((K, 5 * D)))),
-        "expected the arrays .* of one layer",
-    ),
-    "returnn-shape": (
-        lambda: from_returnn(without(returnn_parameters(), "V2", V2=np.zeros((D + 1, 5 * D)))),
-        r"expected V2 of shape \(2, 10\), of 3 inputs and 2 units, got \(3, 10\)",
-    ),
-    "returnn-four-gates": (
-        lambda: from_returnn(without(returnn_parameters(), "W1", W1=np.zeros((K, 4 * D)))),
-        r"expected W1 of shape \(inputs, 5 \* units\), got \(3, 8\)",
-    ),
-    "ride-none": (lambda: from_ride([]), "expected the parameters of at least one layer, got none"),
-    "ride-missing": (
-        lambda: from_ride(without(ride_parameters(K, False), "W_f_j")),
-        "expected the arrays W_i, b_i, .*",
-    ),
-    "ride-narrow": (
-        lambda: from_ride(ride_parameters(K, False), extended=True),
-        r"inputs \+ 4 \* hidden\), got \(2, 7\)",
-    ),
-    "ride-number": (
-        lambda: from_ride(without(ride_parameters(K, False), "W_i", W_i=np.float64(1))),
-        r"expected W_i of shape \(hidden, inputs \+ 2 \* hidden\), got \(\)",
-    ),
-    "ride-columns": (
-        lambda: from_ride(without(ride_parameters(K, False), "b_i", b_i=np.zeros((D, 1)))),
-        r"expected b_i of shape \(2,\), of 2 units, got \(2, 1\)",
-    ),
-    "ride-upper-layer": (
-        lambda: from_ride([ride_parameters(K, False), ride_parameters(K, False)]),
-        r"expected W_i of shape \(2, 6\), of 2 inputs and 2 units, got \(2, 7\)",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_does_not_fit_is_refused(name: str) -> None:
-    call, words = REFUSED[name]
-    with pytest.raises(ValueError, match=words):
-        call()
-
-
-def test_integers_are_no_weights() -> None:
-    with pytest.raises(TypeError, match=r"expected weights\[0\] to be an array of floating point numbers, got int64"):
-        from_keras([np.zeros((3, 8), np.int64), np.zeros((2, 8))])
-
-
-def test_numbers_of_more_bits_than_torch_has_are_refused() -> None:
-    with pytest.raises(
-        TypeError, match=r"expected weights\[0\] to have at most 64 bits a number, got (longdouble|float128)"
-    ):
-        from_keras([draw(0, 3, 8).astype(np.longdouble), draw(1, 2, 8)])
-
-
-def test_arrays_that_must_not_be_written_are_read() -> None:
-    """Such as JAX gives, or a memory map."""
-    arrays = [draw(0, K, 4 * D), draw(1, D, 4 * D), draw(2, 4 * D)]
-    for array in arrays:
-        array.flags.writeable = False
-    layer = from_keras(arrays)
-    with torch.no_grad():
-        layer.bias_l0.zero_()
-    assert arrays[2].any()
-
-
-def test_bfloat16_becomes_float32() -> None:
-    given = [torch.from_numpy(draw(k, *shape)).bfloat16() for k, shape in enumerate([(K, 4 * D), (D, 4 * D)])]
-    layer = from_keras(given)
-    assert torch.equal(layer.weight_ih_l0, given[0].float().T)
