@@ -45,18 +45,12 @@ MCGSM: dict[str, Any] = {"sizes": (128, 4, 48), "steps": 6000, "finetune": 40}
 # Of the "infinity" column; from memory, unchecked.
 PUBLISHED = {"MCGSM": 3.717, "RIDE, 1 layer": 3.802, "RIDE, 2 layers": 3.869, "ensemble": 3.899}
 BASE = "MCGSM"
-# Evaluations in a row without improvement, of 500 steps each, after which a training with a cooldown goes back.
-PATIENCE = 10
 CELLS = ("spatial", "stable", "graves", "diagonal")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of everything; ``steps`` are Adam's for each layer.
-
-    Where there is a ``cooldown``, training that has not improved for ``PATIENCE`` evaluations goes back to its best weights, and so many
-    more steps follow at rates of their own.
-    """
+    """How much of everything; ``steps`` are Adam's for each layer."""
 
     hidden: int
     components: int
@@ -66,22 +60,17 @@ class Budget:
     batch: int
     rate: float = 2e-2
     final_rate: float = 5e-4
-    cooldown: int = 0
 
     def stages(self) -> list[ImageStage]:
         """Adam's schedule of one layer."""
-        first = adam(self.steps, patch=self.patch, rate=self.rate, final_rate=self.final_rate, batch=self.batch)
-        if not self.cooldown:
-            return first
-        return first + adam(self.cooldown, patch=self.patch, rate=3e-3, final_rate=1e-4, batch=self.batch)
+        return adam(self.steps, patch=self.patch, rate=self.rate, final_rate=self.final_rate, batch=self.batch)
 
 
 BUDGETS = {
     "cells": Budget(32, 16, 16, 1500, 22, 20),
     "paper": Budget(64, 32, 32, 24000, 22, 20),
-    # At 2e-2 one run of one layer had 3.862 bits on validation images after 21,000 steps, and collapsed to 1.3 after 25,000; at 1e-2 one
-    # had 3.875 after 20,000, lost 0.025 between 21,500 and 22,500, and never had them back.
-    "long": Budget(64, 32, 32, 48000, 22, 20, rate=1e-2, final_rate=2.5e-4, cooldown=12000),
+    # At 2e-2 one run of one layer had 3.862 bits on validation images after 21,000 steps, and collapsed to 1.3 after 25,000.
+    "long": Budget(64, 32, 32, 48000, 22, 20, rate=1e-2, final_rate=2.5e-4),
 }
 
 
@@ -147,8 +136,7 @@ class Contest:
     def trained(self, model: ImageModel, stages: Sequence[ImageStage], run: str) -> Row:
         """Train or go on, and score."""
         torch.manual_seed(self.seed)
-        patience = PATIENCE if self.budget.cooldown else 0
-        options = Options(seed=self.seed, clip=1.0, validate_every=500, patience=patience)
+        options = Options(seed=self.seed, clip=1.0, validate_every=500)
         looked_at = ImageOptions(validation_tiles=100, finetune_pixels=400_000)
         trainer = trained(
             self.folder(run),
