@@ -241,6 +241,15 @@ def test_images_smaller_than_a_patch_or_tile_are_left_out_with_a_word() -> None:
         assert ImageTask(ride(), data.Splits("mixed", images, images, images)).held_out.shape == (2, 1, 16, 16)
 
 
+def test_patches_begin_at_even_rows_and_columns_whatever_the_epoch() -> None:
+    images = [torch.stack(torch.meshgrid(torch.arange(21.0), torch.arange(23.0), indexing="ij"))]
+    batches = PatchBatches(images, 8, 4, seed=(0,), mirror=False)
+    assert batches.per_epoch == 1
+    corners = torch.cat([batches[step][:, :, 0, 0] for step in range(12)])
+    assert torch.equal(corners % 2, torch.zeros_like(corners))
+    assert all(len(set(axis)) > 3 for axis in corners.T.tolist())  # two patches an offset
+
+
 def test_an_epoch_shows_every_patch_and_its_mirror_image_once() -> None:
     images = [torch.arange(16 * 24).float().view(1, 16, 24)]
     batches = PatchBatches(images, 8, 4, seed=(0, 1))

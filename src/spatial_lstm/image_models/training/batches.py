@@ -17,6 +17,10 @@ from spatial_lstm.image_models.data import tiles
 class PatchBatches:
     """Shuffled batches of the non-overlapping tiles of images, cut at a new offset in every epoch.
 
+    Offsets are even. JPEG keeps color by pairs of columns, often of rows, too, which remains visible in the gray of a photograph. Tiles that
+    are scored begin with a pair: a model that is trained for an epoch on patches that begin within one learns to expect that, and on the
+    photographs of BSDS300 lost 0.025 bits a pixel by it.
+
     Args:
         images: ``(C, H, W)`` each; images smaller than a patch are left out, with a warning.
         patch: Side of a patch.
@@ -64,7 +68,7 @@ class PatchBatches:
 
     def _prepare(self, epoch: int) -> None:
         random = np.random.default_rng([*self.seed, epoch])
-        offset = tuple(int(random.integers(slack + 1)) for slack in self.slack)
+        offset = tuple(2 * int(random.integers(slack // 2 + 1)) for slack in self.slack)
         self._patches = tiles(self.images, self.patch, (offset[0], offset[1]))
         self._order = random.permutation(self.views * len(self._patches))
         self._epoch = epoch
