@@ -16,8 +16,6 @@ class InputGradient {
     using F = Factor<S>;
     // Sums of SIDE sites by SIDE features, with the weights of as many, fit the registers.
     static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
-    // Rows of the weights that are fetched before they are packed, as a panel takes but a short stretch of each. A judgment.
-    static constexpr int64_t AHEAD = 8;
 
    public:
     // `x` (R, D, C) is where the gradient of the input goes, or null.
@@ -37,8 +35,9 @@ class InputGradient {
 
     // Pack the weights, before anything else.
     void prepare(const Units& units) const {
-        units.share(layer_.directions * panels_, depth_ * width_ * L, [this](int64_t first, int64_t last) {
-            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
+        const int64_t rows = depth_ / PAIR<F>;
+        units.share(layer_.directions * rows, panels_ * width_ * L * PAIR<F>, [this, rows](int64_t first, int64_t last) {
+            for (int64_t row = first; row < last; ++row) pack(row / rows, row % rows * PAIR<F>);
         });
         if (x_ && !wide_)
             for (int64_t d = 0; d < layer_.directions; ++d) transpose(d);
@@ -75,30 +74,30 @@ class InputGradient {
     F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
 
     // A panel holds `width_` vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
-    // input is wide.
-    void pack(int64_t d, int64_t p) const {
-        const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
-        for (int64_t gate = 0; gate < depth_; gate += PAIR<F>) {
-            const bool both = PAIR<F> == 2 && gate + 1 < gates_;
-            const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0, ahead = layer_.row(d, std::min(gate + AHEAD, gates_ - 1));
-            F* to = panel(d, p) + gate * most;
-            const auto columns = [&](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
-                const S* from = static_cast<const S*>(matrix) + column;
-                const int64_t left = std::max(first, begin), right = std::min(last, end);
-                if (left < right) prefetch(from + ahead * width + left - begin, right - left);
-                for (int64_t j = left; j < right; j += L) {
+    // input is wide. This is a row of all panels, for a row of the weights is then read in one go.
+    void pack(int64_t d, int64_t gate) const {
+        const int64_t most = width_ * L;
+        const bool both = PAIR<F> == 2 && gate + 1 < gates_;
+        const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
+        const auto columns = [=](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
+            const S *from = static_cast<const S*>(matrix) + row * width + column, *second = static_cast<const S*>(matrix) + other * width + column;
+            for (int64_t p = begin / most; p * most < end; ++p) {
+                F* const to = panel(d, p) + gate * most;
+                const int64_t right = std::min(end, (p + 1) * most);
+                for (int64_t j = std::max(begin, p * most); j < right; j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
-                    const auto v = paired<F>(load(from + row * width + (j - begin), lanes), both ? load(from + other * width + (j - begin), lanes) : Vector<T>{});
-                    store_factors(to + (j - first) * PAIR<F>, v, lanes);
+                    const auto v = paired<F>(load(from + (j - begin), lanes), both ? load(second + (j - begin), lanes) : Vector<T>{});
+                    store_factors(to + (j - p * most) * PAIR<F>, v, lanes);
                 }
-            };
-            layer_.runs([&](int64_t state, int64_t column, int64_t count) {
-                columns(layer_.weight_hh, layer_.weight_columns, column, state, state + count);
-                if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
-            });
-            columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
-            std::fill(to + (last - first) * PAIR<F>, to + most * PAIR<F>, F{});
-        }
+            }
+        };
+        layer_.runs([&](int64_t state, int64_t column, int64_t count) {
+            columns(layer_.weight_hh, layer_.weight_columns, column, state, state + count);
+            if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
+        });
+        columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
+        F* const end = panel(d, panels_ - 1) + (gate + PAIR<F>) * most;
+        std::fill(end - (panels_ * most - columns_) * PAIR<F>, end, F{});
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.

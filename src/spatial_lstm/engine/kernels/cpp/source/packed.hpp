@@ -85,8 +85,9 @@ class PackedWeights {
         for (int64_t b = 0; b < B; ++b) {
             const S* from = static_cast<const S*>(matrix) + layer_.row(d, b * hidden_ + p * L) * all + column;
             if constexpr (PAIR<To> == 1) {
-                const auto read = [&](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
-                const auto write = [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * block(p) + l, v, lanes); };
+                To* const block_to = to + start * width + b * block(p);
+                const auto read = [=](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
+                const auto write = [=](int64_t l, int64_t k, Vector<T> v, int lanes) { store(block_to + k * width + l, v, lanes); };
                 transpose<T>(count, columns, read, write);
             } else {
                 for (int64_t l = 0; l < count; ++l)

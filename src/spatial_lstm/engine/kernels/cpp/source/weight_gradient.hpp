@@ -157,18 +157,20 @@ class WeightGradient {
         int64_t k = 0;
         const auto columns = [&](S* weights, int64_t width, int64_t first, int64_t count) {
             if (!weights) return;
-            const auto read = [&](int64_t row, int64_t column, int lanes) {
+            const T* const start = total(d * units_.groups(), k) + gate;
+            const int64_t groups = units_.groups(), group = tiles_ * R * width_, next = width_;
+            const auto read = [=](int64_t row, int64_t column, int lanes) {
+                const T* from = start + row * next + column;
                 Vector<T> sum{};
-                for (int64_t group = 0; group < units_.groups(); ++group) {
-                    const T* from = total(d * units_.groups() + group, k + row) + gate + column;
-                    __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * width_);  // of the next rows, each on a page of its own
+                for (int64_t g = 0; g < groups; ++g, from += group) {
+                    __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * next);  // of the next rows, each on a page of its own
                     sum += load(from, lanes);
                 }
                 return sum;
             };
-            const auto write = [&](int64_t row, int64_t column, Vector<T> v, int lanes) {
-                store(weights + layer_.row(d, gate + column) * width + first + row, v, lanes);
-            };
+            S* const to = weights + d * layer_.weight_rows * width + first;
+            const int64_t* const rows = layer_.rows + gate;
+            const auto write = [=](int64_t row, int64_t column, Vector<T> v, int lanes) { store(to + rows[column] * width + row, v, lanes); };
             transpose<T>(count, std::min<int64_t>(L, gates_ - gate), read, write);
             k += count;
         };
