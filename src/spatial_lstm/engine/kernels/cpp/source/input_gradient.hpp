@@ -112,14 +112,15 @@ class InputGradient {
     template <int W>
     void multiply(const Places& places, int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
         constexpr int AT_ONCE = rows_at_once(W);
+        constexpr T zeros[W * L] = {};
         for (int64_t row = 0; row < sites; row += AT_ONCE) {
             const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
             Rows<F> rows;
             rows.segments = 1;
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
-            Vector<T> sums[AT_ONCE * W] = {};
-            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), sums);
+            Vector<T> sums[AT_ONCE * W];
+            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), zeros, sums);
             for (int r = 0; r < count; ++r) {
                 const int64_t at = (row + r) * split_;
                 S* x = wide_ ? input(d, places.raster(site + row + r)) : nullptr;

@@ -50,9 +50,7 @@ class PackedWeights {
     void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
         const int width = vectors(p), each = features(p), sites = sharing(p);
         Vector<T> dense[MOST_ROWS * B], *sums = width < B ? dense : z;
-        for (int r = 0; r < count; ++r)
-            for (int w = 0; w < width; ++w) sums[r * width + w] = load_factors(bias(d, p) + w * L);
-        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), sums);
+        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), bias(d, p), sums);
         if (width == B) return;
         sums[count * width] = Vector<T>{};  // read, in lanes that do not matter
         for (int first = 0; first < count; first += sites, z += B) gather_blocks<T, B>(std::min(sites, count - first), width, each, sums + first * width, z);
