@@ -5,9 +5,9 @@
 
 #include "buffer.hpp"
 #include "layer.hpp"
-#include "memory.hpp"
 #include "places.hpp"
 #include "product.hpp"
+#include "shared.hpp"
 #include "units.hpp"
 
 template <class S>
@@ -135,15 +135,17 @@ class InputGradient {
         const int64_t left = std::min<int64_t>(L, columns_ - column);
         if (left <= 0) return;
         if (column >= states_) return store(x + column - states_, found, static_cast<int>(left));
-        T numbers[2 * L] = {};
-        store(numbers, found, L);
         const auto part = [&](int64_t begin, int64_t end, const auto& write) {
             const int64_t first = std::max(begin, column), last = std::min(end, column + L);
-            if (first < last) write(first - begin, load_factors(numbers + first - column), static_cast<int>(last - first));
+            if (first < last) write(first - begin, static_cast<int>(first - column), static_cast<int>(last - first));
         };
-        part(0, split_, [&](int64_t j, Vector<T> v, int lanes) { store(to_h + j, v, lanes); });
-        part(split_, states_, [&](int64_t j, Vector<T> v, int lanes) { store(to_c + j, load(to_c + j, lanes) + v, lanes); });
-        part(states_, columns_, [&](int64_t j, Vector<T> v, int lanes) { store(x + j, v, lanes); });
+        part(0, split_, [&](int64_t j, int lane, int count) { store_part(to_h + j, found, lane, count); });
+        part(split_, states_, [&](int64_t j, int lane, int count) {
+            T own[L] = {};
+            store_part(own, found, lane, count);
+            store(to_c + j, load(to_c + j, count) + load(own, count), count);
+        });
+        part(states_, columns_, [&](int64_t j, int lane, int count) { store_part(x + j, found, lane, count); });
     }
 
     // The gradient of a few features of an input that is not wide, at no more than SIDE sites: sums over vectors of gates.
