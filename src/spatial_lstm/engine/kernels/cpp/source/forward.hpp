@@ -60,7 +60,8 @@ class Forward {
                 const Span sites = units_.sites(unit, step);
                 const int64_t before = step ? units_.sites(unit, step - 1).begin : 0;
                 const auto c = [&](int64_t of, int64_t begin) { return to_.c ? saved_.c(unit.direction, begin) : ring(ring_c_, team, of); };
-                const At at{places, unit.direction, thread, sites.begin, before, ring(ring_h_, team, step), ring(ring_h_, team, step - 1), c(step, sites.begin), c(step - 1, before)};
+                S *const h = ring(ring_h_, team, step), *const previous_h = ring(ring_h_, team, step - 1);
+                const At at{places, unit.direction, thread, sites.begin, before, h, previous_h, c(step, sites.begin), c(step - 1, before)};
                 const int64_t last = sites.begin + team.last(sites.size());
                 for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) {
                     places.begin = first;

@@ -161,10 +161,10 @@ class WeightGradient {
         int64_t k = 0;
         const auto columns = [&](S* weights, int64_t width, int64_t first, int64_t count) {
             if (!weights) return;
-            const T* const start = total(d * units_.groups(), k) + gate;
+            const T* const top = total(d * units_.groups(), k) + gate;
             const int64_t groups = units_.groups(), group = tiles_ * R * width_, next = width_;
             const auto read = [=](int64_t row, int64_t column, int lanes) {
-                const T* from = start + row * next + column;
+                const T* from = top + row * next + column;
                 Vector<T> sum{};
                 for (int64_t g = 0; g < groups; ++g, from += group) {
                     __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * next);  // of the next rows, each on a page of its own
