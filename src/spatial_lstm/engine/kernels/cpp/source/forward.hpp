@@ -54,7 +54,10 @@ class Forward {
             Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
             for (int64_t step = 0; step < unit.steps; ++step) {
                 const Span sites = units_.sites(unit, step);
-                const At at{places, unit.direction, step, sites.begin, step ? units_.sites(unit, step - 1).begin : 0, team.number, thread};
+                const int64_t before = step ? units_.sites(unit, step - 1).begin : 0;
+                const auto c = [&](int64_t of, int64_t begin) { return to_.c ? saved_.c(unit.direction, begin) : ring(ring_c_, team, of); };
+                S *const h = ring(ring_h_, team, step), *const previous_h = ring(ring_h_, team, step - 1);
+                const At at{places, unit.direction, thread, sites.begin, before, h, previous_h, c(step, sites.begin), c(step - 1, before)};
                 const int64_t last = sites.begin + team.last(sites.size());
                 for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) {
                     places.begin = first;
@@ -71,14 +74,17 @@ class Forward {
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
-        block<true>(At{places, d, 0, 0, 0, 0, thread}, first, last, to);
+        block<true>(At{places, d, thread, 0, 0, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last, to);
     }
 
    private:
-    // Where a block stands: its step begins with site `begin`, the one before with `before`, which does not matter where gates are recomputed.
+    // Where a block stands: its step begins with site `begin`, the one before with `before`, and there are their states, a row a site. Where
+    // gates are recomputed, all sites are of the step before.
     struct At {
         const Places& places;
-        int64_t d, step, begin, before, team, thread;
+        int64_t d, thread, begin, before;
+        S *h, *previous_h;
+        T *c, *previous_c;
     };
 
     // Sites first .. last, of one step or of several that are known.
@@ -87,45 +93,45 @@ class Forward {
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
             for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
+        Rows<F> rows;
+        int64_t begin = -1, end = -1;  // whose rows these are
         for (int64_t p = 0; p < weights_.panels(); ++p)
             for (int64_t i = first, at_once = weights_.at_once(p); i < last; i += at_once) {
-                const int count = static_cast<int>(std::min(at_once, last - i));
-                Rows<F> rows;
-                for (int r = 0; r < count; ++r) {
-                    if constexpr (CONVERTS) {
-                        rows.segments = 1;
-                        rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
-                        rows.at[0][r] = converted + (i + r - first) * depth_;
-                    } else {
-                        gather<Recompute>(at, i + r, r, rows);
+                const int64_t next = std::min(i + at_once, last);
+                if (i != begin || next != end)  // else all of a small step, for the panel before
+                    for (int64_t site = i; site < next; ++site) {
+                        const int r = static_cast<int>(site - i);
+                        if constexpr (CONVERTS) {
+                            rows.segments = 1;
+                            rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
+                            rows.at[0][r] = converted + (site - first) * depth_;
+                        } else {
+                            gather<Recompute>(at, site, r, rows);
+                        }
                     }
-                }
-                gates<Recompute>(at, p, i, count, rows, recomputed ? recomputed + (i - first) * B * hidden_ : nullptr);
+                begin = i, end = next;
+                gates<Recompute>(at, p, i, static_cast<int>(next - i), rows, recomputed ? recomputed + (i - first) * B * hidden_ : nullptr);
             }
         if constexpr (!Recompute)
             for (int64_t i = first; i < last; ++i) to_faces(at, i);
     }
 
-    // The states of a site's predecessor: of the step before, from its ring, unless that is long past.
+    // The states of a site's predecessor; of h, the output's if the step before is long past.
     template <bool Recompute>
     const S* previous_h(const At& at, int64_t site, int k) const {
         if constexpr (Recompute) return saved_.previous_h(at.places, at.d, site, k);
         const int64_t p = at.places.pred(site, k);
-        return p >= 0 ? ring(ring_h_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_h(at.d, -1 - p);
+        return p >= 0 ? at.previous_h + (p - at.before) * hidden_ : saved_.near_h(at.d, -1 - p);
     }
 
-    template <bool Recompute>
     const T* previous_c(const At& at, int64_t site, int k) const {
-        if (Recompute || to_.c) return saved_.previous_c(at.places, at.d, site, k);
         const int64_t p = at.places.pred(site, k);
-        return p >= 0 ? ring(ring_c_, at, at.step - 1) + (p - at.before) * hidden_ : saved_.near_c(at.d, -1 - p);
+        return p >= 0 ? at.previous_c + (p - at.before) * hidden_ : saved_.near_c(at.d, -1 - p);
     }
-
-    T* own_c(const At& at, int64_t row) const { return to_.c ? saved_.c(at.d, row) : ring(ring_c_, at, at.step) + (row - at.begin) * hidden_; }
 
     // The states of a step, one row a site.
     template <class Number>
-    Number* ring(const Buffer<Number>& both, const At& at, int64_t step) const { return both.get() + (at.team * 2 + (step & 1)) * ring_; }
+    Number* ring(const Buffer<Number>& both, const Team& team, int64_t step) const { return both.get() + (team.number * 2 + (step & 1)) * ring_; }
 
     // Where the input of a site lies.
     template <bool Recompute>
@@ -137,7 +143,7 @@ class Forward {
         };
         segment(saved_.input(at.places.raster(site)), layer_.inputs);
         for (int k = 0; k < N; ++k) segment(previous_h<Recompute>(at, site, k), hidden_);
-        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<Recompute>(at, site, k), hidden_);
+        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c(at, site, k), hidden_);
         rows.segments = s;
     }
 
@@ -154,7 +160,7 @@ class Forward {
         };
         segment(saved_.input(at.places.raster(site)), layer_.inputs);
         for (int k = 0; k < N; ++k) segment(previous_h<Recompute>(at, site, k), hidden_);
-        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c<Recompute>(at, site, k), hidden_);
+        for (int k = 0; k < N && layer_.weight_ch; ++k) segment(previous_c(at, site, k), hidden_);
         std::fill(to, end, F{});
     }
 
@@ -173,7 +179,7 @@ class Forward {
         for (int r = 0; r < count; r += sharing) {
             const int sites = std::min(sharing, count - r);
             Vector<T> *own = z + r / sharing * B, c_prev[N], c, h;
-            for (int k = 0; k < N; ++k) c_prev[k] = load_shared(sites, lanes, [&](int i) { return previous_c<Recompute>(at, first + r + i, k) + feature; });
+            for (int k = 0; k < N; ++k) c_prev[k] = load_shared(sites, lanes, [&](int i) { return previous_c(at, first + r + i, k) + feature; });
             activate(own, c_prev, peephole, c, h);
             if constexpr (!Recompute) store_states(at, first + r, sites, feature, lanes, h, c);
             if (to)
@@ -192,8 +198,8 @@ class Forward {
 
     // Some features of the states of sites that share vectors.
     void store_states(const At& at, int64_t first, int sites, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
-        store_shared<T>(sites, lanes, h, [&](int i) { return ring(ring_h_, at, at.step) + (first + i - at.begin) * hidden_ + feature; });
-        store_shared<T>(sites, lanes, c, [&](int i) { return own_c(at, first + i) + feature; });
+        store_shared<T>(sites, lanes, h, [&](int i) { return at.h + (first + i - at.begin) * hidden_ + feature; });
+        store_shared<T>(sites, lanes, c, [&](int i) { return at.c + (first + i - at.begin) * hidden_ + feature; });
         store_shared<T>(sites, lanes, h, [&](int i) { return saved_.h(at.d, at.places.raster(first + i)) + feature; });
     }
 
@@ -203,8 +209,8 @@ class Forward {
             const int64_t face = k < N ? -1 - at.places.succ(row, k) : layer_.starts[k] + at.places.raster(row);
             if (face < 0) continue;
             const int64_t place = (at.d * layer_.face_rows + face) * hidden_;
-            std::copy_n(ring(ring_h_, at, at.step) + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
-            std::copy_n(own_c(at, row), hidden_, to_.far_c + place);
+            std::copy_n(at.h + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
+            std::copy_n(at.c + (row - at.begin) * hidden_, hidden_, to_.far_c + place);
         }
     }
 

@@ -5,9 +5,9 @@
 
 #include "buffer.hpp"
 #include "layer.hpp"
-#include "memory.hpp"
 #include "places.hpp"
 #include "product.hpp"
+#include "shared.hpp"
 #include "units.hpp"
 
 template <class S>
@@ -16,8 +16,6 @@ class InputGradient {
     using F = Factor<S>;
     // Sums of SIDE sites by SIDE features, with the weights of as many, fit the registers.
     static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
-    // Rows of the weights that are fetched before they are packed, as a panel takes but a short stretch of each. A judgment.
-    static constexpr int64_t AHEAD = 8;
 
    public:
     // `x` (R, D, C) is where the gradient of the input goes, or null.
@@ -37,8 +35,9 @@ class InputGradient {
 
     // Pack the weights, before anything else.
     void prepare(const Units& units) const {
-        units.share(layer_.directions * panels_, depth_ * width_ * L, [this](int64_t first, int64_t last) {
-            for (int64_t p = first; p < last; ++p) pack(p / panels_, p % panels_);
+        const int64_t rows = depth_ / PAIR<F>;
+        units.share(layer_.directions * rows, panels_ * width_ * L * PAIR<F>, [this, rows](int64_t first, int64_t last) {
+            for (int64_t row = first; row < last; ++row) pack(row / rows, row % rows * PAIR<F>);
         });
         if (x_ && !wide_)
             for (int64_t d = 0; d < layer_.directions; ++d) transpose(d);
@@ -75,30 +74,30 @@ class InputGradient {
     F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
 
     // A panel holds `width_` vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
-    // input is wide.
-    void pack(int64_t d, int64_t p) const {
-        const int64_t most = width_ * L, first = p * most, last = std::min(columns_, first + most);
-        for (int64_t gate = 0; gate < depth_; gate += PAIR<F>) {
-            const bool both = PAIR<F> == 2 && gate + 1 < gates_;
-            const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0, ahead = layer_.row(d, std::min(gate + AHEAD, gates_ - 1));
-            F* to = panel(d, p) + gate * most;
-            const auto columns = [&](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
-                const S* from = static_cast<const S*>(matrix) + column;
-                const int64_t left = std::max(first, begin), right = std::min(last, end);
-                if (left < right) prefetch(from + ahead * width + left - begin, right - left);
-                for (int64_t j = left; j < right; j += L) {
+    // input is wide. This is a row of all panels, for a row of the weights is then read in one go.
+    void pack(int64_t d, int64_t gate) const {
+        const int64_t most = width_ * L;
+        const bool both = PAIR<F> == 2 && gate + 1 < gates_;
+        const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
+        const auto columns = [=](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
+            const S *from = static_cast<const S*>(matrix) + row * width + column, *second = static_cast<const S*>(matrix) + other * width + column;
+            for (int64_t p = begin / most; p * most < end; ++p) {
+                F* const to = panel(d, p) + gate * most;
+                const int64_t right = std::min(end, (p + 1) * most);
+                for (int64_t j = std::max(begin, p * most); j < right; j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
-                    const auto v = paired<F>(load(from + row * width + (j - begin), lanes), both ? load(from + other * width + (j - begin), lanes) : Vector<T>{});
-                    store_factors(to + (j - first) * PAIR<F>, v, lanes);
+                    const auto v = paired<F>(load(from + (j - begin), lanes), both ? load(second + (j - begin), lanes) : Vector<T>{});
+                    store_factors(to + (j - p * most) * PAIR<F>, v, lanes);
                 }
-            };
-            layer_.runs([&](int64_t state, int64_t column, int64_t count) {
-                columns(layer_.weight_hh, layer_.weight_columns, column, state, state + count);
-                if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
-            });
-            columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
-            std::fill(to + (last - first) * PAIR<F>, to + most * PAIR<F>, F{});
-        }
+            }
+        };
+        layer_.runs([&](int64_t state, int64_t column, int64_t count) {
+            columns(layer_.weight_hh, layer_.weight_columns, column, state, state + count);
+            if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
+        });
+        columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
+        F* const end = panel(d, panels_ - 1) + (gate + PAIR<F>) * most;
+        std::fill(end - (panels_ * most - columns_) * PAIR<F>, end, F{});
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.
@@ -113,14 +112,15 @@ class InputGradient {
     template <int W>
     void multiply(const Places& places, int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
         constexpr int AT_ONCE = rows_at_once(W);
+        constexpr T zeros[W * L] = {};
         for (int64_t row = 0; row < sites; row += AT_ONCE) {
             const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
             Rows<F> rows;
             rows.segments = 1;
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
-            Vector<T> sums[AT_ONCE * W] = {};
-            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), sums);
+            Vector<T> sums[AT_ONCE * W];
+            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), zeros, sums);
             for (int r = 0; r < count; ++r) {
                 const int64_t at = (row + r) * split_;
                 S* x = wide_ ? input(d, places.raster(site + row + r)) : nullptr;
@@ -135,15 +135,17 @@ class InputGradient {
         const int64_t left = std::min<int64_t>(L, columns_ - column);
         if (left <= 0) return;
         if (column >= states_) return store(x + column - states_, found, static_cast<int>(left));
-        T numbers[2 * L] = {};
-        store(numbers, found, L);
         const auto part = [&](int64_t begin, int64_t end, const auto& write) {
             const int64_t first = std::max(begin, column), last = std::min(end, column + L);
-            if (first < last) write(first - begin, load_factors(numbers + first - column), static_cast<int>(last - first));
+            if (first < last) write(first - begin, static_cast<int>(first - column), static_cast<int>(last - first));
         };
-        part(0, split_, [&](int64_t j, Vector<T> v, int lanes) { store(to_h + j, v, lanes); });
-        part(split_, states_, [&](int64_t j, Vector<T> v, int lanes) { store(to_c + j, load(to_c + j, lanes) + v, lanes); });
-        part(states_, columns_, [&](int64_t j, Vector<T> v, int lanes) { store(x + j, v, lanes); });
+        part(0, split_, [&](int64_t j, int lane, int count) { store_part(to_h + j, found, lane, count); });
+        part(split_, states_, [&](int64_t j, int lane, int count) {
+            T own[L] = {};
+            store_part(own, found, lane, count);
+            store(to_c + j, load(to_c + j, count) + load(own, count), count);
+        });
+        part(states_, columns_, [&](int64_t j, int lane, int count) { store_part(x + j, found, lane, count); });
     }
 
     // The gradient of a few features of an input that is not wide, at no more than SIDE sites: sums over vectors of gates.

@@ -50,9 +50,7 @@ class PackedWeights {
     void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
         const int width = vectors(p), each = features(p), sites = sharing(p);
         Vector<T> dense[MOST_ROWS * B], *sums = width < B ? dense : z;
-        for (int r = 0; r < count; ++r)
-            for (int w = 0; w < width; ++w) sums[r * width + w] = load_factors(bias(d, p) + w * L);
-        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), sums);
+        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), bias(d, p), sums);
         if (width == B) return;
         sums[count * width] = Vector<T>{};  // read, in lanes that do not matter
         for (int first = 0; first < count; first += sites, z += B) gather_blocks<T, B>(std::min(sites, count - first), width, each, sums + first * width, z);
@@ -85,8 +83,9 @@ class PackedWeights {
         for (int64_t b = 0; b < B; ++b) {
             const S* from = static_cast<const S*>(matrix) + layer_.row(d, b * hidden_ + p * L) * all + column;
             if constexpr (PAIR<To> == 1) {
-                const auto read = [&](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
-                const auto write = [&](int64_t l, int64_t k, Vector<T> v, int lanes) { store(to + (start + k) * width + b * block(p) + l, v, lanes); };
+                To* const block_to = to + start * width + b * block(p);
+                const auto read = [=](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
+                const auto write = [=](int64_t l, int64_t k, Vector<T> v, int lanes) { store(block_to + k * width + l, v, lanes); };
                 transpose<T>(count, columns, read, write);
             } else {
                 for (int64_t l = 0; l < count; ++l)

@@ -23,16 +23,16 @@ struct Rows {
     const F* at[MOST_SEGMENTS][MOST_ROWS];
 };
 
-// sums [R][W] += rows (R, K) @ panel (K, W vectors)
+// sums [R][W] = start [W] + rows (R, K) @ panel (K, W vectors)
 template <class F, int W, int R>
-void product(const Rows<F>& rows, const F* panel, Vector<Compute<F>>* sums) {
+void product(const Rows<F>& rows, const F* panel, const Compute<F>* start, Vector<Compute<F>>* sums) {
     using T = Compute<F>;
     constexpr int STRIDE = LANES<T> * PAIR<F>;
     Vector<T> own[R][W];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int w = 0; w < W; ++w) own[r][w] = sums[r * W + w];
+        for (int w = 0; w < W; ++w) own[r][w] = load_factors(start + w * LANES<T>);
     for (int s = 0; s < rows.segments; ++s) {
         const F* from[R];
 #pragma GCC unroll 16
@@ -56,7 +56,7 @@ void product(const Rows<F>& rows, const F* panel, Vector<Compute<F>>* sums) {
 }
 
 template <class F>
-using Product = void (*)(const Rows<F>&, const F*, Vector<Compute<F>>*);
+using Product = void (*)(const Rows<F>&, const F*, const Compute<F>*, Vector<Compute<F>>*);
 
 template <class F, int W, std::size_t... R>
 constexpr std::array<Product<F>, sizeof...(R)> products(std::index_sequence<R...>) {

@@ -35,6 +35,17 @@ template <class S>
 constexpr bool IN_REGISTERS = false;
 #endif
 
+// Write `count` lanes from lane `first` on.
+template <class S>
+inline void store_part(S* to, Vector<Compute<S>> v, int first, int count) {
+#ifdef __AVX512F__
+    if constexpr (IN_REGISTERS<S>) return store_lanes(to, v, first, count);
+#endif
+    Compute<S> numbers[2 * LANES<Compute<S>>] = {};
+    store(numbers, v, LANES<Compute<S>>);
+    store(to, load_factors(numbers + first), count);
+}
+
 // Read the first `count` numbers of each site from where `from(i)` says that those of site i lie.
 template <class From>
 inline auto load_shared(int sites, int count, const From& from) {

@@ -30,7 +30,7 @@ inline void transpose_block(Vector<T>* v) {
 // Transpose what `read(row, column, lanes)` gives, some lanes of a row from a column on: `write(row, column, v, lanes)` takes some of a column,
 // from a row on.
 template <class T, class Read, class Write>
-inline void transpose(int64_t rows, int64_t columns, const Read& read, const Write& write) {
+inline void transpose(int64_t rows, int64_t columns, const Read read, const Write write) {
     constexpr int L = LANES<T>;
     for (int64_t row = 0; row < rows; row += L)
         for (int64_t column = 0; column < columns; column += L) {

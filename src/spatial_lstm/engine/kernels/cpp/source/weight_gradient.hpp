@@ -6,6 +6,7 @@
 
 #include "buffer.hpp"
 #include "layer.hpp"
+#include "memory.hpp"
 #include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
@@ -28,6 +29,8 @@ class WeightGradient {
     // Sites whose sum is taken in registers: rounding errors grow with this number, and with that of blocks. At 64 and 256 training took as long,
     // within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
     static constexpr int64_t BLOCK = 128;
+    // Sites whose x, which the pass has not touched for long, is fetched before it is due: at 24 training took as long.
+    static constexpr int64_t AHEAD = 8;
 
    public:
     WeightGradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to)
@@ -105,6 +108,7 @@ class WeightGradient {
             to += length * PAIR<F>;
         };
         const bool both = PAIR<F> == 2 && other < sites.end;
+        if (to_.weight_ih) prefetch(saved_.input(places.raster(std::min(site + AHEAD, sites.end - 1))), layer_.inputs);
         if (to_.weight_ih) segment(saved_.input(places.raster(site)), both ? saved_.input(places.raster(other)) : nullptr, layer_.inputs);
         for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(places, d, site, k), both ? saved_.previous_h(places, d, other, k) : nullptr, layer_.hidden);
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(places, d, site, k), both ? saved_.previous_c(places, d, other, k) : nullptr, layer_.hidden);
@@ -157,18 +161,20 @@ class WeightGradient {
         int64_t k = 0;
         const auto columns = [&](S* weights, int64_t width, int64_t first, int64_t count) {
             if (!weights) return;
-            const auto read = [&](int64_t row, int64_t column, int lanes) {
+            const T* const top = total(d * units_.groups(), k) + gate;
+            const int64_t groups = units_.groups(), group = tiles_ * R * width_, next = width_;
+            const auto read = [=](int64_t row, int64_t column, int lanes) {
+                const T* from = top + row * next + column;
                 Vector<T> sum{};
-                for (int64_t group = 0; group < units_.groups(); ++group) {
-                    const T* from = total(d * units_.groups() + group, k + row) + gate + column;
-                    __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * width_);  // of the next rows, each on a page of its own
+                for (int64_t g = 0; g < groups; ++g, from += group) {
+                    __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * next);  // of the next rows, each on a page of its own
                     sum += load(from, lanes);
                 }
                 return sum;
             };
-            const auto write = [&](int64_t row, int64_t column, Vector<T> v, int lanes) {
-                store(weights + layer_.row(d, gate + column) * width + first + row, v, lanes);
-            };
+            S* const to = weights + d * layer_.weight_rows * width + first;
+            const int64_t* const rows = layer_.rows + gate;
+            const auto write = [=](int64_t row, int64_t column, Vector<T> v, int lanes) { store(to + rows[column] * width + row, v, lanes); };
             transpose<T>(count, std::min<int64_t>(L, gates_ - gate), read, write);
             k += count;
         };
