@@ -17,9 +17,9 @@ from spatial_lstm.image_models.data import tiles
 class PatchBatches:
     """Shuffled batches of the non-overlapping tiles of images, cut at a new offset in every epoch.
 
-    Offsets are even. JPEG keeps color by pairs of columns, often of rows, too, which remains visible in the gray of a photograph. Tiles that
-    are scored begin with a pair: a model that is trained for an epoch on patches that begin within one learns to expect that, and on the
-    photographs of BSDS300 lost 0.025 bits a pixel by it.
+    Offsets are even. JPEG keeps color by pairs of columns, often of rows, too, and these show in the gray of a photograph. Tiles that are
+    scored begin with a pair: a model that has been trained for an epoch on patches that begin within one expects that, and on the
+    photographs of BSDS300 loses 0.025 bits a pixel by it.
 
     Args:
         images: ``(C, H, W)`` each; images smaller than a patch are left out, with a warning.
