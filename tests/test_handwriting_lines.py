@@ -411,3 +411,16 @@ def test_normalized_lines_have_the_networks_height() -> None:
 def test_what_is_no_line_is_an_error(image: np.ndarray, error: type[Exception]) -> None:
     with pytest.raises(error, match="expected"):
         normalize(image, 48)
+
+
+def test_lines_given_one_by_one_or_listed_are_of_no_known_page(tmp_path: Path) -> None:
+    """Nor are they where they lie in one folder with the list; a folder beside the list is a page's."""
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        save(path)
+    (tmp_path / "list.txt").write_text("a.png\nb.png\n")
+    for given in (paths, [tmp_path / "list.txt"]):
+        assert read_lines(*given)[0].pages() == []
+    save(tmp_path / "p1" / "c.png")
+    (tmp_path / "list.txt").write_text("a.png\np1/c.png\n")
+    assert read_lines(tmp_path / "list.txt")[0].pages() == ["p1"]

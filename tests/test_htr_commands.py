@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -228,6 +231,36 @@ def test_a_page_is_written_back(format: str, tmp_path: Path, model: Path, capsys
     assert "expected --write-back to be new" in refused(capsys, "read", model, source, "--write-back", target)
     other = refused(capsys, "read", model, tmp_path / "page" / "page.png", "--write-back", tmp_path / "new.xml")
     assert "expected one ALTO or PAGE XML file to write back into, got" in other
+
+
+def test_what_cannot_be_written_back_is_refused_before_reading(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "page", "", scribbled())
+    xml = FORMATS["alto"]([Row()])
+    for encoded in (xml.encode("utf-16"), xml.replace("UTF-8", "UTF-16LE").encode("utf-16-le")):
+        source.write_bytes(encoded)
+        wanted = ("read", model, source, "--write-back", tmp_path / "read.xml")
+        assert "expected XML in UTF-8 or another encoding that contains ASCII" in refused(capsys, *wanted)
+    source.write_text(xml, encoding="utf-8")
+    where = refused(capsys, "read", model, source, "--json", source / "read.json")
+    assert "expected --json in a folder that can be written to" in where
+    folder = refused(capsys, "read", model, source, "--json", tmp_path / "page", "--overwrite")
+    assert "expected --json to be a file, got the folder" in folder
+
+
+def test_what_was_read_is_printed_in_any_encoding(
+    tmp_path: Path, lines: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And names of files that are no characters are written."""
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.png"))
+    shutil.copy(sorted((lines / "test").glob("*.png"))[0], strange)
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii", write_through=True))
+    assert command("read", model, strange, "--names", "--json", tmp_path / "read.json", *QUIET) == 0
+    (told,) = json.loads((tmp_path / "read.json").read_text(encoding="utf-8"))
+    assert told["file"] == str(strange)
+    assert printed.getvalue().startswith(str(strange).encode("ascii", "backslashreplace"))
 
 
 @pytest.mark.parametrize(

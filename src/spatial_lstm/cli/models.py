@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,10 +117,15 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
 
 
 def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
-    """Refuse to write what is there.
+    """Refuse to write what is there, and where nothing can be written: before the work, not after it.
 
     Raises:
-        ValueError: If it is, and may not be lost.
+        ValueError: If it is there, and may not be lost; or is a folder, or in none that can be written to.
     """
     if path.exists() and not overwrite:
         raise ValueError(f"expected {option} to be new, got {path}, which is there: add --overwrite to lose it")
+    if path.is_dir():
+        raise ValueError(f"expected {option} to be a file, got the folder {path}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ValueError(f"expected {option} in a folder that can be written to, got {path}")

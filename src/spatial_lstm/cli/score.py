@@ -99,12 +99,13 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     score = _score(args, model, images, progress=True)
     settings = {"threads": threads, "seconds": round(time.perf_counter() - start, 2)}
+    how = f"in tiles of {args.tile}x{args.tile}, {args.states} states" if args.tile else "whole, each by itself"
+    what = f"images {how}{', ensemble' * args.ensemble}"
+    status = tell(score, what, remedy=model.remedy(), allow=args.allow_not_finite)
     if args.json:
         with input_errors():
             _write(args, trained, score, {**settings, "notes": images.notes})
-    how = f"in tiles of {args.tile}x{args.tile}, {args.states} states" if args.tile else "whole, each by itself"
-    what = f"images {how}{', ensemble' * args.ensemble}"
-    return tell(score, what, remedy=model.remedy(), allow=args.allow_not_finite)
+    return status
 
 
 def _ensemble(args: argparse.Namespace, model: ImageModel) -> ImageModel:

@@ -109,4 +109,4 @@ def _write(args: argparse.Namespace, reader: LineReader, found: Evaluation, repo
         "versions": versions(),
     }
     text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(args.json, lambda file: file.write(text.encode()))
+    write_atomically(args.json, lambda file: file.write(text.encode(errors="backslashreplace")))

@@ -36,9 +36,21 @@ def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         Refusal: If it is missing or no picture.
     """
     with _opened(path) as picture:
-        width, height = picture.size
-        lying = picture.getexif().get(EXIF_ORIENTATION, 1) >= LYING
-        return (width, height), (height, width) if lying else (width, height)
+        return picture.size, _turned_size(picture)
+
+
+def further_pages(path: Path) -> int:
+    """How many pages a TIFF has behind the first; smaller copies of it are none. 0 of what is no TIFF, or cannot be read."""
+    found = 0
+    try:
+        with _opened(path) as picture:
+            width = picture.width
+            for frame in range(1, getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1):
+                picture.seek(frame)
+                found += 3 * picture.width > 2 * width
+    except Refusal:
+        return found
+    return found
 
 
 def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int = 1) -> Gray:
@@ -46,7 +58,8 @@ def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int
 
     Args:
         path: PNG, JPEG, TIFF (its first page) or whatever Pillow reads, of 1, 8 or 16 bits.
-        size: Width and height that layout and picture agree on; a picture stored in that size is not turned as its camera says.
+        size: Width and height that layout and picture agree on: a picture that has it as it is stored alone is not turned as its camera
+            says.
         reduction: 1, 2, 4 or 8: of how many rows and columns each pixel is the mean.
 
     Raises:
@@ -57,7 +70,7 @@ def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int
     import PIL.ImageOps
 
     with _opened(path) as picture:
-        turn = picture.size != size
+        turn = size is None or size == _turned_size(picture)
         width = picture.width
         # A JPEG's decoder makes the gray values, and the reduction, in less time.
         picture.draft("L", (picture.width // reduction, picture.height // reduction))
@@ -135,6 +148,12 @@ def _opened(path: Path) -> Iterator[Image]:
         if isinstance(error, Refusal):
             raise
         raise Refusal(BROKEN, f"{path.name}: {error}") from error
+
+
+def _turned_size(picture: Image) -> tuple[int, int]:
+    """Width and height as it is looked at, turned as its camera says."""
+    width, height = picture.size
+    return (height, width) if picture.getexif().get(EXIF_ORIENTATION, 1) >= LYING else (width, height)
 
 
 def _eight_bits(picture: Image) -> Gray:
