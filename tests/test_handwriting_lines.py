@@ -334,6 +334,8 @@ PICTURES: dict[str, Callable[[np.ndarray], Image.Image]] = {
     "gray": Image.fromarray,
     "colors": lambda gray: Image.fromarray(gray).convert("RGB"),
     "16 bits": lambda gray: Image.fromarray(gray.astype(np.uint16) * 256),
+    "12 bits in 16": lambda gray: Image.fromarray(gray.astype(np.uint16) * 16),
+    "8 bits in 16": lambda gray: Image.fromarray(gray.astype(np.uint16)),
     "palette": lambda gray: Image.fromarray(gray).convert("P"),
     "transparent": lambda gray: Image.merge(
         "RGBA", [Image.new("L", gray.shape[::-1])] * 3 + [Image.fromarray(255 - gray)]

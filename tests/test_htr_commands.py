@@ -149,6 +149,8 @@ def test_augmentation_can_be_looked_at(tmp_path: Path, lines: Path, capsys: pyte
     assert not (tmp_path / "run").exists()
     before = (tmp_path / "seen.png").read_bytes()
     assert "expected --show-augmented to be new" in refused(capsys, "train-htr", *options)
+    other = refused(capsys, "train-htr", "--data", lines, "--show-augmented", tmp_path / "seen.jpg")
+    assert "expected --show-augmented to be a .png file, got" in other
     assert train(*options, "--overwrite", "--augment-slant", "0.9") == 0
     assert (tmp_path / "seen.png").read_bytes() != before
     assert "got --no-augment" in refused(capsys, "train-htr", *options, "--overwrite", "--no-augment")

@@ -157,11 +157,16 @@ def _turned_size(picture: Image) -> tuple[int, int]:
 
 
 def _eight_bits(picture: Image) -> Gray:
-    """Gray values; of 16 bits the upper eight, which Pillow's own conversion would clip instead."""
+    """Gray values; of 16 bits the upper eight, which Pillow's own conversion would clip instead.
+
+    Where the upper four are empty all over the picture it has 12 bits, as scanners and cameras save them; where the upper eight are, 8.
+    """
     from PIL import Image
 
     if picture.mode.startswith("I"):
-        return (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        values = np.asarray(picture).astype(np.int64)
+        bits = next((bits for bits in (8, 12) if values.max() < 1 << bits), 16)
+        return (values >> bits - 8).clip(0, 255).astype(np.uint8)
     if picture.mode == "F":
         raise ValueError("expected pixels of 1, 8 or 16 bits, got floating point")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
