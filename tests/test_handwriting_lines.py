@@ -42,14 +42,14 @@ def reasons(folder: Path, **options: bool) -> dict[str, str]:
 
 
 def test_a_folder_of_lines(tmp_path: Path) -> None:
-    for number, end in enumerate(("png", "jpg", "jpeg", "tif", "tiff", "PNG")):
+    for number, end in enumerate(("png", "jpg", "jpeg", "tif", "webp", "bmp", "gif", "PNG")):
         save(tmp_path / f"{number}.{end}", f"text {number}")
     save(tmp_path / "within" / "6.png", "\ufeffwithin \n")
     (tmp_path / "notes.txt").write_text("not read")
     lines, report = read_lines(tmp_path)
-    assert lines.texts() == [*(f"text {number}" for number in range(6)), "within"]
-    assert [line.page for line in lines] == [None] * 6 + ["within"]
-    assert report.kept.total() == 7
+    assert lines.texts() == [*(f"text {number}" for number in range(8)), "within"]
+    assert [line.page for line in lines] == [None] * 8 + ["within"]
+    assert report.kept.total() == 9
     assert report.left_out == []
     np.testing.assert_array_equal(lines[0].image(), np.asarray(scribbled(0, (60, 20))))
 

@@ -282,6 +282,7 @@ def test_what_was_read_is_printed_in_any_encoding(
         (["test-htr", "model.pt", "--data", "empty"], "expected lines of part all with texts, got none in empty"),
         (["read", "empty", "lines"], "expected a model file or a run's folder, got empty"),
         (["read", "model.pt", "nowhere"], "which is not there"),
+        (["read", "model.pt", "empty"], "expected pictures of lines, or ALTO or PAGE XML, got none in empty"),
         (["read", "model.pt", "lines", "--device", "cuda"], "expected a GPU"),
         (["read", "model.pt", "lines", "--language"], "expected a model with a character model of its texts"),
     ],

@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
                 refuse_existing(getattr(args, name), args.overwrite, "--" + name.replace("_", "-"))
         reader = open_reader(args)
         lines, report = lines_of(args.paths, height=reader.model.height, texts=False)
+        if not (lines or report.left_out):
+            raise ValueError(f"expected pictures of lines, or ALTO or PAGE XML, got none in {' '.join(args.paths)}")
         source = _source(args, lines)
     _tell_left_out(lines, report)
     found = transcribe(args, reader, lines)

@@ -26,8 +26,9 @@ def read_lines(
 ) -> tuple[Lines, Report]:
     """Read lines, and say of each that cannot be used why.
 
-    What is read: folders, and the folders in them, of pictures (PNG, JPEG, TIFF) with transcripts (``a.png`` beside ``a.gt.txt``, UTF-8)
-    or of ALTO and PAGE XML beside the pages' pictures or in a folder next to them; lists of such files; single ones. See :func:`find`.
+    What is read: folders, and the folders in them, of pictures (PNG, JPEG, TIFF, JPEG 2000, WebP, BMP, GIF) with transcripts (``a.png``
+    beside ``a.gt.txt``, UTF-8) or of ALTO and PAGE XML beside the pages' pictures or in a folder next to them; lists of such files; single
+    ones. See :func:`find`.
 
     Args:
         paths: Folders, lists, pictures, XML files.
