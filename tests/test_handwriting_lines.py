@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -359,6 +360,17 @@ def test_pictures_are_read_at_a_fraction(end: str, reduction: int, tmp_path: Pat
     expected = np.asarray(Image.fromarray(smooth).reduce(reduction))
     assert found.shape == expected.shape
     assert np.corrcoef(found[:-1, :-1].ravel(), expected[:-1, :-1].ravel())[0, 1] > 0.99
+
+
+def test_a_broken_tiff_is_a_refusal_whatever_its_decoder_raises(tmp_path: Path) -> None:
+    """Of one without dimensions Pillow raises a TypeError."""
+    scribbled(0, (30, 20)).save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    width = struct.pack("<HHI", 0x0100, 4, 1)
+    assert data.count(width) == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(width, struct.pack("<HHI", 0x0101, 4, 1)))
+    with pytest.raises(Refusal, match="broken image"):
+        read_gray(tmp_path / "a.tif")
 
 
 def test_black_and_white(tmp_path: Path) -> None:

@@ -144,9 +144,9 @@ def _opened(path: Path) -> Iterator[Image]:
                 yield picture
     except FileNotFoundError as error:
         raise Refusal("no image", f"{path.name} is not there") from error
-    except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, Refusal):
-            raise
+    except (Refusal, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a broken file leads them into
         raise Refusal(BROKEN, f"{path.name}: {error}") from error
 
 
