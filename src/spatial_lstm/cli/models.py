@@ -95,8 +95,10 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
         tile: Side of the tiles; None for whole images.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or no tile of that side has a pixel that is scored.
     """
+    if tile is not None:
+        check_side(model, tile, "tile")
     scale = getattr(model, "scale", 1)
     least = max(tile or 0, 2 * model.border + scale)
     kept = [place for place, image in enumerate(part.images) if min(image.shape[1:]) >= least]
@@ -114,6 +116,20 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
     if shorter:
         notes.append(f"{shorter} of {len(images)} images lose their last row or column: sides have to be even")
     return replace(part, images=cut, names=[part.names[place] for place in kept], notes=notes)
+
+
+def check_side(model: ImageModel, side: int, what: str) -> None:
+    """Refuse squares in which a model scores no pixel.
+
+    Raises:
+        ValueError: If the side is too small, or does not suit the model's scales.
+    """
+    scale = getattr(model, "scale", 1)
+    least = 2 * model.border + scale
+    if side < least or side % scale:
+        divisible = f", divisible by {scale}," if scale > 1 else ""
+        name = type(model).__name__
+        raise ValueError(f"expected a {what} side of at least {least}{divisible} for a {name}, got {side}")
 
 
 def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
