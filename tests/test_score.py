@@ -95,6 +95,10 @@ def test_binary_images(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixtu
     assert f"{found['nats_per_image']:.3f} +- " in capsys.readouterr().out
     sampled = score(tmp_path, "--data", folder, "--binarize", "sample", "--seed", "3")
     assert sampled["nats_per_image"] != found["nats_per_image"]
+    assert [(told["binarize"], told["seed"], told["gray"]) for told in (found, sampled)] == [
+        ("threshold", 0, "luma"),
+        ("sample", 3, "luma"),
+    ]
 
 
 def test_discrete_images(tmp_path: Path, folder: Path) -> None:

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="pictures of lines, ALTO or PAGE XML beside the pages' pictures, folders or lists of such",
+        help="pictures of lines, ALTO or PAGE XML beside the pages' pictures, whose lines are read in the order of the file, "
+        "folders or lists of such",
     )
     parser.add_argument(
         "--confidence",
