@@ -88,6 +88,26 @@ def test_without_folders_for_them_pages_are_held_out(tmp_path: Path, capsys: pyt
     assert "lines: 9 train, 1 validation, 1 test" in capsys.readouterr().out
 
 
+def test_data_that_a_run_divided_are_tested_as_it_divided_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On what it held out, with the same error rate; what it has trained on is said."""
+    save_lines(read_lines_of_one_part(tmp_path), tmp_path / "all")
+    assert train("--data", tmp_path / "all", "--out", tmp_path / "run", "--no-pictures", *SMALL) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    out = tmp_path / "test.json"
+    options = ("test-htr", tmp_path / "run", "--data", tmp_path / "all", "--json", out, "--overwrite", *QUIET)
+    assert command(*options) == 0
+    assert "1 of 11 lines, those of part test" in capsys.readouterr().out
+    found = json.loads(out.read_text())
+    assert (found["lines"], found["cer"]) == (1, result["test"]["cer"])
+    assert command(*options, "--part", "all") == 0
+    assert json.loads(out.read_text())["notes"] == ["9 of 11 lines were trained on", "1 of 11 lines chose the weights"]
+    shutil.copytree(tmp_path / "all", tmp_path / "others")
+    assert command("test-htr", tmp_path / "run", "--data", tmp_path / "others", *QUIET) == 0
+    assert "| 11 lines |" in capsys.readouterr().out
+
+
 def read_lines_of_one_part(tmp_path: Path):  # type: ignore[no-untyped-def]
     parts = few()
     save_lines(parts.train + parts.validation + parts.test, tmp_path / "parts")
