@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -42,14 +43,14 @@ def reasons(folder: Path, **options: bool) -> dict[str, str]:
 
 
 def test_a_folder_of_lines(tmp_path: Path) -> None:
-    for number, end in enumerate(("png", "jpg", "jpeg", "tif", "tiff", "PNG")):
+    for number, end in enumerate(("png", "jpg", "jpeg", "tif", "webp", "bmp", "gif", "PNG")):
         save(tmp_path / f"{number}.{end}", f"text {number}")
     save(tmp_path / "within" / "6.png", "\ufeffwithin \n")
     (tmp_path / "notes.txt").write_text("not read")
     lines, report = read_lines(tmp_path)
-    assert lines.texts() == [*(f"text {number}" for number in range(6)), "within"]
-    assert [line.page for line in lines] == [None] * 6 + ["within"]
-    assert report.kept.total() == 7
+    assert lines.texts() == [*(f"text {number}" for number in range(8)), "within"]
+    assert [line.page for line in lines] == [None] * 8 + ["within"]
+    assert report.kept.total() == 9
     assert report.left_out == []
     np.testing.assert_array_equal(lines[0].image(), np.asarray(scribbled(0, (60, 20))))
 
@@ -334,6 +335,8 @@ PICTURES: dict[str, Callable[[np.ndarray], Image.Image]] = {
     "gray": Image.fromarray,
     "colors": lambda gray: Image.fromarray(gray).convert("RGB"),
     "16 bits": lambda gray: Image.fromarray(gray.astype(np.uint16) * 256),
+    "12 bits in 16": lambda gray: Image.fromarray(gray.astype(np.uint16) * 16),
+    "8 bits in 16": lambda gray: Image.fromarray(gray.astype(np.uint16)),
     "palette": lambda gray: Image.fromarray(gray).convert("P"),
     "transparent": lambda gray: Image.merge(
         "RGBA", [Image.new("L", gray.shape[::-1])] * 3 + [Image.fromarray(255 - gray)]
@@ -357,6 +360,17 @@ def test_pictures_are_read_at_a_fraction(end: str, reduction: int, tmp_path: Pat
     expected = np.asarray(Image.fromarray(smooth).reduce(reduction))
     assert found.shape == expected.shape
     assert np.corrcoef(found[:-1, :-1].ravel(), expected[:-1, :-1].ravel())[0, 1] > 0.99
+
+
+def test_a_broken_tiff_is_a_refusal_whatever_its_decoder_raises(tmp_path: Path) -> None:
+    """Of one without dimensions Pillow raises a TypeError."""
+    scribbled(0, (30, 20)).save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    width = struct.pack("<HHI", 0x0100, 4, 1)
+    assert data.count(width) == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(width, struct.pack("<HHI", 0x0101, 4, 1)))
+    with pytest.raises(Refusal, match="broken image"):
+        read_gray(tmp_path / "a.tif")
 
 
 def test_black_and_white(tmp_path: Path) -> None:
@@ -411,3 +425,16 @@ def test_normalized_lines_have_the_networks_height() -> None:
 def test_what_is_no_line_is_an_error(image: np.ndarray, error: type[Exception]) -> None:
     with pytest.raises(error, match="expected"):
         normalize(image, 48)
+
+
+def test_lines_given_one_by_one_or_listed_are_of_no_known_page(tmp_path: Path) -> None:
+    """Nor are they where they lie in one folder with the list; a folder beside the list is a page's."""
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        save(path)
+    (tmp_path / "list.txt").write_text("a.png\nb.png\n")
+    for given in (paths, [tmp_path / "list.txt"]):
+        assert read_lines(*given)[0].pages() == []
+    save(tmp_path / "p1" / "c.png")
+    (tmp_path / "list.txt").write_text("a.png\np1/c.png\n")
+    assert read_lines(tmp_path / "list.txt")[0].pages() == ["p1"]

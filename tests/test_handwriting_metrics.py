@@ -105,6 +105,13 @@ def test_the_bootstrap_depends_on_its_seed_alone() -> None:
     assert evaluate(pairs, seed=1).cer_interval != evaluate(pairs, seed=2).cer_interval
 
 
+def test_a_single_line_has_no_interval() -> None:
+    found = evaluate([Pair("abcd", "abxd")])
+    assert found.total.cer == 0.25
+    assert to_dict(found)["cer_interval"] is None
+    assert "| characters (CER) | 25.00 % | - | 1 | 4 |" in markdown(found)
+
+
 def test_nothing_to_read_is_an_error() -> None:
     with pytest.raises(ValueError, match="got 1 lines without any"):
         evaluate([Pair(" ", "x")])

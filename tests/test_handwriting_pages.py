@@ -76,7 +76,10 @@ REFUSED: dict[str, tuple[Row, str]] = {
     "polygon elsewhere": (replace(GOOD, polygon="1000,70 1300,70 1300,110 1000,110"), "outside of the page"),
     "baseline elsewhere": (replace(GOOD, baseline="40,1000 360,1000"), "outside of the page"),
     "far away": (replace(GOOD, baseline="0,0 1e15,1e15", polygon=None), "outside of the page"),
-    "to and fro": (replace(GOOD, baseline=" ".join(["40,100 360,100"] * 9)), "broken points"),
+    "to and fro": (replace(GOOD, baseline="40,100 360,101 40,102 360,103"), "baseline to and fro"),
+    "under another line": (replace(GOOD, baseline="40,250 360,250"), "baseline away from its polygon"),
+    "across the page": (replace(GOOD, baseline="200,0 205,300"), "baseline away from its polygon"),
+    "polygon without an inside": (replace(GOOD, polygon="40,100 360,100 200,100"), "too small"),
     "too many points": (replace(GOOD, baseline="40,100 41,100 " * 5001), "broken points"),
     "no outline": (replace(GOOD, baseline=None, polygon=None), "no outline"),
     "a dot": (Row("l1", "x", None, "40,70 42,70 42,72 40,72"), "too small"),
@@ -229,6 +232,38 @@ def test_a_page_is_left_out_line_by_line(what: str, form: str, tmp_path: Path) -
     assert left_out(report) == [("page.xml", "l1", reason), ("page.xml", "l2", reason)]
 
 
+@pytest.mark.parametrize(
+    ("told", "there"), [("PAGE.PNG", "page.png"), ("é.png", "e\u0301.png"), ("E\u0301.png", "é.png")]
+)
+def test_a_picture_may_be_named_in_another_case_or_normal_form(told: str, there: str, tmp_path: Path) -> None:
+    """As it is from other systems, which take these for one name."""
+    write(tmp_path / "xml", page([GOOD], image=told), None)
+    scribbled().save(tmp_path / there)
+    ((line,), _) = read(tmp_path)
+    assert line.picture == tmp_path / there
+
+
+def test_of_pictures_told_apart_by_case_the_name_must_be_exact(tmp_path: Path) -> None:
+    for name in ("Page.png", "PAGE.png"):
+        scribbled().save(tmp_path / name)
+    write(tmp_path, page([GOOD], image="page.png"), None)
+    assert left_out(read(tmp_path)[1])[0] == ("page.xml", "l1", "no image")
+    scribbled().save(tmp_path / "page.png")
+    ((line,), _) = read(tmp_path)
+    assert line.picture == tmp_path / "page.png"
+
+
+def test_a_picture_above_the_xml_is_found_within_what_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "set" / "xml", page([GOOD], image="../pictures/page.png"), None)
+    write(tmp_path / "set" / "pictures", "<x/>", scribbled())
+    assert len(read(tmp_path / "set")[0]) == 1
+    assert left_out(read(tmp_path / "set" / "xml")[1]) == [("page.xml", "l1", "image name leads out of the folder")]
+    # Beside the folder above, where a name that leads upward from there would lead.
+    write(tmp_path / "pictures", "<x/>", scribbled())
+    (tmp_path / "set" / "pictures" / "page.png").unlink()
+    assert left_out(read(tmp_path / "set")[1])[-1] == ("xml/page.xml", "l1", "no image")
+
+
 @pytest.mark.parametrize("place", ["alto/page.xml", "page.xml", "scans/deep/page.xml"])
 def test_where_a_pages_picture_is_found(place: str, tmp_path: Path) -> None:
     """Beside the XML, in the folder above, or elsewhere in what is read."""
@@ -265,6 +300,27 @@ def test_a_picture_turned_by_its_camera(tmp_path: Path) -> None:
         ((line,), _) = read(tmp_path / name)
         expected = np.asarray(scribbled() if name == "turned" else stored)[70:90, 40:100]
         assert_same_pixels(line.image(), expected)
+
+
+def test_a_picture_upside_down_is_turned_as_viewers_turn_it(tmp_path: Path) -> None:
+    """Its size does not tell which of the two the XML means."""
+    orientation = Image.Exif()
+    orientation[0x0112] = 3
+    write(tmp_path, page([replace(GOOD, baseline=None, polygon="40,70 99,70 99,89 40,89")]), None)
+    scribbled().transpose(Image.Transpose.ROTATE_180).save(tmp_path / "page.png", exif=orientation)
+    ((line,), _) = read(tmp_path)
+    assert_same_pixels(line.image(), np.asarray(scribbled())[70:90, 40:100])
+
+
+def test_further_pages_of_a_tiff_are_named(tmp_path: Path) -> None:
+    """But not a smaller copy of the first."""
+    write(tmp_path, page([GOOD, LOWER], image="page.tif"), None)
+    more = [scribbled(1), scribbled(2), scribbled(0, (WIDTH // 2, HEIGHT // 2))]
+    scribbled().save(tmp_path / "page.tif", save_all=True, append_images=more)
+    lines, report = read(tmp_path)
+    assert len(lines) == 2
+    assert left_out(report) == [("page.tif", "", "further pages of a TIFF")]
+    assert report.left_out[0].detail == "2 behind the first"
 
 
 FOREIGN = {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -85,6 +88,26 @@ def test_without_folders_for_them_pages_are_held_out(tmp_path: Path, capsys: pyt
     assert "lines: 9 train, 1 validation, 1 test" in capsys.readouterr().out
 
 
+def test_data_that_a_run_divided_are_tested_as_it_divided_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On what it held out, with the same error rate; what it has trained on is said."""
+    save_lines(read_lines_of_one_part(tmp_path), tmp_path / "all")
+    assert train("--data", tmp_path / "all", "--out", tmp_path / "run", "--no-pictures", *SMALL) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    out = tmp_path / "test.json"
+    options = ("test-htr", tmp_path / "run", "--data", tmp_path / "all", "--json", out, "--overwrite", *QUIET)
+    assert command(*options) == 0
+    assert "1 of 11 lines, those of part test" in capsys.readouterr().out
+    found = json.loads(out.read_text())
+    assert (found["lines"], found["cer"]) == (1, result["test"]["cer"])
+    assert command(*options, "--part", "all") == 0
+    assert json.loads(out.read_text())["notes"] == ["9 of 11 lines were trained on", "1 of 11 lines chose the weights"]
+    shutil.copytree(tmp_path / "all", tmp_path / "others")
+    assert command("test-htr", tmp_path / "run", "--data", tmp_path / "others", *QUIET) == 0
+    assert "| 11 lines |" in capsys.readouterr().out
+
+
 def read_lines_of_one_part(tmp_path: Path):  # type: ignore[no-untyped-def]
     parts = few()
     save_lines(parts.train + parts.validation + parts.test, tmp_path / "parts")
@@ -146,6 +169,8 @@ def test_augmentation_can_be_looked_at(tmp_path: Path, lines: Path, capsys: pyte
     assert not (tmp_path / "run").exists()
     before = (tmp_path / "seen.png").read_bytes()
     assert "expected --show-augmented to be new" in refused(capsys, "train-htr", *options)
+    other = refused(capsys, "train-htr", "--data", lines, "--show-augmented", tmp_path / "seen.jpg")
+    assert "expected --show-augmented to be a .png file, got" in other
     assert train(*options, "--overwrite", "--augment-slant", "0.9") == 0
     assert (tmp_path / "seen.png").read_bytes() != before
     assert "got --no-augment" in refused(capsys, "train-htr", *options, "--overwrite", "--no-augment")
@@ -230,6 +255,36 @@ def test_a_page_is_written_back(format: str, tmp_path: Path, model: Path, capsys
     assert "expected one ALTO or PAGE XML file to write back into, got" in other
 
 
+def test_what_cannot_be_written_back_is_refused_before_reading(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "page", "", scribbled())
+    xml = FORMATS["alto"]([Row()])
+    for encoded in (xml.encode("utf-16"), xml.replace("UTF-8", "UTF-16LE").encode("utf-16-le")):
+        source.write_bytes(encoded)
+        wanted = ("read", model, source, "--write-back", tmp_path / "read.xml")
+        assert "expected XML in UTF-8 or another encoding that contains ASCII" in refused(capsys, *wanted)
+    source.write_text(xml, encoding="utf-8")
+    where = refused(capsys, "read", model, source, "--json", source / "read.json")
+    assert "expected --json in a folder that can be written to" in where
+    folder = refused(capsys, "read", model, source, "--json", tmp_path / "page", "--overwrite")
+    assert "expected --json to be a file, got the folder" in folder
+
+
+def test_what_was_read_is_printed_in_any_encoding(
+    tmp_path: Path, lines: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And names of files that are no characters are written."""
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.png"))
+    shutil.copy(sorted((lines / "test").glob("*.png"))[0], strange)
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii", write_through=True))
+    assert command("read", model, strange, "--names", "--json", tmp_path / "read.json", *QUIET) == 0
+    (told,) = json.loads((tmp_path / "read.json").read_text(encoding="utf-8"))
+    assert told["file"] == str(strange)
+    assert printed.getvalue().startswith(str(strange).encode("ascii", "backslashreplace"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -247,6 +302,7 @@ def test_a_page_is_written_back(format: str, tmp_path: Path, model: Path, capsys
         (["test-htr", "model.pt", "--data", "empty"], "expected lines of part all with texts, got none in empty"),
         (["read", "empty", "lines"], "expected a model file or a run's folder, got empty"),
         (["read", "model.pt", "nowhere"], "which is not there"),
+        (["read", "model.pt", "empty"], "expected pictures of lines, or ALTO or PAGE XML, got none in empty"),
         (["read", "model.pt", "lines", "--device", "cuda"], "expected a GPU"),
         (["read", "model.pt", "lines", "--language"], "expected a model with a character model of its texts"),
     ],

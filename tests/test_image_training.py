@@ -158,7 +158,7 @@ def test_the_best_weights_are_kept(tmp_path: Path, splits: data.Splits) -> None:
     assert [line["phase"] for line in lines] == ["steps", "steps", "finetune", "steps", "steps", "finetune"]
     assert lines[0]["train"] == pytest.approx(-lines[0]["loss"] * 1.4426950408889634)
     assert best == trainer.task.evaluate()
-    loaded = load_model(tmp_path / BEST)
+    loaded = load_model(str(tmp_path / BEST))
     assert loaded.bits_per_pixel(trainer.task.held_out) == best
 
 

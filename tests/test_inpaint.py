@@ -164,3 +164,26 @@ def test_refuses_in_one_line(
     model_file(tmp_path / "scales", "multiscale")
     picture(tmp_path / "image.png", pixels(12, 14))
     assert said in refused(capsys, "inpaint", *arguments)
+
+
+@pytest.mark.usefixtures("mask")
+def test_what_a_picture_loses_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_file(tmp_path / "run", "mcgsm")
+    model_file(tmp_path / "binary", "binary")
+    more = ["--out", tmp_path / "filled.png", "--overwrite", *QUICK]
+    deep = picture(tmp_path / "deep.png", pixels(12, 14).astype(np.uint16) * 256)
+    assert command("inpaint", tmp_path / "run", deep, tmp_path / "mask.png", *more) == 0
+    assert f"{deep}: 16 bits, of which the upper 8 are taken\n" in capsys.readouterr().out
+    gray = picture(tmp_path / "gray.png", pixels(12, 14))
+    assert command("inpaint", tmp_path / "binary", gray, tmp_path / "mask.png", *more) == 0
+    assert f"{gray}: grays made black and white: white from 128 on, to the model" in capsys.readouterr().out
+
+
+def test_a_mask_painted_on_nothing_is_told_to_be_white(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model_file(tmp_path / "run", "mcgsm")
+    image = picture(tmp_path / "image.png", pixels(12, 14))
+    layer = np.zeros((12, 14, 4), np.uint8)
+    layer[5:8, 4:9] = 255
+    mask = picture(tmp_path / "mask.png", layer)
+    told = refused(capsys, "inpaint", tmp_path / "run", image, mask, "--out", tmp_path / "filled.png")
+    assert "got nothing else (transparent in places, laid on white): sample draws whole pictures" in told

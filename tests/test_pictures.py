@@ -25,7 +25,7 @@ def saved(path: Path, pixels: NDArray, mode: str | None = None, **options: objec
     return path
 
 
-def said(path: Path, **options: bool) -> list[str]:
+def said(path: Path, **options: bool | str) -> list[str]:
     """What is remarked of a single picture."""
     return [note.partition(": ")[2] for note in data.load_part(path, **options).notes]
 
@@ -216,3 +216,10 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
             data.read_picture(tmp_path / name)
     with pytest.raises(ValueError, match="expected gray to be one of luma, mean, got 'green'"):
         data.read_picture(whole, gray="green")
+
+
+def test_grays_made_black_and_white_are_remarked(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", np.array([[0, 255], [255, 254]], np.uint8))
+    assert said(path, binarize="threshold") == ["grays made black and white: white from 128 on"]
+    assert said(path, binarize="sample") == ["grays made black and white: white with chance pixel/255"]
+    assert said(saved(tmp_path / "b.png", np.array([[0, 255]], np.uint8)), binarize="sample") == []

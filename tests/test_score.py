@@ -95,6 +95,10 @@ def test_binary_images(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixtu
     assert f"{found['nats_per_image']:.3f} +- " in capsys.readouterr().out
     sampled = score(tmp_path, "--data", folder, "--binarize", "sample", "--seed", "3")
     assert sampled["nats_per_image"] != found["nats_per_image"]
+    assert [(told["binarize"], told["seed"], told["gray"]) for told in (found, sampled)] == [
+        ("threshold", 0, "luma"),
+        ("sample", 3, "luma"),
+    ]
 
 
 def test_discrete_images(tmp_path: Path, folder: Path) -> None:
@@ -225,6 +229,11 @@ def test_a_data_set_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             ["run", "--data", "pictures", "--binarize", "sample"],
             "expected --binarize for a model of black and white images",
         ),
+        (["run", "--data", "pictures", "--tile", "4"], "expected a tile side of at least 5 for a RIDE, got 4"),
+        (
+            ["scales", "--data", "pictures", "--tile", "11", "--states", "true"],
+            "expected a tile side of at least 10, divisible by 2, for a MultiscaleRIDE, got 11",
+        ),
         (["run", "--data", "pictures", "--tile", "0"], "argument --tile: expected a whole number of at least 1"),
         (["run", "--data", "pictures", "--threads", "0"], "argument --threads: expected a whole number of at least 1"),
         (["run"], "the following arguments are required: --data"),
@@ -240,6 +249,7 @@ def test_refuses_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     model_file(tmp_path / "run", "ride")
+    model_file(tmp_path / "scales", "multiscale")
     content = files.read(tmp_path / "run" / BEST)["model"]
     files.save(tmp_path / "other.pt", {"weights": 1})
     files.save(tmp_path / "line.pt", {"model": {"kind": "line"}})

@@ -136,6 +136,15 @@ def test_a_resumed_run_keeps_its_data(
         (["--neighborhood", "4"], "train-ride: expected an odd neighborhood size of at least 3, got 4"),
         (["--color", "--multiscale"], "train-ride: expected --color or --multiscale, got both"),
         (["--patch", "49"], "train-ride: expected an image of at least 49x49, got (48, 48)"),
+        (["--patch", "4"], "train-ride: expected a patch side of at least 5 for a RIDE, got 4"),
+        (
+            ["--multiscale", "--patch", "13"],
+            "a patch side of at least 10, divisible by 2, for a MultiscaleRIDE, got 13",
+        ),
+        (
+            ["--multiscale", "--schedule", "sgd"],
+            "a patch side of at least 10, divisible by 2, for a MultiscaleRIDE, got 8",
+        ),
         (["--resume"], "train-ride: expected a checkpoint"),
         (["--data", "dedleaves"], "train-ride: expected a folder of pictures or one of deadleaves"),
         (["--color", "--data", "grass"], "train-ride: expected color=False for the textures"),

@@ -23,7 +23,7 @@ from spatial_lstm.cli import (
     train_pixelrnn,
     train_ride,
 )
-from spatial_lstm.cli.errors import UsageError, plain_warnings
+from spatial_lstm.cli.errors import UsageError, plain_warnings, print_anything
 
 COMMANDS: dict[str, ModuleType] = {
     "ride": ride_demo,
@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=what, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    print_anything()
     args = parser.parse_args(arguments or [DEFAULT])
     try:
         with plain_warnings(args.command):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,13 @@ def input_errors() -> Iterator[None]:
         if error.name is not None:
             raise
         raise UsageError(str(error)) from error
+
+
+def print_anything() -> None:
+    """Let characters that the terminal's or a file's encoding does not have be printed as escapes: what was computed is not lost."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.arguments import names_data_set
@@ -78,6 +79,36 @@ def given_parts(options: Mapping[str, Any], *, height: int) -> Given:
     return Given(parts, reports, notes)
 
 
+def parts_again(record: Mapping[str, Any], lines: Lines, *, height: int) -> Parts | None:
+    """The parts of the run that a model is of, if some of these lines are among its data, and these are at hand as they were.
+
+    Args:
+        record: The model's.
+        lines: Of files.
+        height: Of the network's lines, pixels.
+    """
+    from spatial_lstm.handwriting.training.task import fingerprint
+
+    notes, told = record.get("notes", {}), record.get("task", {}).get("data", {})
+    homes = {Path(path) for path in notes.get("data") or ()}
+    files = {line.file.resolve() for line in lines}
+    if not any(homes & {file, *file.parents} for file in files):
+        return None
+    try:
+        parts = given_parts({"validation": None, "test": None, "seed": 0, **notes}, height=height).parts
+    except (OSError, ValueError):
+        return None
+    return parts if fingerprint(parts.train, height) == told.get("train") else None
+
+
+def among(lines: Lines, others: Lines) -> Lines:
+    """Those of the lines that are among others, too."""
+    from spatial_lstm.handwriting.data import Lines
+
+    known = set(map(_key, others))
+    return Lines(line for line in lines if _key(line) in known)
+
+
 def lines_of(paths: Sequence[str], *, height: int, texts: bool = True) -> tuple[Lines, Report]:
     """Read lines, with a progress bar for those who look; see :func:`spatial_lstm.handwriting.data.read_lines`."""
     from spatial_lstm.handwriting.data import read_lines
@@ -119,11 +150,14 @@ def _narrow(lines: Lines, codec: Codec, model: HandwritingRecognizer) -> list[st
 
 def _check_apart(parts: Parts) -> None:
     """Refuse to report on what is trained on."""
-    trained = {(line.picture.resolve(), line.id if line.outline else "") for line in parts.train}
     for name in ("validation", "test"):
-        for line in getattr(parts, name):
-            if (line.picture.resolve(), line.id if line.outline else "") in trained:
-                raise ValueError(f"expected other lines for {name} than those trained on, got {line.id} in both")
+        for line in among(getattr(parts, name), parts.train):
+            raise ValueError(f"expected other lines for {name} than those trained on, got {line.id} in both")
+
+
+def _key(line: Line) -> tuple[Path, str]:
+    """The same for what is the same line, however it was named."""
+    return line.picture.resolve(), line.id if line.outline else ""
 
 
 def _tracked(lines: Sequence[Line]) -> Iterator[Line]:

@@ -60,15 +60,15 @@ def keep(trainer: Trainer[HandwritingTask], given: Given, folder: Path, *, threa
 
 def rates(found: dict[str, Evaluation]) -> Iterator[str]:
     """A Markdown table of error rates with their intervals, by what was read."""
+    from spatial_lstm.handwriting.metrics_tables import between
+
     yield "| | lines | CER | 95 % | WER | 95 % |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for name, evaluation in found.items():
         total = evaluation.total
         cer, wer = (f"{100 * rate:.2f} %" for rate in (total.cer, total.wer))
-        between = [
-            f"{100 * low:.2f} .. {100 * high:.2f}" for low, high in (evaluation.cer_interval, evaluation.wer_interval)
-        ]
-        yield f"| {name} | {total.lines} | {cer} | {between[0]} | {wer} | {between[1]} |"
+        lies = between(evaluation.cer_interval), between(evaluation.wer_interval)
+        yield f"| {name} | {total.lines} | {cer} | {lies[0]} | {wer} | {lies[1]} |"
 
 
 def _draw(folder: Path, task: HandwritingTask) -> list[str]:

@@ -41,7 +41,7 @@ def add_data_options(parser: argparse.ArgumentParser, defaults: Mapping[str, Any
         gray={"choices": ("luma", "mean"), "help": "how colors turn to gray: as PIL does, or the mean of R, G and B"},
         binarize={
             "choices": ("threshold", "sample"),
-            "help": "black and white: 1 from 128 on, or with chance pixel/255",
+            "help": "black and white: white from 128 on, or with chance pixel/255 (default: threshold, with --levels 2)",
         },
         limit={"type": positive_int, "help": "at most N training images"},
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.image_options import DATA, told_in_notes
 from spatial_lstm.cli.image_results import keep
+from spatial_lstm.cli.models import check_side
 from spatial_lstm.cli.options import MAY_DIFFER, PATHS, given_options
 from spatial_lstm.cli.training import Job, Say, options_of, refuse_run, resumed_notes, run_job
 
@@ -82,8 +83,11 @@ def _begun(args: argparse.Namespace, recipe: Recipe, device: torch.device, group
     options = options_of(chosen, clip=0.0 if notes.get("schedule") == "sgd" else 1.0)
     looks = {name: notes[name] for name in ("tile", "validation_tiles", "finetune_pixels") if name in notes}
     torch.manual_seed(chosen.seed)
-    task = ImageTask(recipe.make_model(chosen, splits.channels).to(device), splits, ImageOptions(**looks))
+    model = recipe.make_model(chosen, splits.channels)
     stages = recipe.make_stages(chosen, common_side(splits.train))
+    for stage in stages:
+        check_side(model, stage.patch, "patch")
+    task = ImageTask(model.to(device), splits, ImageOptions(**looks))
     return Trainer(task, stages, folder=args.out, overwrite=args.overwrite, options=options, group=group, notes=notes)
 
 

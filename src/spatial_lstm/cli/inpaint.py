@@ -1,4 +1,4 @@
-"""Fill a hole in your own picture: white in a mask says where; all other pixels stay as they are.
+"""Fill a hole in your own picture: white in a mask says where; all other pixels stay as they are read, in 8 bits without transparency.
 
 For example: inpaint out/photographs holiday.png mask.png --out filled.png
 """
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         if not isinstance(trained.model, FillsHoles):
             raise ValueError(f"expected a model that fills holes, got a {trained.record['kind']}")
         ways = reading(trained, {"seed": args.seed, "gray": args.gray})
-        picture = _picture(args, trained.model, ways["gray"])
+        picture = _picture(args, trained.model, ways)
         mask = _mask(args.mask, trained.model, picture)
     image, hole = _tensors(picture, mask, ways, trained.model)
     choose_threads(args, lambda: trained.model.sample(*TRIED))
@@ -80,20 +80,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _picture(args: argparse.Namespace, model: ImageModel, gray: str) -> NDArray[np.uint8]:
-    """The picture's pixels, ``(H, W)`` or ``(H, W, 3)`` as the model's channels are."""
-    from spatial_lstm.image_models.data import read_picture
+def _picture(args: argparse.Namespace, model: ImageModel, ways: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """The picture's pixels, ``(H, W)`` or ``(H, W, 3)`` as the model's channels are; what is to be said of it is printed."""
+    from spatial_lstm.image_models.data.decoding import COLORED, read_decoded
+    from spatial_lstm.image_models.data.levels import BINARIZED, has_grays
 
-    colors = read_picture(args.image, color=True)
-    if model.channels == 3:
-        return colors
-    if (colors == colors[..., :1]).all():
-        return colors[..., 0].copy()
-    if args.gray is None:
-        raise ValueError(
-            f"expected a gray picture, as the model knows, got colors in {args.image}: add --gray {gray} to lose them"
-        )
-    return read_picture(args.image, gray=args.gray)
+    pixels, remarks = read_decoded(args.image, color=model.channels == 3, gray=args.gray or ways["gray"])
+    if COLORED.format(ways["gray"]) in remarks and args.gray is None:
+        told = f"got colors in {args.image}: add --gray {ways['gray']} to lose them"
+        raise ValueError(f"expected a gray picture, as the model knows, {told}")
+    if ways["binarize"] is not None and has_grays(pixels):
+        remarks = [*remarks, f"{BINARIZED['threshold']}, to the model; outside of the hole they stay"]
+    for remark in remarks:
+        print(f"{args.image}: {remark.partition(';')[0] if remark.startswith('color') else remark}")
+    return pixels
 
 
 def _mask(path: Path, model: ImageModel, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -102,9 +102,9 @@ def _mask(path: Path, model: ImageModel, picture: NDArray[np.uint8]) -> NDArray[
     Raises:
         ValueError: If it is no mask, has another size than the picture, fills nothing or all, or where the model can't fill.
     """
-    from spatial_lstm.image_models.data import read_picture
+    from spatial_lstm.image_models.data.decoding import read_decoded
 
-    pixels = read_picture(path)
+    pixels, remarks = read_decoded(path)
     height, width = picture.shape[:2]
     if pixels.shape != (height, width):
         got = f"{pixels.shape[1]}x{pixels.shape[0]}"
@@ -117,7 +117,8 @@ def _mask(path: Path, model: ImageModel, picture: NDArray[np.uint8]) -> NDArray[
         raise ValueError(f"expected a mask of black (keep) and white (fill) alone, got {what} in {path}")
     mask: NDArray[np.bool_] = pixels == FILL
     if mask.all() or not mask.any():
-        what = "nothing else: sample draws whole pictures" if mask.any() else "none"
+        told = f" ({', '.join(remarks)})" if remarks else ""
+        what = f"nothing else{told}: sample draws whole pictures" if mask.any() else "none"
         raise ValueError(f"expected a mask with white where to fill, got {what} in {path}")
     inner, border = np.zeros_like(mask), model.border
     inner[border:, border : width - border] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -94,8 +95,10 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
         tile: Side of the tiles; None for whole images.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or no tile of that side has a pixel that is scored.
     """
+    if tile is not None:
+        check_side(model, tile, "tile")
     scale = getattr(model, "scale", 1)
     least = max(tile or 0, 2 * model.border + scale)
     kept = [place for place, image in enumerate(part.images) if min(image.shape[1:]) >= least]
@@ -115,11 +118,30 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
     return replace(part, images=cut, names=[part.names[place] for place in kept], notes=notes)
 
 
-def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
-    """Refuse to write what is there.
+def check_side(model: ImageModel, side: int, what: str) -> None:
+    """Refuse squares in which a model scores no pixel.
 
     Raises:
-        ValueError: If it is, and may not be lost.
+        ValueError: If the side is too small, or does not suit the model's scales.
+    """
+    scale = getattr(model, "scale", 1)
+    least = 2 * model.border + scale
+    if side < least or side % scale:
+        divisible = f", divisible by {scale}," if scale > 1 else ""
+        name = type(model).__name__
+        raise ValueError(f"expected a {what} side of at least {least}{divisible} for a {name}, got {side}")
+
+
+def refuse_existing(path: Path, overwrite: bool, option: str = "--out") -> None:
+    """Refuse to write what is there, and where nothing can be written: before the work, not after it.
+
+    Raises:
+        ValueError: If it is there, and may not be lost; or is a folder, or in none that can be written to.
     """
     if path.exists() and not overwrite:
         raise ValueError(f"expected {option} to be new, got {path}, which is there: add --overwrite to lose it")
+    if path.is_dir():
+        raise ValueError(f"expected {option} to be a file, got the folder {path}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ValueError(f"expected {option} in a folder that can be written to, got {path}")

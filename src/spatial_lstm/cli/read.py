@@ -33,9 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="pictures of lines, ALTO or PAGE XML beside the pages' pictures, folders or lists of such",
+        help="pictures of lines, ALTO or PAGE XML beside the pages' pictures, whose lines are read in the order of the file, "
+        "folders or lists of such",
     )
-    parser.add_argument("--confidence", action="store_true", help="before each text, from 0 to 1, and a tab")
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="before each text, and a tab: how probable its characters are, their geometric mean, from 0 to 1",
+    )
     parser.add_argument("--names", action="store_true", help="before each text its file and line, and a tab")
     parser.add_argument(
         "--write-back", type=Path, metavar="FILE", help="write a copy of the one XML file with the texts put in"
@@ -59,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
                 refuse_existing(getattr(args, name), args.overwrite, "--" + name.replace("_", "-"))
         reader = open_reader(args)
         lines, report = lines_of(args.paths, height=reader.model.height, texts=False)
+        if not (lines or report.left_out):
+            raise ValueError(f"expected pictures of lines, or ALTO or PAGE XML, got none in {' '.join(args.paths)}")
         source = _source(args, lines)
     _tell_left_out(lines, report)
     found = transcribe(args, reader, lines)
@@ -78,14 +85,17 @@ def _source(args: argparse.Namespace, lines: Lines) -> Path | None:
     """The XML file to write back into.
 
     Raises:
-        ValueError: If there is none, or several.
+        ValueError: If there is none, or several, or it cannot be written into.
     """
+    from spatial_lstm.handwriting.data import check_writable
+
     if not args.write_back:
         return None
     sources = list(dict.fromkeys(line.file for line in lines))
     if len(sources) != 1 or lines[0].outline is None:
         told = ", ".join(str(path) for path in sources[:3]) or "no line"
         raise ValueError(f"expected one ALTO or PAGE XML file to write back into, got {told}")
+    check_writable(sources[0])
     return sources[0]
 
 
@@ -113,7 +123,8 @@ def _write_json(path: Path, lines: Lines, found: list[Transcription]) -> None:
 
     told = [_told(line, read) for line, read in zip(lines, found, strict=True)]
     text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    # Names of files may have bytes that are no characters; JSON writes these as Python escapes them.
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def _told(line: Line, read: Transcription) -> dict[str, object]:

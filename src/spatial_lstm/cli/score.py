@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # Pixels that the number of threads is chosen by, and sides of the images that they are taken from.
 TRIED, TRIED_SIDE = 1 << 16, 256
+# Options of how images are read, which models keep.
+WAYS = ("seed", "gray", "binarize")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,12 +101,13 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     score = _score(args, model, images, progress=True)
     settings = {"threads": threads, "seconds": round(time.perf_counter() - start, 2)}
+    how = f"in tiles of {args.tile}x{args.tile}, {args.states} states" if args.tile else "whole, each by itself"
+    what = f"images {how}{', ensemble' * args.ensemble}"
+    status = tell(score, what, remedy=model.remedy(), allow=args.allow_not_finite)
     if args.json:
         with input_errors():
             _write(args, trained, score, {**settings, "notes": images.notes})
-    how = f"in tiles of {args.tile}x{args.tile}, {args.states} states" if args.tile else "whole, each by itself"
-    what = f"images {how}{', ensemble' * args.ensemble}"
-    return tell(score, what, remedy=model.remedy(), allow=args.allow_not_finite)
+    return status
 
 
 def _ensemble(args: argparse.Namespace, model: ImageModel) -> ImageModel:
@@ -124,13 +127,17 @@ def _images(args: argparse.Namespace, trained: TrainedModel) -> Part:
     """The images that are scored, with all that is to be said of them."""
     from spatial_lstm.image_models.data import load_part
 
-    ways = reading(trained, {name: getattr(args, name) for name in ("seed", "gray", "binarize")})
     with told_in_notes():
-        part = load_part(args.data, args.part, **ways)
+        part = load_part(args.data, args.part, **_ways(args, trained))
     if args.limit is not None:
         part = replace(part, images=part.images[: args.limit], names=part.names[: args.limit])
     part = suited(trained.model, part, args.tile)
     return replace(part, notes=part.notes + _trained_on(trained, args.data, part.names))
+
+
+def _ways(args: argparse.Namespace, trained: TrainedModel) -> dict[str, Any]:
+    """How the images are read."""
+    return reading(trained, {name: getattr(args, name) for name in WAYS})
 
 
 def _trained_on(trained: TrainedModel, data: str, names: list[str]) -> list[str]:
@@ -176,6 +183,7 @@ def _write(args: argparse.Namespace, trained: TrainedModel, score: Score, others
         **means,
         "not_finite": score.not_finite,
         **{name: getattr(args, name) for name in ("data", "part", "tile", "states", "ensemble")},
+        **{name: value for name, value in _ways(args, trained).items() if name in WAYS},
         "model": {"path": str(args.model), **trained.record},
         **others,
         "versions": versions(),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
-from spatial_lstm.cli.htr_data import SHOWN, lines_of
+from spatial_lstm.cli.htr_data import SHOWN, among, lines_of, parts_again
 from spatial_lstm.cli.htr_models import add_reader_arguments, open_reader, transcribe
 from spatial_lstm.cli.htr_options import LINES
 from spatial_lstm.cli.models import refuse_existing
@@ -20,7 +21,7 @@ from spatial_lstm.cli.scores import versions
 
 if TYPE_CHECKING:
     from spatial_lstm.handwriting import Evaluation, LineReader
-    from spatial_lstm.handwriting.data import Lines
+    from spatial_lstm.handwriting.data import Lines, Parts
     from spatial_lstm.handwriting.data.report import Report
 
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part",
         choices=("test", "validation", "train", "all"),
-        help="of data that has parts (default: test; all of data that has none)",
+        help="of data that has parts, or that the model's run divided (default: test; all of other data)",
     )
     parser.add_argument(
         "--digits", metavar="FOLDER", help="MNIST's files, for --data digits (default: where training found them)"
@@ -54,24 +55,26 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             refuse_existing(args.json, args.overwrite, "--json")
         reader = open_reader(args)
-        lines, report = _lines(args, reader)
+        lines, report, notes = _lines(args, reader)
     if report is not None:
         print(report.summary())
         if report.left_out:
             print(report.markdown(SHOWN))
+    for note in notes:
+        print(note)
     found = compared(lines, [read.text for read in transcribe(args, reader, lines)], reader.codec)
     print(markdown(found))
     if args.json:
         with input_errors():
-            _write(args, reader, found, report)
+            _write(args, reader, found, report, notes)
     return 0
 
 
-def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report | None]:
-    """The lines of the part that was asked for."""
+def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report | None, list[str]]:
+    """The lines of the part that was asked for, and what is to be said of which they are."""
     from spatial_lstm.handwriting.training import digit_lines
 
-    report = None
+    report, own = None, None
     if args.digits and args.data != ["digits"]:
         raise ValueError(f"expected --digits with --data digits alone, got --data {' '.join(args.data)}")
     if args.data == ["digits"]:
@@ -80,19 +83,40 @@ def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report 
         lines = parts.train + parts.validation + parts.test
     else:
         lines, report = lines_of(args.data, height=reader.model.height)
-    named = {line.part for line in lines} - {None}
-    part = args.part or ("test" if named else "all")
-    kept = lines if part == "all" else lines.of_part(part)
+        own = parts_again(reader.record, lines, height=reader.model.height)
+    kept = _of_part(args, lines, own)
     if not kept:
-        told = f", whose parts are {', '.join(sorted(map(str, named)))}: choose one by --part" if named else ""
+        named = sorted({line.part for line in lines if line.part is not None})
+        told = f", whose parts are {', '.join(named)}: choose one by --part" if named else ""
         why = "" if report is None else f": {report.summary()}"
-        raise ValueError(f"expected lines of part {part} with texts, got none in {' '.join(args.data)}{told}{why}")
+        what = args.part or ("test" if named else "all")
+        raise ValueError(f"expected lines of part {what} with texts, got none in {' '.join(args.data)}{told}{why}")
+    return kept, report, list(_notes(args, lines, kept, own))
+
+
+def _of_part(args: argparse.Namespace, lines: Lines, own: Parts | None) -> Lines:
+    """Those of the part; data without parts are divided as the model's run divided them, if they are of it."""
+    if args.part == "all":
+        return lines
+    if any(line.part is not None for line in lines):
+        return lines.of_part(args.part or "test")
+    if own is None:
+        return lines if args.part is None else lines.of_part(args.part)
+    found = among(lines, getattr(own, args.part or "test"))
+    return lines if args.part is None and not found else found
+
+
+def _notes(args: argparse.Namespace, lines: Lines, kept: Lines, own: Parts | None) -> Iterator[str]:
     if len(kept) < len(lines):
-        print(f"{len(kept)} of {len(lines)} lines, those of part {part}")
-    return kept, report
+        yield f"{len(kept)} of {len(lines)} lines, those of part {args.part or 'test'}: --part all takes all"
+    for part, what in (("train", "were trained on"), ("validation", "chose the weights")):
+        if own is not None and (count := len(among(kept, getattr(own, part)))):
+            yield f"{count} of {len(kept)} lines {what}"
 
 
-def _write(args: argparse.Namespace, reader: LineReader, found: Evaluation, report: Report | None) -> None:
+def _write(
+    args: argparse.Namespace, reader: LineReader, found: Evaluation, report: Report | None, notes: list[str]
+) -> None:
     """Write the evaluation as JSON."""
     from spatial_lstm.files import write_atomically
     from spatial_lstm.handwriting.metrics_tables import to_dict
@@ -105,8 +129,9 @@ def _write(args: argparse.Namespace, reader: LineReader, found: Evaluation, repo
         "beam": args.beam,
         "language": args.language,
         "read": None if report is None else report.to_dict(),
+        "notes": notes,
         "model": {"path": str(args.model), "config": reader.model.config(), **record},
         "versions": versions(),
     }
     text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(args.json, lambda file: file.write(text.encode()))
+    write_atomically(args.json, lambda file: file.write(text.encode(errors="backslashreplace")))

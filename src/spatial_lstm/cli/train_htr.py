@@ -152,6 +152,8 @@ def _show_augmented(args: argparse.Namespace) -> int:
 
     require("matplotlib")
     with input_errors():
+        if args.show_augmented.suffix.lower() != ".png":
+            raise ValueError(f"expected --show-augmented to be a .png file, got {args.show_augmented}")
         refuse_existing(args.show_augmented, args.overwrite, "--show-augmented")
         chosen = _chosen(args)
         changed = augmentation(chosen)

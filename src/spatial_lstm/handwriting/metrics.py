@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Evaluation:
 
     Attributes:
         total: Counts of all lines.
-        cer_interval, wer_interval: Between which the rates lie with 95 %, by bootstrap.
+        cer_interval, wer_interval: Between which the rates lie with 95 %, by bootstrap; NaN of a single line or page, which tells none.
         interval_over: ``"pages"`` or ``"lines"``: what was drawn again and again for it.
         pages: Counts of each page, the worst first; None stands for lines of no known page.
         lines: Each line with its counts, the one with the most wrong characters for its length first.
@@ -152,7 +153,9 @@ def _rank(errors: Errors) -> float:
 
 
 def _intervals(units: Sequence[Errors], samples: int, seed: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Bounds of the character and of the word error rate."""
+    """Bounds of the character and of the word error rate; NaN where a single unit says nothing of how others are read."""
+    if len(units) < 2:
+        return (math.nan, math.nan), (math.nan, math.nan)
     counts = np.array([[u.character_errors, u.characters, u.word_errors, u.words] for u in units], dtype=float)
     random = np.random.default_rng(seed)
     sums = np.stack([counts[random.integers(len(units), size=len(units))].sum(0) for _ in range(samples)])

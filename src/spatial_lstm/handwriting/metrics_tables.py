@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from spatial_lstm.handwriting.metrics import Errors, Evaluation
@@ -17,8 +18,8 @@ def to_dict(evaluation: Evaluation, *, worst: int = 20) -> dict[str, object]:
     """Return the same in plain values, for a JSON file; rates are fractions."""
     return {
         **_values(evaluation.total),
-        "cer_interval": list(evaluation.cer_interval),
-        "wer_interval": list(evaluation.wer_interval),
+        "cer_interval": _interval(evaluation.cer_interval),
+        "wer_interval": _interval(evaluation.wer_interval),
         "interval_over": evaluation.interval_over,
         "pages": [{"page": page, **_values(errors)} for page, errors in evaluation.pages],
         "worst": [
@@ -38,6 +39,16 @@ def to_dict(evaluation: Evaluation, *, worst: int = 20) -> dict[str, object]:
     }
 
 
+def between(interval: tuple[float, float]) -> str:
+    """Bounds of a rate in percent, or a dash where they are not known."""
+    return "-" if math.isnan(interval[0]) else " .. ".join(_percent(bound) for bound in interval)
+
+
+def _interval(interval: tuple[float, float]) -> list[float] | None:
+    """None where it is not known."""
+    return None if math.isnan(interval[0]) else list(interval)
+
+
 def _values(errors: Errors) -> dict[str, float | int | None]:
     """Counts and rates; None where there is nothing to read, which JSON has no number for."""
     return {
@@ -55,14 +66,12 @@ def _rates(evaluation: Evaluation) -> Iterator[str]:
     total = evaluation.total
     yield f"| {total.lines} lines | rate | 95 % (bootstrap over {evaluation.interval_over}) | errors | of |"
     yield "| --- | ---: | ---: | ---: | ---: |"
-    low, high = evaluation.cer_interval
     yield (
-        f"| characters (CER) | {_percent(total.cer)} | {_percent(low)} .. {_percent(high)} "
+        f"| characters (CER) | {_percent(total.cer)} | {between(evaluation.cer_interval)} "
         f"| {total.character_errors} | {total.characters} |"
     )
-    low, high = evaluation.wer_interval
     yield (
-        f"| words (WER) | {_percent(total.wer)} | {_percent(low)} .. {_percent(high)} "
+        f"| words (WER) | {_percent(total.wer)} | {between(evaluation.wer_interval)} "
         f"| {total.word_errors} | {total.words} |"
     )
 

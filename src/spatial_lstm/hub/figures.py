@@ -53,8 +53,9 @@ def _of_lines(result: Mapping[str, Any]) -> Iterator[Figure]:
         for metric, name in RATES.items():
             if told.get(metric) is None:
                 continue
-            low, high = told[f"{metric}_interval"]
-            between = f"{100 * low:.2f} .. {100 * high:.2f} (95 %, bootstrap over {told['interval_over']})"
+            interval = told[f"{metric}_interval"]  # None of a single line
+            bounds = " .. ".join(f"{100 * bound:.2f}" for bound in interval or ())
+            between = bounds and f"{bounds} (95 %, bootstrap over {told['interval_over']})"
             of = f"{told['lines']:,} lines, {told['characters']:,} characters"
             yield Figure(metric, name, "lower is better", part, 100 * told[metric], between, of)
 

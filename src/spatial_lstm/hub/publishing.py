@@ -58,7 +58,7 @@ def save_pretrained(
         text = card(content, name=called, parameters=parameters, license=license, datasets=datasets)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"expected the record of a run, got {source}, which lacks something: {error}") from error
-    write_atomically(target / CARD, lambda file: file.write(text.encode()))
+    write_atomically(target / CARD, lambda file: file.write(text.encode(errors="backslashreplace")))
     published.write(target, content)
     return target
 

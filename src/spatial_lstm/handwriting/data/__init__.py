@@ -11,7 +11,7 @@ from spatial_lstm.handwriting.data.pictures import normalize, read_gray, scaled
 from spatial_lstm.handwriting.data.read import read_lines
 from spatial_lstm.handwriting.data.report import LeftOut, Refusal, Report
 from spatial_lstm.handwriting.data.save import save_lines
-from spatial_lstm.handwriting.data.write_back import LineText, write_page
+from spatial_lstm.handwriting.data.write_back import LineText, check_writable, write_page
 
 __all__ = [
     "PARTS",
@@ -25,6 +25,7 @@ __all__ = [
     "Pictures",
     "Refusal",
     "Report",
+    "check_writable",
     "divide",
     "normalize",
     "read_gray",

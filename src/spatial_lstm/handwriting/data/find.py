@@ -11,7 +11,7 @@ from pathlib import Path
 from spatial_lstm.handwriting.data.parts import NAMES
 from spatial_lstm.handwriting.data.report import Refusal, Report
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".jp2", ".webp", ".bmp", ".gif")
 LAYOUT, TRANSCRIPT = ".xml", ".gt.txt"
 # A folder may have this list of the parts of its layouts: {"page_files": {"train": ["a.xml", ..], "val": [..], "test": [..]}}.
 SPLIT = "split.json"

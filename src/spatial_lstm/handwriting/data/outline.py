@@ -13,6 +13,12 @@ from spatial_lstm.handwriting.data.report import Refusal
 Points = NDArray[np.float64]
 # Lines drawn by hand or by a segmenter have tens to hundreds.
 MOST_POINTS = 10_000
+# Points along a path that are looked at: of a baseline, and of a polygon's edge besides its corners.
+SAMPLES = 256
+# A polygon that is nowhere as thick as this, in pixels, has no writing in it.
+THINNEST = 3
+# How much of a baseline has to lie near its polygon, no farther off than this is high.
+NEAR = 0.5
 # How much of an outline may lie beyond the page's edge, where it is cut off: a little is how people draw, much is another page's outline.
 OUTSIDE = 0.25
 
@@ -112,19 +118,58 @@ def length(baseline: Points) -> float:
     return float(np.linalg.norm(np.diff(baseline, axis=0), axis=1).sum())
 
 
+def along(path: Points, count: int) -> Points:
+    """Points at equal distances on a path of straight pieces, from its first to its last, ``(count, 2)``."""
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
+    way = np.concatenate([[0], steps.cumsum()])
+    at = np.linspace(0, way[-1], count)
+    return np.stack([np.interp(at, way, path[:, axis]) for axis in (0, 1)], axis=1)
+
+
 def check_on_page(outline: Outline, width: int, height: int) -> None:
-    """Refuse what belongs to another page.
+    """Refuse what belongs to another page, and what is no line.
 
     Raises:
-        Refusal: If a quarter of the baseline's or polygon's extent lies outside, or the baseline runs to and fro.
+        Refusal: If a quarter of the baseline's or polygon's extent lies outside, the polygon is a stroke, or the baseline runs to and fro
+            or away from its polygon.
     """
     for name, points in (("baseline", outline.baseline), ("polygon", outline.polygon)):
         if points is not None and (share := _outside(points, width, height)) > OUTSIDE:
             (left, top), (right, bottom) = points.min(0), points.max(0)
             where = f"x {left:.6g} to {right:.6g}, y {top:.6g} to {bottom:.6g}, page {width}x{height}"
             raise Refusal("outside of the page", f"{share:.0%} of the {name}: {where}")
-    if outline.baseline is not None and length(outline.baseline) > 2 * (width + height):
-        raise Refusal("broken points", f"baseline of {length(outline.baseline):.0f} pixels, page {width}x{height}")
+    if outline.polygon is not None and (thickness := _thickness(outline.polygon)) < THINNEST:
+        raise Refusal("too small", f"a polygon of {thickness:.3g} pixels across")
+    if (
+        outline.baseline is not None
+        and length(outline.baseline) > 2 * (extent := np.ptp(outline.baseline, axis=0)).sum()
+    ):
+        told = f"baseline of {length(outline.baseline):.0f} pixels in an area of {extent[0]:.0f}x{extent[1]:.0f}"
+        raise Refusal("baseline to and fro", told)
+    if outline.baseline is not None and outline.polygon is not None:
+        _check_near(outline.baseline, outline.polygon)
+
+
+def _thickness(polygon: Points) -> float:
+    """How far a polygon reaches at a right angle to where it reaches farthest, about."""
+    centered = polygon - polygon.mean(0)
+    return float(np.ptp(centered @ np.linalg.svd(centered, full_matrices=False)[2][-1]))
+
+
+def _check_near(baseline: Points, polygon: Points) -> None:
+    """Refuse a baseline of which less than half lies about its polygon: what is cut along it would not be the line."""
+    low, high = polygon.min(0), polygon.max(0)
+    around = (high - low).min()
+    some = along(baseline, SAMPLES)
+    if ((some >= low - around) & (some <= high + around)).all(1).mean() < NEAR:
+        told = ", ".join(
+            f"{name} from {_place(points[0])}" for name, points in (("baseline", baseline), ("polygon", polygon))
+        )
+        raise Refusal("baseline away from its polygon", told)
+
+
+def _place(point: Points) -> str:
+    return f"{point[0]:.6g},{point[1]:.6g}"
 
 
 def _outside(points: Points, width: int, height: int) -> float:

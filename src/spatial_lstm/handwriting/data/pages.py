@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -41,9 +43,8 @@ class Pages:
         self._cache = pictures
         self._report = report
         self._read: dict[Path, Path] = {}
-        self._by_name: dict[str, list[Path]] = {}
-        for picture in files.pictures:
-            self._by_name.setdefault(picture.name, []).append(picture)
+        self._by_name = _by_name(files.pictures)
+        self._in_folder: dict[Path, dict[str, list[Path]]] = {}
         layouts = {path.with_suffix("") for path in files.layouts}
         self.pictures = {path for path in files.pictures if path.with_suffix("") in layouts}
 
@@ -101,16 +102,29 @@ class Pages:
 
     def _picture(self, path: Path, name: str) -> Path:
         """A page's picture: beside the XML, in the folder above, or the only one of its name in all folders that are read."""
-        names = [_inside(name)] if name else [path.stem + end for end in PICTURES]
-        for folder in (path.parent, path.parent.parent):
+        names = [_inside(name, path.parent, self._files.base)] if name else [path.stem + end for end in PICTURES]
+        above = () if names[0].startswith("..") else (path.parent.parent,)
+        for folder in (path.parent, *above):
             for wanted in names:
-                if _is_file(folder / wanted):
-                    return folder / wanted
-        elsewhere = [other for wanted in names for other in self._by_name.get(wanted, [])]
+                if found := self._file(Path(os.path.normpath(folder / wanted))):
+                    return found
+        elsewhere = [other for wanted in names for other in _of_name(self._by_name, wanted)]
         if len(elsewhere) == 1:
             return elsewhere[0]
         told = f"{name} is not beside the XML or above it" if name else "the XML names none, and none has its name"
         raise Refusal("no image", told if not elsewhere else f"{len(elsewhere)} are named {name or path.stem}")
+
+    def _file(self, path: Path) -> Path | None:
+        """A file, or the only one in its folder whose name is told apart by case or by the normal form of Unicode alone."""
+        try:
+            if path.is_file():
+                return path
+            if path.parent not in self._in_folder:
+                self._in_folder[path.parent] = _by_name(list(path.parent.iterdir()))
+        except OSError:  # a name that no file can have, no folder
+            return None
+        others = [other for other in _of_name(self._in_folder[path.parent], path.name) if other.is_file()]
+        return others[0] if len(others) == 1 else None
 
 
 def _value(told: Told | Refusal) -> Told:
@@ -119,23 +133,36 @@ def _value(told: Told | Refusal) -> Told:
     return told
 
 
-def _inside(name: str) -> str:
-    """A picture's name as the XML tells it, if it leads to no other folder than the XML's and those in it.
+def _inside(name: str, folder: Path, base: Path) -> str:
+    """A picture's name as the XML in a folder tells it, if it leads to no other folder than that, those in it and those that are read.
 
     Raises:
-        Refusal: If it is absolute, an address, or leads upward.
+        Refusal: If it is absolute, an address, or leads out of ``base``, the folder of all that is read.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name):
+    place = os.path.normpath(folder / path)  # links that lead elsewhere and back are not followed
+    leads_out = ".." in path.parts and not Path(place).is_relative_to(base)
+    if path.is_absolute() or leads_out or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name):
         raise Refusal("image name leads out of the folder", name[:200])
-    return str(path)
+    return Path(os.path.relpath(place, folder)).as_posix()
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have
-        return False
+def _plain(name: str) -> str:
+    """What names have in common that systems take for the same one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(_plain(path.name), []).append(path)
+    return found
+
+
+def _of_name(paths: dict[str, list[Path]], name: str) -> list[Path]:
+    """Those of just this name, or else those whose names are the same to some systems."""
+    alike = paths.get(_plain(name), [])
+    return [path for path in alike if path.name == name] or alike
 
 
 def _size_and_scale(picture: Path, layout: Layout) -> tuple[tuple[int, int], tuple[float, float]]:

@@ -66,7 +66,11 @@ def _draw(pages: dict[str, list[Line]], fractions: dict[str, float], seed: int) 
     """A part for each page: pages in random order, each part filled until half of the next page would be too much."""
     wanted = {part: fraction for part, fraction in fractions.items() if fraction}
     if pages and len(pages) <= len(wanted):
-        raise ValueError(f"expected more than {len(wanted)} pages to divide, got {len(pages)}")
+        told = ", ".join(sorted(name.partition("\n")[0] for name in pages))
+        raise ValueError(
+            f"expected more than {len(wanted)} pages to divide, got {len(pages)} ({told}): lines of one page stay together; "
+            "give those for validation and test apart, or in folders called train, val and test"
+        )
     names = sorted(pages)
     names = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
     total = sum(map(len, pages.values()))

@@ -36,9 +36,21 @@ def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         Refusal: If it is missing or no picture.
     """
     with _opened(path) as picture:
-        width, height = picture.size
-        lying = picture.getexif().get(EXIF_ORIENTATION, 1) >= LYING
-        return (width, height), (height, width) if lying else (width, height)
+        return picture.size, _turned_size(picture)
+
+
+def further_pages(path: Path) -> int:
+    """How many pages a TIFF has behind the first; smaller copies of it are none. 0 of what is no TIFF, or cannot be read."""
+    found = 0
+    try:
+        with _opened(path) as picture:
+            width = picture.width
+            for frame in range(1, getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1):
+                picture.seek(frame)
+                found += 3 * picture.width > 2 * width
+    except Refusal:
+        return found
+    return found
 
 
 def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int = 1) -> Gray:
@@ -46,7 +58,8 @@ def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int
 
     Args:
         path: PNG, JPEG, TIFF (its first page) or whatever Pillow reads, of 1, 8 or 16 bits.
-        size: Width and height that layout and picture agree on; a picture stored in that size is not turned as its camera says.
+        size: Width and height that layout and picture agree on: a picture that has it as it is stored alone is not turned as its camera
+            says.
         reduction: 1, 2, 4 or 8: of how many rows and columns each pixel is the mean.
 
     Raises:
@@ -57,7 +70,7 @@ def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int
     import PIL.ImageOps
 
     with _opened(path) as picture:
-        turn = picture.size != size
+        turn = size is None or size == _turned_size(picture)
         width = picture.width
         # A JPEG's decoder makes the gray values, and the reduction, in less time.
         picture.draft("L", (picture.width // reduction, picture.height // reduction))
@@ -131,18 +144,29 @@ def _opened(path: Path) -> Iterator[Image]:
                 yield picture
     except FileNotFoundError as error:
         raise Refusal("no image", f"{path.name} is not there") from error
-    except (OSError, ValueError, SyntaxError, EOFError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, Refusal):
-            raise
+    except (Refusal, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever a broken file leads them into
         raise Refusal(BROKEN, f"{path.name}: {error}") from error
 
 
+def _turned_size(picture: Image) -> tuple[int, int]:
+    """Width and height as it is looked at, turned as its camera says."""
+    width, height = picture.size
+    return (height, width) if picture.getexif().get(EXIF_ORIENTATION, 1) >= LYING else (width, height)
+
+
 def _eight_bits(picture: Image) -> Gray:
-    """Gray values; of 16 bits the upper eight, which Pillow's own conversion would clip instead."""
+    """Gray values; of 16 bits the upper eight, which Pillow's own conversion would clip instead.
+
+    Where the upper four are empty all over the picture it has 12 bits, as scanners and cameras save them; where the upper eight are, 8.
+    """
     from PIL import Image
 
     if picture.mode.startswith("I"):
-        return (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+        values = np.asarray(picture).astype(np.int64)
+        bits = next((bits for bits in (8, 12) if values.max() < 1 << bits), 16)
+        return (values >> bits - 8).clip(0, 255).astype(np.uint8)
     if picture.mode == "F":
         raise ValueError("expected pixels of 1, 8 or 16 bits, got floating point")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:

@@ -10,7 +10,7 @@ from spatial_lstm.handwriting.data.find import Files, find
 from spatial_lstm.handwriting.data.line import Line, Lines
 from spatial_lstm.handwriting.data.line_pictures import line_pictures
 from spatial_lstm.handwriting.data.pages import Pages
-from spatial_lstm.handwriting.data.pictures import BROKEN
+from spatial_lstm.handwriting.data.pictures import BROKEN, further_pages
 from spatial_lstm.handwriting.data.report import Refusal, Report
 
 Track = Callable[[Sequence[Line]], Iterable[Line]]
@@ -26,8 +26,9 @@ def read_lines(
 ) -> tuple[Lines, Report]:
     """Read lines, and say of each that cannot be used why.
 
-    What is read: folders, and the folders in them, of pictures (PNG, JPEG, TIFF) with transcripts (``a.png`` beside ``a.gt.txt``, UTF-8)
-    or of ALTO and PAGE XML beside the pages' pictures or in a folder next to them; lists of such files; single ones. See :func:`find`.
+    What is read: folders, and the folders in them, of pictures (PNG, JPEG, TIFF, JPEG 2000, WebP, BMP, GIF) with transcripts (``a.png``
+    beside ``a.gt.txt``, UTF-8) or of ALTO and PAGE XML beside the pages' pictures or in a folder next to them; lists of such files; single
+    ones. See :func:`find`.
 
     Args:
         paths: Folders, lists, pictures, XML files.
@@ -60,6 +61,7 @@ def read_lines(
 def _cut_out(lines: Sequence[Line], height: int | None, files: Files, report: Report, track: Track) -> Iterator[Line]:
     """The lines whose pictures are whole."""
     broken: dict[Path, Refusal] = {}
+    seen: set[Path] = set()
     for line in track(lines):
         try:
             if line.picture in broken:
@@ -70,4 +72,9 @@ def _cut_out(lines: Sequence[Line], height: int | None, files: Files, report: Re
                 broken[line.picture] = refusal
             report.refuse(files.name(line.file), line.id if line.outline else "", refusal)
         else:
+            if line.picture not in seen and (more := further_pages(line.picture)):
+                report.refuse(
+                    files.name(line.picture), "", Refusal("further pages of a TIFF", f"{more} behind the first")
+                )
+            seen.add(line.picture)
             yield line

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spatial_lstm.handwriting.data.outline import Outline, Points, length
-
-# Points of the baseline that a polygon's are compared with, and points along the polygon's edge that are added to its corners.
-SAMPLES = 256
+from spatial_lstm.handwriting.data.outline import SAMPLES, Outline, Points, along, length
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +40,7 @@ def frame(outline: Outline, width: int, height: int) -> Frame:
     if outline.baseline is None or outline.polygon is None:
         raise ValueError("expected an outline with a baseline and a polygon, got one without")
     corners = outline.polygon.clip(0, [width - 1, height - 1])
-    edge = np.concatenate([corners, _along(np.concatenate([corners, corners[:1]]), SAMPLES)])
+    edge = np.concatenate([corners, along(np.concatenate([corners, corners[:1]]), SAMPLES)])
     baseline = outline.baseline[::-1] if _is_backward(outline.baseline, edge) else outline.baseline
     curve = _curve(baseline, edge, _area(corners))
     down = _right_angles(curve)
@@ -60,7 +57,7 @@ def _is_backward(baseline: Points, edge: Points) -> bool:
 
 def _curve(baseline: Points, edge: Points, area: float) -> Points:
     """The baseline smoothed and lengthened; ``area`` is the polygon's."""
-    path = _along(baseline, max(2, round(length(baseline)) + 1))
+    path = along(baseline, max(2, round(length(baseline)) + 1))
     half = max(1, round(area / len(path)) // 2)
     head = _unit(path[min(half, len(path) - 1)] - path[0])
     tail = _unit(path[-1] - path[max(-1 - half, -len(path))])
@@ -72,14 +69,6 @@ def _curve(baseline: Points, edge: Points, area: float) -> Points:
     longer = np.concatenate([path[0] - head * ahead, path, path[-1] + tail * behind])
     kernel = np.full(2 * half + 1, 1 / (2 * half + 1))
     return np.stack([np.convolve(longer[:, axis], kernel, "valid") for axis in (0, 1)], axis=1)
-
-
-def _along(path: Points, count: int) -> Points:
-    """Points at equal distances on a path of straight pieces, from its first to its last, ``(count, 2)``."""
-    steps = np.linalg.norm(np.diff(path, axis=0), axis=1)
-    way = np.concatenate([[0], steps.cumsum()])
-    at = np.linspace(0, way[-1], count)
-    return np.stack([np.interp(at, way, path[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def _right_angles(curve: Points) -> Points:

@@ -34,7 +34,7 @@ class Document:
     """
 
     def __init__(self, data: bytes) -> None:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if data.startswith((b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")):
             raise ValueError("expected XML in UTF-8 or another encoding that contains ASCII to write into, got UTF-16")
         declared = _DECLARED.match(data.removeprefix(b"\xef\xbb\xbf"))
         self.data = data

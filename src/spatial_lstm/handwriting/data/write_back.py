@@ -36,6 +36,16 @@ class LineText:
             raise ValueError(f"expected a confidence from 0 to 1, got {self.confidence}")
 
 
+def check_writable(source: Path) -> None:
+    """Refuse a file that :func:`write_page` cannot write into, before its lines are read.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If its encoding is one in which ASCII does not stand for itself.
+    """
+    Document(source.read_bytes())
+
+
 def write_page(source: Path, readings: Mapping[str, LineText], target: Path, *, overwrite: bool = False) -> None:
     """Write a copy of an ALTO or PAGE XML file with the texts of some lines replaced; every other byte is the original's.
 

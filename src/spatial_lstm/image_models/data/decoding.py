@@ -53,11 +53,17 @@ def read_picture(path: str | Path, *, color: bool = False, gray: Gray = "luma") 
         ValueError: If it cannot be read; says why.
         ModuleNotFoundError: If Pillow is missing.
     """
+    return read_decoded(path, color=color, gray=gray).pixels
+
+
+def read_decoded(path: str | Path, *, color: bool = False, gray: Gray = "luma") -> Decoded:
+    """As :func:`read_picture`, with what is to be remarked of the picture."""
     check_gray(gray)
     try:
-        return np.array(decode(Path(path), color=color, gray=gray).pixels)  # that one may write to
+        found = decode(Path(path), color=color, gray=gray)
     except ValueError as error:
         raise ValueError(f"expected a picture, got {path}: {error}") from error
+    return found._replace(pixels=np.array(found.pixels))  # that one may write to
 
 
 def check_gray(gray: str) -> None:

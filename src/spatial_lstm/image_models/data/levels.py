@@ -21,6 +21,11 @@ from spatial_lstm.image_models.data.grouping import alike
 LEVELS = 256
 Binarization = Literal["threshold", "sample"]
 BINARIZATIONS = ("threshold", "sample")
+# What is remarked of pictures with other levels than black and white.
+BINARIZED = {
+    "threshold": "grays made black and white: white from 128 on",
+    "sample": "grays made black and white: white with chance pixel/255",
+}
 # The largest float32 below the next level: what rounding must not pass.
 TOPS = np.nextafter(np.arange(1, LEVELS + 1, dtype=np.float32) / LEVELS, np.float32(0))
 
@@ -55,6 +60,11 @@ def check_binarization(how: str | None) -> None:
     """Refuse what is neither None nor a way to binarize."""
     if how is not None and how not in BINARIZATIONS:
         raise ValueError(f"expected binarize to be None or one of {', '.join(BINARIZATIONS)}, got {how!r}")
+
+
+def has_grays(pixels: NDArray[np.uint8]) -> bool:
+    """Whether binarizing loses something: levels other than 0 and 255."""
+    return bool(((pixels != 0) & (pixels != LEVELS - 1)).any())
 
 
 def encode(

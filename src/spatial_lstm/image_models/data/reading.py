@@ -22,7 +22,7 @@ from spatial_lstm.image_models.data.decoding import (
     decode,
     with_channels,
 )
-from spatial_lstm.image_models.data.levels import Binarization, check_binarization, encode
+from spatial_lstm.image_models.data.levels import BINARIZED, Binarization, check_binarization, encode, has_grays
 from spatial_lstm.image_models.data.splits import PARTS
 
 # Skipped files that are told by name.
@@ -132,6 +132,8 @@ class Reader:
     def _remark(self, decoded: Decoded) -> NDArray[np.uint8]:
         self._read += 1
         self._remarks.update(decoded.remarks)
+        if self.binarize is not None and has_grays(decoded.pixels):
+            self._remarks[BINARIZED[self.binarize]] += 1
         return decoded.pixels
 
     def _encode(self, part: str, pictures: Sequence[NDArray[np.uint8]]) -> list[Tensor]:

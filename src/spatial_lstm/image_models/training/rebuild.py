@@ -55,13 +55,13 @@ class TrainedModel(NamedTuple):
     record: dict[str, Any]
 
 
-def open_model(path: Path) -> TrainedModel:
+def open_model(path: Path | str) -> TrainedModel:
     """The model of a file, ``best.pt`` or ``last.pt`` of a run, the best of a run's folder or that of a published one, and its record.
 
     Raises:
         ValueError: If there is none, it cannot be read, or it is of no image model.
     """
-    file, content = read_model(path)
+    file, content = read_model(Path(path))
     description = content.pop("model", None)
     if not isinstance(description, dict):
         raise ValueError(f"expected a checkpoint of an image model, got {file}, which holds {sorted(content)}")
@@ -75,7 +75,7 @@ def open_model(path: Path) -> TrainedModel:
     return TrainedModel(model.eval(), {"kind": description["kind"], "config": description["config"], **record})
 
 
-def load_model(path: Path) -> ImageModel:
+def load_model(path: Path | str) -> ImageModel:
     """The model that :func:`open_model` opens."""
     return open_model(path).model
 
