@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "vector.hpp"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -14,6 +16,22 @@ inline void prefetch(const T* from, int64_t count) {
     constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(T));
     for (int64_t k = 0; k < count; k += LINE) __builtin_prefetch(from + k, Write);
 }
+
+// Whether a vector of S fills a line of the caches and can be written past them: the line need not be read first, nor takes the place of another.
+#ifdef __AVX512F__
+template <class S>
+constexpr bool STREAMS = std::is_same_v<S, Compute<S>>;
+
+inline void stream(float* to, FloatVector v) { _mm512_stream_ps(to, (__m512)v); }
+inline void stream(double* to, DoubleVector v) { _mm512_stream_pd(to, (__m512d)v); }
+inline void finish_streams() { _mm_sfence(); }  // before another thread reads
+#else
+template <class S>
+constexpr bool STREAMS = false;
+
+inline void finish_streams() {}
+#endif
+inline bool fills_lines(const void* table) { return reinterpret_cast<std::uintptr_t>(table) % 64 == 0; }
 
 // Ask for large pages where a large table that was just allocated will be written: the first touch of small ones costs more than the writing.
 inline void prepare_for_writes(void* table, int64_t count, std::size_t each) {
