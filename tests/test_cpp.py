@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,6 +89,25 @@ def test_many_sites_at_a_step() -> None:
             output = layer(x)[0]
             results.append([output, *gradients([output], [x, *layer.parameters()])])
         assert_close(*results)
+
+
+@needs_kernel
+@pytest.mark.parametrize(
+    "options",
+    [{"dtype": torch.float64}, {}, {"recompute": True}, {"saved_gates": "bfloat16"}],
+    ids=["float64", "float32", "recomputed", "bfloat16"],
+)
+def test_tables_that_are_written_past_the_caches(options: dict[str, Any]) -> None:
+    """A megabyte of whole lines, and the images of it one by one."""
+    layer = make_layer("spatial", 3, 16, backend="cpp", **{"dtype": torch.float32, **options})
+    x = make_input(layer, 40, (16, 32))
+    output = layer(x)[0]
+    grad = torch.randn_like(output)
+    (dx,) = torch.autograd.grad(output, x, grad)
+    for image in (slice(1), slice(39, 40)):
+        alone = x[image].detach().requires_grad_()
+        expected = layer(alone)[0]
+        assert_close([output[image], dx[image]], [expected, *torch.autograd.grad(expected, alone, grad[image])])
 
 
 @needs_kernel

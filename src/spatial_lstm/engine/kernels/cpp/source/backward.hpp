@@ -37,10 +37,12 @@ class Backward {
     using F = Factor<S>;
     static constexpr int B = Cell::template blocks<N>, L = LANES<T>;
     // Sites whose dz and sums stay in cache between the gates and the products; every number of rows at once divides it. Sites whose dz is held
-    // for the weights' gradients: a megabyte of it at h = 50. Sites that are fetched before they are due. All three were judged; at half and
-    // twice BLOCK and WINDOW, and with AHEAD of 0, 1 and 16, training took as long, within the noise of 5 % (geometric mean over the
-    // sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
-    static constexpr int64_t BLOCK = 120, WINDOW = 1024, AHEAD = 4;
+    // for the weights' gradients: a megabyte of it at h = 50. Both were judged; at half and twice as many training took as long, within the noise
+    // of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
+    static constexpr int64_t BLOCK = 120, WINDOW = 1024;
+    // Sites that are fetched before they are due. With 16 training on images of 28 x 28 and 256 x 256 took 2 % longer, with 64 more, with 4 that
+    // ended at a block's last 10 % (h = 32, one core of an EPYC whose second cache has a megabyte).
+    static constexpr int64_t AHEAD = 8;
 
    public:
     Backward(const Layer& layer, const Units& units, const Results<S>& of, const BackwardData<S>& data, const WeightGradient<S>& weight_gradient)
@@ -58,10 +60,11 @@ class Backward {
           input_gradient_(layer, data.x),
           forward_(of.gates || of.folded ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
           recomputed_gates_(forward_ ? layer.threads * window_ * depth_ : 0),
-          dz_(layer.threads * window_ * stride_),
+          held_(window_ * stride_ + L),
+          dz_(layer.threads * held_),
           sent_(layer.threads * 4 * units.widest() * N * hidden_),
           places_(layer.threads * Places::numbers(layer, window_)) {
-        if (stride_ > depth_) std::fill_n(dz_.get(), layer.threads * window_ * stride_, F{});
+        if (stride_ > depth_) std::fill_n(dz_.get(), layer.threads * held_, F{});
     }
 
     void run() {
@@ -118,11 +121,11 @@ class Backward {
             for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) block(at, first, std::min(last, first + BLOCK));
             team.wait();
         }
-        weight_gradient_.add(unit, team, places, all, dz_.get() + team.number * window_ * stride_);
+        weight_gradient_.add(unit, team, places, all, dz_.get() + team.number * held_);
     }
 
     // dz of a site in its window.
-    F* dz(const At& at, int64_t site) const { return dz_.get() + (at.team * window_ + site - at.places.begin) * stride_; }
+    F* dz(const At& at, int64_t site) const { return dz_.get() + at.team * held_ + (site - at.places.begin) * stride_; }
 
     // What the site in row `row` of a step sends to its predecessors, (n, h), of h (0) or c (1); the steps take turns with two buffers.
     T* sent(const At& at, int64_t step, int64_t row, int which) const {
@@ -144,18 +147,20 @@ class Backward {
     template <class G>
     void differentiate(const At& at, int64_t first, int64_t last, const G* gates) const {
         for (int64_t row = first; row < last; ++row, gates += depth_) {
-            const int64_t ahead = std::min(row + AHEAD, last - 1);
+            const int64_t ahead = std::min(row + AHEAD, at.sites.end - 1);  // in the next block too, which a product comes before
             prefetch(at, ahead, gates + (ahead - row) * depth_);
             site(at, row, gates, dz(at, row));
         }
     }
 
-    // Fetch what the pass has not touched for long: a site's gates, its h and what reaches it from outside.
+    // Fetch what the pass has not touched for long: a site's gates, its h, its predecessors' c and what reaches it from outside.
     template <class G>
     void prefetch(const At& at, int64_t row, const G* gates) const {
         const S *h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
         ::prefetch(gates, depth_);
         ::prefetch(h, hidden_);
+        // Along the last axis it is that of the run's next or last site along the axis before.
+        for (int k = 0; k < (N > 1 ? N - 1 : 1); ++k) ::prefetch(saved_.previous_c(at.places, at.d, row, k), hidden_);
         if (outside) ::prefetch(outside, hidden_);
     }
 
@@ -230,6 +235,7 @@ class Backward {
     const InputGradient<S> input_gradient_;
     const std::unique_ptr<const Forward<S, Cell, N>> forward_;
     const Buffer<S> recomputed_gates_;
+    const int64_t held_;  // numbers of a window's dz, with a vector that is read beyond
     const Buffer<F> dz_;
     const Buffer<T> sent_;
     const Buffer<int32_t> places_;

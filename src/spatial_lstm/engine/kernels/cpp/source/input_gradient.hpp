@@ -8,6 +8,7 @@
 #include "places.hpp"
 #include "product.hpp"
 #include "shared.hpp"
+#include "transpose.hpp"
 #include "units.hpp"
 
 template <class S>
@@ -16,6 +17,8 @@ class InputGradient {
     using F = Factor<S>;
     // Sums of SIDE sites by SIDE features, with the weights of as many, fit the registers.
     static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
+    // Vectors of columns that a panel holds at most: few enough for the registers.
+    static constexpr int WIDEST = 4;
 
    public:
     // `x` (R, D, C) is where the gradient of the input goes, or null.
@@ -28,15 +31,15 @@ class InputGradient {
           states_(split_ * (layer.weight_ch ? 2 : 1)),
           wide_(x && (2 * layer.inputs >= L || round_up(states_ + layer.inputs, L) == round_up(states_, L))),
           columns_(states_ + (wide_ ? layer.inputs : 0)),
-          width_(panel_width(columns_)),
-          panels_((columns_ + width_ * L - 1) / (width_ * L)),
-          weights_(layer.directions * panels_ * depth_ * width_ * L),
+          vectors_((columns_ + L - 1) / L),
+          panels_((vectors_ + WIDEST - 1) / WIDEST),
+          weights_(layer.directions * depth_ * vectors_ * L),
           narrow_(x && !wide_ ? layer.directions * layer.inputs * gates_ : 0) {}
 
     // Pack the weights, before anything else.
     void prepare(const Units& units) const {
         const int64_t rows = depth_ / PAIR<F>;
-        units.share(layer_.directions * rows, panels_ * width_ * L * PAIR<F>, [this, rows](int64_t first, int64_t last) {
+        units.share(layer_.directions * rows, vectors_ * L * PAIR<F>, [this, rows](int64_t first, int64_t last) {
             for (int64_t row = first; row < last; ++row) pack(row / rows, row % rows * PAIR<F>);
         });
         if (x_ && !wide_)
@@ -47,10 +50,11 @@ class InputGradient {
     // what goes to their c, rows of (n h), and write the gradient of the input.
     void send(const Places& places, int64_t d, int64_t site, int64_t count, const F* dz, T* to_h, T* to_c) const {
         for (int64_t p = 0; p < panels_; ++p) {
-            if (width_ == 1) multiply<1>(places, d, p, site, count, dz, to_h, to_c);
-            if (width_ == 2) multiply<2>(places, d, p, site, count, dz, to_h, to_c);
-            if (width_ == 3) multiply<3>(places, d, p, site, count, dz, to_h, to_c);
-            if (width_ == 4) multiply<4>(places, d, p, site, count, dz, to_h, to_c);
+            const int64_t width = start(p + 1) - start(p);
+            if (width == 1) multiply<1>(places, d, p, site, count, dz, to_h, to_c);
+            if (width == 2) multiply<2>(places, d, p, site, count, dz, to_h, to_c);
+            if (width == 3) multiply<3>(places, d, p, site, count, dz, to_h, to_c);
+            if (width == 4) multiply<4>(places, d, p, site, count, dz, to_h, to_c);
         }
         if (!x_ || wide_) return;
         for (int64_t row = 0; row < count; row += SIDE)
@@ -65,29 +69,24 @@ class InputGradient {
     }
 
    private:
-    // Vectors of columns that a panel holds: few enough for the registers, and no more panels than needed.
-    static int64_t panel_width(int64_t columns) {
-        const int64_t vectors = (columns + L - 1) / L, panels = (vectors + 3) / 4;
-        return (vectors + panels - 1) / panels;
-    }
+    // Where panel p begins, in vectors of columns: panels are as alike as can be.
+    int64_t start(int64_t p) const { return vectors_ * p / panels_; }
+    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * vectors_ + start(p)) * depth_ * L; }
 
-    F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * panels_ + p) * depth_ * width_ * L; }
-
-    // A panel holds `width_` vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
+    // A panel holds some vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
     // input is wide. This is a row of all panels, for a row of the weights is then read in one go.
     void pack(int64_t d, int64_t gate) const {
-        const int64_t most = width_ * L;
         const bool both = PAIR<F> == 2 && gate + 1 < gates_;
         const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
         const auto columns = [=](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
             const S *from = static_cast<const S*>(matrix) + row * width + column, *second = static_cast<const S*>(matrix) + other * width + column;
-            for (int64_t p = begin / most; p * most < end; ++p) {
-                F* const to = panel(d, p) + gate * most;
-                const int64_t right = std::min(end, (p + 1) * most);
-                for (int64_t j = std::max(begin, p * most); j < right; j += L) {
+            for (int64_t p = 0; p < panels_; ++p) {
+                const int64_t first = start(p) * L, last = start(p + 1) * L, right = std::min(end, last);
+                F* const to = panel(d, p) + gate * (last - first);
+                for (int64_t j = std::max(begin, first); j < right; j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
                     const auto v = paired<F>(load(from + (j - begin), lanes), both ? load(second + (j - begin), lanes) : Vector<T>{});
-                    store_factors(to + (j - p * most) * PAIR<F>, v, lanes);
+                    store_factors(to + (j - first) * PAIR<F>, v, lanes);
                 }
             }
         };
@@ -96,8 +95,8 @@ class InputGradient {
             if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
         });
         columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
-        F* const end = panel(d, panels_ - 1) + (gate + PAIR<F>) * most;
-        std::fill(end - (panels_ * most - columns_) * PAIR<F>, end, F{});
+        F* const end = panel(d, panels_ - 1) + (gate + PAIR<F>) * (vectors_ - start(panels_ - 1)) * L;
+        std::fill(end - (vectors_ * L - columns_) * PAIR<F>, end, F{});
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.
@@ -113,6 +112,8 @@ class InputGradient {
     void multiply(const Places& places, int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
         constexpr int AT_ONCE = rows_at_once(W);
         constexpr T zeros[W * L] = {};
+        const F* const weights = panel(d, p);
+        const int64_t first = start(p) * L;
         for (int64_t row = 0; row < sites; row += AT_ONCE) {
             const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
             Rows<F> rows;
@@ -120,11 +121,11 @@ class InputGradient {
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
             Vector<T> sums[AT_ONCE * W];
-            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, panel(d, p), zeros, sums);
+            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, weights, zeros, sums);
             for (int r = 0; r < count; ++r) {
                 const int64_t at = (row + r) * split_;
                 S* x = wide_ ? input(d, places.raster(site + row + r)) : nullptr;
-                for (int w = 0; w < W; ++w) hand_out((p * W + w) * L, sums[r * W + w], to_h + at, to_c + at, x);
+                for (int w = 0; w < W; ++w) hand_out(first + w * L, sums[r * W + w], to_h + at, to_c + at, x);
             }
         }
     }
@@ -154,7 +155,7 @@ class InputGradient {
         const F* from[SIDE];
         const T* weights = narrow_.get() + (d * layer_.inputs + feature) * gates_;
         for (int i = 0; i < SIDE; ++i) from[i] = dz + std::min<int64_t>(i, rows - 1) * depth_;  // beyond the last, the last again
-        Vector<T> sums[SIDE][COUNT] = {};
+        Vector<T> sums[round_up(SIDE * COUNT, L)] = {};
         for (int64_t gate = 0; gate < gates_; gate += L) {
             const int lanes = static_cast<int>(std::min<int64_t>(L, gates_ - gate));
             Vector<T> w[COUNT];
@@ -164,18 +165,20 @@ class InputGradient {
             for (int i = 0; i < SIDE; ++i) {
                 const auto v = load(from[i] + gate, lanes);
 #pragma GCC unroll 16
-                for (int j = 0; j < COUNT; ++j) sums[i][j] += v * w[j];
+                for (int j = 0; j < COUNT; ++j) sums[i * COUNT + j] += v * w[j];
             }
         }
+        T found[round_up(SIDE * COUNT, L)];
+        for (int first = 0; first < SIDE * COUNT; first += L) store(found + first, sums_of_lanes<T>(sums + first), L);
         for (int64_t i = 0; i < rows; ++i)
-            for (int j = 0; j < COUNT; ++j) store_number(input(d, places.raster(site + i)) + feature + j, sum<T>(sums[i][j]));
+            for (int j = 0; j < COUNT; ++j) store_number(input(d, places.raster(site + i)) + feature + j, found[i * COUNT + j]);
     }
 
     const Layer& layer_;
     S* const x_;
     const int64_t gates_, depth_, split_, states_;
     const bool wide_;  // whether the input fills half a vector, or what is left of one
-    const int64_t columns_, width_, panels_;
+    const int64_t columns_, vectors_, panels_;
     const Buffer<F> weights_;
     const Buffer<T> narrow_;
 };

@@ -3,9 +3,27 @@
 
 #include <cstdint>
 
+#include "vector.hpp"
+
 // Have the caches fetch some numbers, to be written where `Write`.
 template <bool Write = false, class T>
 inline void prefetch(const T* from, int64_t count) {
     constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(T));
     for (int64_t k = 0; k < count; k += LINE) __builtin_prefetch(from + k, Write);
 }
+
+// Whether a vector of S fills a line of the caches and can be written past them: the line need not be read first, nor takes the place of another.
+#ifdef __AVX512F__
+template <class S>
+constexpr bool STREAMS = std::is_same_v<S, Compute<S>>;
+
+inline void stream(float* to, FloatVector v) { _mm512_stream_ps(to, (__m512)v); }
+inline void stream(double* to, DoubleVector v) { _mm512_stream_pd(to, (__m512d)v); }
+inline void finish_streams() { _mm_sfence(); }  // before another thread reads
+#else
+template <class S>
+constexpr bool STREAMS = false;
+
+inline void finish_streams() {}
+#endif
+inline bool fills_lines(const void* table) { return reinterpret_cast<std::uintptr_t>(table) % 64 == 0; }

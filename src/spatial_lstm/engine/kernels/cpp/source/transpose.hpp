@@ -27,6 +27,18 @@ inline void transpose_block(Vector<T>* v) {
     if constexpr (HALF > 1) transpose_block<T, HALF / 2>(v);
 }
 
+// The sums of all lanes of as many vectors as there are lanes, one after the other; these are overwritten.
+template <class T, int HALF = LANES<T> / 2>
+inline Vector<T> sums_of_lanes(Vector<T>* v) {
+#pragma GCC unroll 16
+    for (int i = 0; i < HALF; ++i) {
+        exchange<T, HALF>(v[i], v[i + HALF], std::make_integer_sequence<int, LANES<T>>{});
+        v[i] += v[i + HALF];
+    }
+    if constexpr (HALF > 1) return sums_of_lanes<T, HALF / 2>(v);
+    else return v[0];
+}
+
 // Transpose what `read(row, column, lanes)` gives, some lanes of a row from a column on: `write(row, column, v, lanes)` takes some of a column,
 // from a row on.
 template <class T, class Read, class Write>

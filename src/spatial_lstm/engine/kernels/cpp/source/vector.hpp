@@ -181,16 +181,6 @@ inline To number(const void* matrix, int64_t place) {
     else return load(from, 1)[0];
 }
 
-// The sum of all lanes, in a fixed order.
-template <class T>
-inline T sum(Vector<T> v) {
-    T lanes[LANES<T>];
-    std::memcpy(lanes, &v, sizeof(v));
-    for (int half = LANES<T> / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-    return lanes[0];
-}
-
 template <class T>
 struct Exponent;
 template <>

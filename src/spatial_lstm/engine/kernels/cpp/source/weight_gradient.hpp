@@ -26,11 +26,13 @@ class WeightGradient {
     using F = Factor<S>;
     // R inputs by up to WIDEST vectors of gates are summed at once, and fit the registers. A team's members share out the inputs, not the sites.
     static constexpr int L = LANES<T>, WIDEST = REGISTERS == 32 ? 5 : 2, R = rows_at_once(WIDEST);
+    // Numbers of dz are read where they are; pairs of two sites' are put together first, in panels.
+    static constexpr bool PACKS = PAIR<F> > 1;
     // Sites whose sum is taken in registers: rounding errors grow with this number, and with that of blocks. At 64 and 256 training took as long,
     // within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
     static constexpr int64_t BLOCK = 128;
-    // Sites whose x, which the pass has not touched for long, is fetched before it is due: at 24 training took as long.
-    static constexpr int64_t AHEAD = 8;
+    // Sites whose x and predecessors' h, which the pass has not touched for long, are fetched before they are due. A judgment.
+    static constexpr int64_t AHEAD = 16;
 
    public:
     WeightGradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to)
@@ -49,7 +51,7 @@ class WeightGradient {
           to_(to),
           totals_(units.count() * tiles_ * R * width_),
           gathered_(layer.threads * BLOCK * tiles_ * R),
-          packed_(layer.threads * BLOCK * width_),
+          packed_(PACKS ? layer.threads * BLOCK * width_ : 0),
           peephole_totals_(units.count() * peephole_size_) {}
 
     // Before the first sites of a unit: this member's share of the totals.
@@ -57,7 +59,8 @@ class WeightGradient {
         std::fill(peephole_total(unit.index) + team.first(peephole_size_), peephole_total(unit.index) + team.last(peephole_size_), T{0});
     }
 
-    // This member's share of the sums over some sites, whose dz, a row of factors each, starts at `dz`; a unit's last sites come first.
+    // This member's share of the sums over some sites, whose dz, a row of factors each, starts at `dz`; a unit's last sites come first. A vector
+    // may be read that begins in the last row.
     void add(const Unit& unit, const Team& team, const Places& places, Span sites, const F* dz) const {
         if (!depth_ && !to_.weight_peephole) return;
         bool first = sites.end == units_.sites(unit, unit.steps - 1).end;
@@ -67,7 +70,7 @@ class WeightGradient {
             for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(places, unit.direction, team.number, row, rows, some, dz);
             team.wait();
             for (int64_t tile = team.first(tiles_); tile < team.last(tiles_); ++tile)
-                for (int64_t p = 0; p < panels_; ++p) add_tile(unit.index, tile, p, rows, team.number, first);
+                for (int64_t p = 0; p < panels_; ++p) add_tile(unit.index, tile, p, rows, team.number, dz, first);
             if (to_.weight_peephole) peephole(unit, team, places, some, dz);
             team.wait();
         }
@@ -95,7 +98,7 @@ class WeightGradient {
     T* total(int64_t unit, int64_t row) const { return totals_.get() + (unit * tiles_ * R + row) * width_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
 
-    // Row `row` of a block, of one site or of a pair: [x, h_0 .., c_0 .., 1], and dz as panels of W vectors, zero beyond what there is.
+    // Row `row` of a block, of one site or of a pair: [x, h_0 .., c_0 .., 1], and dz where it is packed, zero beyond what there is.
     void pack(const Places& places, int64_t d, int64_t team, int64_t row, int64_t rows, Span sites, const F* dz) const {
         const int64_t i = row * PAIR<F>, site = sites.begin + i, other = site + 1;
         F *to = gathered(team) + row * tiles_ * R * PAIR<F>, *end = to + tiles_ * R * PAIR<F>;
@@ -108,28 +111,34 @@ class WeightGradient {
             to += length * PAIR<F>;
         };
         const bool both = PAIR<F> == 2 && other < sites.end;
-        if (to_.weight_ih) prefetch(saved_.input(places.raster(std::min(site + AHEAD, sites.end - 1))), layer_.inputs);
+        const int64_t ahead = std::min(site + AHEAD, sites.end - 1);
+        if (to_.weight_ih) prefetch(saved_.input(places.raster(ahead)), layer_.inputs);
+        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) prefetch(saved_.previous_h(places, d, ahead, k), layer_.hidden);
         if (to_.weight_ih) segment(saved_.input(places.raster(site)), both ? saved_.input(places.raster(other)) : nullptr, layer_.inputs);
         for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(places, d, site, k), both ? saved_.previous_h(places, d, other, k) : nullptr, layer_.hidden);
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(places, d, site, k), both ? saved_.previous_c(places, d, other, k) : nullptr, layer_.hidden);
         const T one[L] = {1};  // of as many lanes as are read at most
         if (to_.bias) segment(one, both ? one : nullptr, 1);
         std::fill(to, end, F{});
+        if constexpr (PACKS) pack_dz(team, row, rows, dz + i * stride_, both ? dz + (i + 1) * stride_ : nullptr);
+    }
+
+    // Row `row` of all panels, from a site's dz and that of the site that it is paired with, if there is one.
+    void pack_dz(int64_t team, int64_t row, int64_t rows, const F* dz, const F* second) const {
         for (int64_t p = 0; p < panels_; ++p) {
-            F* panel_row = panel(team, p, rows) + row * (start(p + 1) - start(p)) * L * PAIR<F>;
-            for (int64_t vector = start(p); vector < start(p + 1); ++vector, panel_row += L * PAIR<F>) {
+            F* to = panel(team, p, rows) + row * (start(p + 1) - start(p)) * L * PAIR<F>;
+            for (int64_t vector = start(p); vector < start(p + 1); ++vector, to += L * PAIR<F>) {
                 const int64_t gate = vector * L;
                 const int lanes = static_cast<int>(std::min<int64_t>(L, gates_ - gate));
-                const auto v = paired<F>(load(dz + i * stride_ + gate, lanes), both ? load(dz + (i + 1) * stride_ + gate, lanes) : Vector<T>{});
-                store_factors(panel_row, v, L);
+                store_factors(to, paired<F>(load(dz + gate, lanes), second ? load(second + gate, lanes) : Vector<T>{}), L);
             }
         }
     }
 
     // R rows of the total, at the gates of a panel, over a block's rows; what comes first is not added to anything.
-    void add_tile(int64_t unit, int64_t tile, int64_t p, int64_t rows, int64_t team, bool first) const {
+    void add_tile(int64_t unit, int64_t tile, int64_t p, int64_t rows, int64_t team, const F* dz, bool first) const {
         const int64_t width = start(p + 1) - start(p);
-        const F *from = gathered(team) + tile * R * PAIR<F>, *weights = panel(team, p, rows);
+        const F *from = gathered(team) + tile * R * PAIR<F>, *weights = PACKS ? panel(team, p, rows) : dz + start(p) * L;
         T* to = total(unit, tile * R) + start(p) * L;
         if (width == 1) add_up<1>(from, weights, rows, to, first);
         if (width == 2) add_up<2>(from, weights, rows, to, first);
@@ -141,7 +150,7 @@ class WeightGradient {
     template <int W>
     void add_up(const F* from, const F* weights, int64_t rows, T* to, bool first) const {
         Vector<T> sums[R][W] = {};
-        for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>, weights += W * L * PAIR<F>) {
+        for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>, weights += PACKS ? W * L * PAIR<F> : stride_) {
             Vector<T> v[W];
 #pragma GCC unroll 16
             for (int w = 0; w < W; ++w) v[w] = load_factors(weights + w * L * PAIR<F>);
