@@ -192,8 +192,10 @@ class Forward {
             for (int k = 0; k < N; ++k) c_prev[k] = load_shared(sites, lanes, [&](int i) { return previous_c(at, first + r + i, k) + feature; });
             activate(own, c_prev, peephole, c, h);
             if constexpr (!Recompute) store_states(at, first + r, sites, feature, lanes, h, c);
-            if (to)
-                for (int b = 0; b < B; ++b) put_away(sites, lanes, own[b], [&](int i) { return to + ((r + i) * B + b) * hidden_ + feature; });
+            if (STREAMS<S> && streams_ && to)
+                for (int b = 0; b < B; ++b) stream(to + (r * B + b) * hidden_ + feature, own[b]);
+            else if (to)
+                for (int b = 0; b < B; ++b) store_shared<T>(sites, lanes, own[b], [&](int i) { return to + ((r + i) * B + b) * hidden_ + feature; });
             if constexpr (FOLDS<S> && !Recompute)
                 if (to_.folded)
                     for (int b = 0; b < B; ++b)
@@ -210,15 +212,8 @@ class Forward {
     void store_states(const At& at, int64_t first, int sites, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
         store_shared<T>(sites, lanes, h, [&](int i) { return at.h + (first + i - at.begin) * hidden_ + feature; });
         store_shared<T>(sites, lanes, c, [&](int i) { return at.c + (first + i - at.begin) * hidden_ + feature; });
-        put_away(sites, lanes, h, [&](int i) { return saved_.h(at.d, at.places.raster(first + i)) + feature; });
-    }
-
-    // Write what this pass does not read.
-    template <class To>
-    void put_away(int sites, int lanes, Vector<T> v, const To& to) const {
-        if constexpr (STREAMS<S>)
-            if (streams_) return stream(to(0), v);
-        store_shared<T>(sites, lanes, v, to);
+        if (STREAMS<S> && streams_) return stream(saved_.h(at.d, at.places.raster(first)) + feature, h);
+        store_shared<T>(sites, lanes, h, [&](int i) { return saved_.h(at.d, at.places.raster(first + i)) + feature; });
     }
 
     // What leaves through the far faces.

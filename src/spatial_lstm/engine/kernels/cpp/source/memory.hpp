@@ -16,14 +16,26 @@ inline void prefetch(const T* from, int64_t count) {
 #ifdef __AVX512F__
 template <class S>
 constexpr bool STREAMS = std::is_same_v<S, Compute<S>>;
-
-inline void stream(float* to, FloatVector v) { _mm512_stream_ps(to, (__m512)v); }
-inline void stream(double* to, DoubleVector v) { _mm512_stream_pd(to, (__m512d)v); }
-inline void finish_streams() { _mm_sfence(); }  // before another thread reads
 #else
 template <class S>
 constexpr bool STREAMS = false;
-
-inline void finish_streams() {}
 #endif
+
+// Write a vector, past the caches where it can be.
+template <class S>
+inline void stream(S* to, Vector<Compute<S>> v) {
+#ifdef __AVX512F__
+    if constexpr (std::is_same_v<S, float>) return _mm512_stream_ps(to, (__m512)v);
+    if constexpr (std::is_same_v<S, double>) return _mm512_stream_pd(to, (__m512d)v);
+#endif
+    store(to, v, LANES<Compute<S>>);
+}
+
+// Before another thread reads what was written past the caches.
+inline void finish_streams() {
+#ifdef __AVX512F__
+    _mm_sfence();
+#endif
+}
+
 inline bool fills_lines(const void* table) { return reinterpret_cast<std::uintptr_t>(table) % 64 == 0; }
