@@ -117,14 +117,6 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     return Problem(found, grid, contiguous(tensors), idle)
 
 
-@lru_cache(maxsize=256)
-def _weight_shapes(
-    cell: Cell, axes: int, inputs: int, hidden: int, lead: tuple[int, ...]
-) -> tuple[tuple[int, ...], ...]:
-    """Of all of one direction's weights after ``lead``: found once, which a small call notices."""
-    return tuple((*lead, *shape) for shape in weight_shapes(cell, axes, inputs, hidden).values())
-
-
 def contiguous(tensors: Tensors) -> Tensors:
     """Each as it is, or a contiguous copy."""
     return Tensors._make([None if tensor is None else tensor.contiguous() for tensor in tensors])
@@ -142,9 +134,11 @@ def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> No
     if hidden < 1:
         raise ValueError(f"expected weight_hh of shape (D, B h, {axes} h), got {tuple(weight_hh.shape)}")
     dtype, device = x.dtype, x.device
-    shapes = _weight_shapes(cell, axes, int(x.shape[-1]), int(hidden), lead)  # a trace has numbers of its own
+    shapes: list[tuple[int, ...]] = [
+        (*lead, *shape) for shape in weight_shapes(cell, axes, x.shape[-1], hidden).values()
+    ]
     if tensors.h0 is not None or tensors.c0 is not None:
-        shapes += ((count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden),) * 2
+        shapes += [(count, face_positions(x.shape[0], x.shape[1:-1])[-1], hidden)] * 2
     for place, (tensor, shape) in enumerate(zip(tensors[1:], shapes, strict=False), 1):
         if tensor is None:
             continue
