@@ -6,7 +6,7 @@ torch has MKL (another BLAS where it was built with one) and oneDNN, numpy mostl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from benchmarks.harness.threads import numpy_blas
 
 # oneDNN's product makes a new tensor. In pieces of so many bytes these come from memory that is there already.
 PIECE = 4 << 20
-# Tries of every library and layout, in turns.
+# Tries of every layout, in turns.
 TRIES = 5
 
 # (M, K), (K, N), into (M, N)
@@ -93,16 +93,36 @@ def ways(product: Product) -> list[Way]:
     return found
 
 
-def fastest(product: Product) -> tuple[Way, dict[str, float]]:
-    """The way that takes least time, and what every library reaches at its best, in FLOPs a second."""
-    tried = ways(product)
-    seconds = [float("inf")] * len(tried)
-    for _ in range(TRIES):
-        seconds = [min(before, _seconds(way.run)) for before, way in zip(seconds, tried, strict=True)]
-    best: dict[str, float] = {}
-    for way, taken in zip(tried, seconds, strict=True):
-        best[way.library] = max(best.get(way.library, 0.0), product.flops / taken)
-    return tried[seconds.index(min(seconds))], best
+def fastest(products: Sequence[Product]) -> tuple[list[Way], dict[str, float]]:
+    """The ways that together take least time, and what every library reaches at its best on all of them, in FLOPs a second.
+
+    On several threads all are of one pool of threads, torch's or numpy's: threads that wait for work by spinning hold up those of another.
+    """
+    tried = [_best(product) for product in products]
+    pools = [list(libraries())]
+    if torch.get_num_threads() > 1:
+        pools = [[name for name, way in libraries().items() if (way is _by_numpy) == own] for own in (False, True)]
+    choices = [[min((best[name] for name in pool), key=_taken) for best in tried] for pool in pools if pool]
+    chosen = min(choices, key=lambda found: sum(map(_taken, found)))
+    flops = sum(product.flops for product in products)
+    rates = {name: flops / sum(_taken(best[name]) for best in tried) for name in libraries()}
+    return [way for _, way in chosen], rates
+
+
+def _best(product: Product) -> dict[str, tuple[float, Way]]:
+    """The least seconds of every library, and the way that takes them; the libraries one after the other, each in turns of its ways."""
+    tried, best = ways(product), {}
+    for name in libraries():
+        own = [way for way in tried if way.library == name]
+        seconds = [float("inf")] * len(own)
+        for _ in range(TRIES):
+            seconds = [min(before, _seconds(way.run)) for before, way in zip(seconds, own, strict=True)]
+        best[name] = min(zip(seconds, own, strict=True), key=_taken)
+    return best
+
+
+def _taken(found: tuple[float, Way]) -> float:
+    return found[0]
 
 
 def _seconds(run: Callable[[], object]) -> float:

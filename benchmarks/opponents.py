@@ -2,15 +2,14 @@
 
 The floor of a layer with n = 2 is the matrix product of M sites, ``(M, C + 2h) x (C + 2h, 5h)``; of a training step, this one and the two
 of the same size that give the gradients of input and weights. They write into memory that is there already, which no layer that returns
-new tensors can do, and each in the fastest of the machine's libraries and of the layouts that these take. In four directions there are
-four times as many sites.
+new tensors can do, and each in the fastest of the machine's libraries and of the layouts that these take (on several threads, of the
+libraries that share theirs). In four directions there are four times as many sites.
 """
 
 from __future__ import annotations
 
 import math
 from functools import cache, partial
-from statistics import harmonic_mean
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +45,7 @@ def floor(size: Size, *, training: bool) -> Contestant:
     columns, rows, sites = size.channels + n * size.hidden, blocks(n) * size.hidden, size.sites * size.ways
     x, weight, dz = torch.randn(sites, columns), torch.randn(columns, rows), torch.randn(sites, rows)
     products = [Product(x, weight), Product(dz, weight.t()), Product(x.t(), dz, weight=False)][: 3 if training else 1]
-    found = [blas.fastest(product) for product in products]
-    ways = [way for way, _ in found]
+    ways, rates = blas.fastest(products)
 
     def run() -> list[Tensor]:
         return [way.run() for way in ways]
@@ -55,8 +53,7 @@ def floor(size: Size, *, training: bool) -> Contestant:
     def expected() -> list[Tensor]:
         return [way.expected() for way in ways]
 
-    # Every product has as many FLOPs, so that rates have a harmonic mean.
-    gflops = {name: harmonic_mean([rates[name] for _, rates in found]) / 1e9 for name in blas.libraries()}
+    gflops = {name: rate / 1e9 for name, rate in rates.items()}
     notes = {"won": [way.library for way in ways], "gflops": gflops, "missing": blas.missing()}
     return Contestant("floor", run, expected, notes=notes)
 

@@ -53,12 +53,20 @@ def test_a_floor_names_its_libraries() -> None:
         for product in products:
             for way in blas.ways(product):
                 assert_close([way.run()], [way.expected()])
-            best, rates = blas.fastest(product)
+            [best], rates = blas.fastest([product])
             assert best.library in rates.keys() == blas.libraries().keys()
             assert rates[best.library] == max(rates.values())
         found = opponents.floor(SIZE, training=True)
     assert check(found).notes["won"] == found.notes["won"]
     assert len(found.notes["won"]) == 3
+
+
+def test_on_several_threads_a_floor_is_of_one_pool_of_threads() -> None:
+    with on_threads(2):
+        found, rates = blas.fastest([Product(torch.randn(40 * k, 50), torch.randn(50, 60)) for k in (1, 9)])
+    numpys = {way.library not in ("MKL", "torch's BLAS", "oneDNN") for way in found}
+    assert len(numpys) == 1
+    assert rates.keys() == blas.libraries().keys()
 
 
 def test_the_peak_is_measured_without_a_compiler_too(monkeypatch: pytest.MonkeyPatch) -> None:
