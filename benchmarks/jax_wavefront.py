@@ -38,7 +38,7 @@ def jitted(field: Field, *, training: bool) -> Contestant:
             return [field.crop(output)]
         return [field.crop(output), field.crop(rest[0]), *by_direction(rest[1:])]
 
-    return Contestant("JAX", run, field.expected[training], compiles=True)
+    return Contestant("JAX", run, field.expected[training], compiles=True, lingers=True)
 
 
 def _hold_to(count: int) -> None:

@@ -97,6 +97,16 @@ def test_rounds_are_interleaved_and_reversed(monkeypatch: pytest.MonkeyPatch) ->
     assert [len(found[n].seconds) for n in "abc"] == [2, 2, 2]
 
 
+def test_who_comes_after_one_that_lingers_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(timing, "SHORTEST_SAMPLE", 0.0)
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: order.append("-"))
+    result = [torch.zeros(1)]
+    two = [Contestant(n, lambda n=n: order.append(n) or result, lambda: result, lingers=n == "a") for n in "ab"]
+    measure(two, Budget(0.0, least=1, most=1))
+    assert "".join(order[2:]) == "a-ba-b"  # tried, one round
+
+
 def test_a_slow_contestant_is_measured_once() -> None:
     result = [torch.zeros(1)]
     found = measure([contestant("slow", result, result)], Budget(0.0, least=2, most=2, patience=0.0))

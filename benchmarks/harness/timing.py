@@ -18,6 +18,8 @@ Clock = Callable[[], float]
 
 # Seconds; shorter runs are repeated within one sample.
 SHORTEST_SAMPLE = 5e-3
+# Seconds in which threads that linger come to rest; XLA's take less than 50 ms.
+REST = 0.1
 
 
 class WrongResultError(Exception):
@@ -35,6 +37,7 @@ class Contestant:
         scale: What the time is multiplied by, for one that runs on a part of the work.
         notes: What else is to be kept with its times.
         compiles: Whether its first run compiles, and so is not the one whose time is kept where there is no other.
+        lingers: Whether it leaves threads at work behind, which would slow down the next one.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Contestant:
     scale: float = 1.0
     notes: dict[str, Any] = field(default_factory=dict)
     compiles: bool = False
+    lingers: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,3 +146,5 @@ def _sample(contestant: Contestant, repeats: int, clock: Clock) -> float:
     finally:
         if enabled:
             gc.enable()
+        if contestant.lingers:
+            time.sleep(REST)
