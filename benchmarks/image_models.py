@@ -59,7 +59,7 @@ def report(folder: Path) -> str:
 
 def _photographs(folder: Path) -> list[Row]:
     """The rows that compare with the paper's table, those trained longer last."""
-    return rows_of("photographs_paper", folder) + rows_of("photographs_long", folder)
+    return rows_of("photographs_paper", folder) + rows_of("photographs_tiles", folder)
 
 
 def _what(benchmark: object) -> str:
@@ -70,10 +70,10 @@ def _what(benchmark: object) -> str:
 def section(folder: Path) -> str:
     """A line for each result that has a published figure beside it, trained the longest."""
     lines = []
-    longest = {row["model"]: row["settings"]["steps"] for row in _photographs(folder)}
+    longest = {row["model"]: row.get("steps", 0) for row in _photographs(folder)}
     for name, steps in longest.items():
         if name in photographs.PUBLISHED:
-            own = [row for row in _photographs(folder) if (row["model"], row["settings"]["steps"]) == (name, steps)]
+            own = [row for row in _photographs(folder) if (row["model"], row.get("steps", 0)) == (name, steps)]
             bits = photographs.mean_bits(own, "64")
             lines.append([f"BSDS300, {name}", f"{bits} bits per pixel", f"{photographs.PUBLISHED[name]:.3f}"])
     digits = sorted(rows_of("mnist", folder), key=lambda row: int(row["steps"]))

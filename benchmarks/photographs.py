@@ -1,12 +1,13 @@
 """Image models on the photographs of BSDS300: which cell holds beyond the sizes it was trained on, and the table of Theis & Bethge, 2015.
 
-    python -m benchmarks.photographs --data PATH [--budget cells|paper|long] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
+    python -m benchmarks.photographs --data PATH [--budget cells|paper|tiles] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
 
 PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble, that of the deepest model, on tiles
-alone. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
-``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
+alone. RIDE is trained on patches of 22x22, as in the paper, and with the budget ``tiles`` then goes on with patches of 64x64; of two rows of
+a model the second is this one's. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by
+row in ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from spatial_lstm.files import write_atomically
 from spatial_lstm.image_models import RIDE, Ensemble, ImageModel, LinearGaussian, MCGSMImage
 from spatial_lstm.image_models.data import load, tiles
 from spatial_lstm.image_models.training import ImageOptions, ImageStage, ImageTask, adam, load_model
-from spatial_lstm.training import BEST, Options
+from spatial_lstm.training import BEST, Checkpoint, Options
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path("out/photographs")
@@ -50,7 +51,7 @@ CELLS = ("spatial", "stable", "graves", "diagonal")
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of everything; ``steps`` are Adam's for each layer."""
+    """How much of everything; ``steps`` are Adam's for each layer, and ``after`` is the budget whose models they go on from."""
 
     hidden: int
     components: int
@@ -60,6 +61,7 @@ class Budget:
     batch: int
     rate: float = 1e-2
     final_rate: float = 2.5e-4
+    after: str | None = None
 
     def stages(self) -> list[ImageStage]:
         """Adam's schedule of one layer."""
@@ -69,7 +71,7 @@ class Budget:
 BUDGETS = {
     "cells": Budget(32, 16, 16, 1500, 22, 20, rate=2e-2, final_rate=5e-4),
     "paper": Budget(64, 32, 32, 24000, 22, 20),
-    "long": Budget(64, 32, 32, 48000, 22, 20),
+    "tiles": Budget(64, 32, 32, 18000, 64, 2, rate=4e-3, final_rate=5e-5, after="paper"),
 }
 
 
@@ -92,9 +94,9 @@ class Contest:
                 for cell in CELLS[: 4 if depth == 1 else 2]
             }
         else:
+            baselines = {"linear-Gaussian": self.linear_gaussian, BASE: self.mcgsm}
             self.models = {
-                "linear-Gaussian": self.linear_gaussian,
-                BASE: self.mcgsm,
+                **({} if self.budget.after else baselines),
                 "RIDE, 1 layer": self.of_cell("stable", 1),
                 "RIDE, 2 layers": self.of_cell("stable", 2),
                 "ensemble": self.ensemble,
@@ -115,6 +117,8 @@ class Contest:
         """RIDE; a second layer is added to a trained one, and both are trained."""
 
         def make() -> ImageModel:
+            if self.budget.after:
+                return load_model(self.folder(f"{cell}-{depth}", self.budget.after) / BEST)
             if depth > 1:
                 below = load_model(self.folder(f"{cell}-{depth - 1}") / BEST)
                 assert isinstance(below, RIDE)
@@ -126,11 +130,17 @@ class Contest:
 
     def ensemble(self) -> Row:
         """The deepest model, averaged over the eight symmetries of the square."""
-        return self.scored(Ensemble(load_model(self.folder("stable-2") / BEST)))
+        return {**self.scored(Ensemble(load_model(self.folder("stable-2") / BEST))), **self.spent("stable-2")}
 
-    def folder(self, run: str) -> Path:
+    def folder(self, run: str, budget: str | None = None) -> Path:
         """Where a training run lives."""
-        return RUNS / self.name / f"{run}-{self.seed}"
+        return RUNS / (budget or self.name) / f"{run}-{self.seed}"
+
+    def spent(self, run: str) -> Row:
+        """Steps and seconds of a training run, and of the one that it goes on from."""
+        budgets = [self.name, *filter(None, [self.budget.after])]
+        states = [Checkpoint.read(self.folder(run, budget)).state for budget in budgets]
+        return {"steps": sum(state.total for state in states), "seconds": sum(state.seconds for state in states)}
 
     def trained(self, model: ImageModel, stages: Sequence[ImageStage], run: str) -> Row:
         """Train or go on, and score."""
@@ -145,8 +155,7 @@ class Contest:
             options,
             clock=time.process_time,
         )
-        spent = {"steps": trainer.state.total, "seconds": trainer.state.seconds, "threads": torch.get_num_threads()}
-        return {**self.scored(trainer.task.model), **spent}
+        return {**self.scored(trainer.task.model), **self.spent(run), "threads": torch.get_num_threads()}
 
     def scored(self, model: ImageModel) -> Row:
         """Bits per pixel of every test image, cut into tiles and whole."""
@@ -203,7 +212,7 @@ def table(rows: list[Row], budget: str) -> str:
     """Markdown; the rows of a model that was trained for other numbers of steps, too, stand together."""
     own: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        own.setdefault((row["model"], row["settings"]["steps"]), []).append(row)
+        own.setdefault((row["model"], row.get("steps", 0)), []).append(row)
     names = list(dict.fromkeys(name for name, _ in own))
     base = next((part for (name, _), part in own.items() if name == BASE), None)
     lines = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import math
@@ -62,6 +63,14 @@ def test_photographs(
     assert all(len(bits) == 3 for row in rows for bits in row["bits"].values())
     photographs.main()
     assert "seed 0" not in capsys.readouterr().out
+    if budget == "paper":
+        longer = dataclasses.replace(SMALL, steps=1, patch=64, batch=1, after="paper")
+        monkeypatch.setitem(photographs.BUDGETS, "tiles", longer)
+        monkeypatch.setattr(sys, "argv", ["photographs", "--data", str(pictures), "--budget", "tiles"])
+        photographs.main()
+        rows = json.loads((tmp_path / "photographs_tiles.json").read_text())["rows"]
+        assert [(row["model"], row["steps"]) for row in rows] == [(name, 3) for name in names[2:]]
+        assert image_models.report(tmp_path).count("| RIDE, 2 layers |") == 2
 
 
 def test_a_model_that_overflows_is_counted() -> None:
