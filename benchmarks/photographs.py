@@ -5,8 +5,8 @@
 PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble, that of the deepest model, on tiles
-alone. RIDE is trained on patches of 22x22, as in the paper, and with the budget ``tiles`` then goes on with patches of 64x64; of two rows of
-a model the second is this one's. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by
+alone. RIDE is trained on patches of 22x22, as in the paper, and with the budget ``tiles`` then goes on with patches of 64x64: the second
+row of a model. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by
 row in ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
 

@@ -61,6 +61,16 @@ def test_sampled_digits_have_another_likelihood(tmp_path: Path, digits: Path) ->
     assert found[0] != found[1]
 
 
+def test_goes_on_from_a_trained_model(tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, data = tmp_path / "first", tmp_path / "second", ("--data", digits, "--no-pictures")
+    assert command(*data, "--out", first, "--binarize", "sample", *SMALL) == 0
+    assert command(*data, "--out", second, "--load", first, "--steps", "2") == 0
+    record = open_model(second).record
+    assert (record["config"]["hidden_size"], record["notes"]["binarize"]) == (2, "sample")
+    said = commands.refused(capsys, "train-ride", "--load", first, "--out", tmp_path / "third")
+    assert "MCGSMImage, got a PixelRNN" in said
+
+
 def test_pictures_of_8_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Large ones are cut into patches; the likelihood is told as the literature does."""
     for place in range(3):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from spatial_lstm.cli import train_ride
 from spatial_lstm.image_models import RIDE, ColorRIDE, LinearGaussian, MCGSMImage, data
@@ -304,6 +305,47 @@ def test_trains_in_color(tmp_path: Path) -> None:
     small = ["--data", tmp_path / "pictures", "--color", "--no-pictures", "--out", tmp_path / "run"]
     assert command(*SMALL_RUN, *small) == 0
     assert isinstance(load_model(tmp_path / "run" / BEST), ColorRIDE)
+
+
+def test_goes_on_from_a_trained_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert command("--out", first, "--gray", "mean", "--no-pictures", *SMALL_RUN) == 0
+    hardly = ("--steps", "1", "--rate", "1e-9", "--patch", "24", "--batch", "2")
+    options = ("--load", first, *hardly, "--seed", "1", "--no-pictures")
+    assert command("--out", second, *options) == 0
+    before, after = load_model(first).state_dict(), load_model(second).state_dict()
+    assert all(torch.allclose(after[name], before[name], atol=1e-7) for name in before)  # the whitening, too
+    record = open_model(second).record
+    assert (record["notes"]["gray"], record["notes"]["load"], record["notes"]["hidden"]) == ("mean", str(first), None)
+    assert command("--out", second, "--resume", "--no-pictures") == 0
+    capsys.readouterr()
+    said = refused(capsys, "--out", tmp_path / "third", *options, "--hidden", "4", "--color")
+    assert "expected options of --load, which brings its own model, got --color, --hidden" in said
+    assert "--hidden None" in refused(capsys, "--out", second, "--resume", "--hidden", "4")
+
+
+def test_says_which_held_out_images_the_model_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in range(8):
+        picture(tmp_path / ("known" if place < 4 else "new") / f"{place}.png", pixels(40, 48, seed=place))
+    first = tmp_path / "first"
+    assert command("--data", tmp_path / "known", "--out", first, "--no-pictures", *SMALL_RUN) == 0
+    options = ("--load", first, "--steps", "1", "--batch", "2", "--no-pictures")
+    assert command("--data", tmp_path / "known", "--out", tmp_path / "same", *options) == 0
+    assert "by the model of --load" not in capsys.readouterr().out
+    other = ("--data", tmp_path / "new", "--test", tmp_path / "known", "--out", tmp_path / "other")
+    assert command(*other, *options) == 0
+    note = "test: 4 of 4 images were trained on, as a whole or in part, by the model of --load"
+    assert note in capsys.readouterr().out
+    assert note in json.loads((tmp_path / "other" / "result.json").read_text())["data"]["notes"]
+
+
+def test_goes_on_from_models_of_its_own_kind_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--out", tmp_path / "linear", "--model", "linear", "--no-pictures") == 0
+    capsys.readouterr()
+    said = refused(capsys, "--out", tmp_path / "run", "--load", tmp_path / "linear", "--steps", "3")
+    assert "expected --load of a RIDE or ColorRIDE or MultiscaleRIDE or MCGSMImage, got a LinearGaussian" in said
+    assert "nothing" in refused(capsys, "--out", tmp_path / "run", "--load", tmp_path / "nothing")
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.numbers import non_negative_float, positive_float, positive_int
-from spatial_lstm.cli.options import RUN, add_group, add_run_options, refuse_given
+from spatial_lstm.cli.options import RUN, add_group, add_run_options, full_path, refuse_given
 
 if TYPE_CHECKING:
     from spatial_lstm.handwriting.training import Augmentation
@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         validation={"nargs": "+", "metavar": "PATH", "help": "lines to choose the best weights by"},
         test={"nargs": "+", "metavar": "PATH", "help": "lines to report on in the end"},
         digits={
-            "type": _full_path,
+            "type": full_path,
             "metavar": "FOLDER",
             "help": "MNIST's four IDX files, for --data digits (default: digits that come with scikit-learn)",
         },
@@ -80,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "model",
         DEFAULTS,
         load={
-            "type": _full_path,
+            "type": full_path,
             "metavar": "MODEL",
             "help": "go on from a trained model (a run's folder, its best.pt or a published one): its characters are kept, new ones added",
         },
@@ -187,7 +187,3 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
 
 def _default_of(name: str) -> str:
     return f"default: 0, of digits {DIGITS_AUGMENTATION[name]:g}"
-
-
-def _full_path(text: str) -> str:
-    return str(Path(text).resolve())

@@ -10,7 +10,7 @@ from typing import Any
 
 from spatial_lstm.cli.numbers import non_negative_int, positive_float, positive_int
 from spatial_lstm.cli.options import RUN as ANY_RUN
-from spatial_lstm.cli.options import add_group
+from spatial_lstm.cli.options import add_group, full_path
 
 DATA: dict[str, Any] = {
     "data": "deadleaves",
@@ -20,6 +20,7 @@ DATA: dict[str, Any] = {
     "gray": "luma",
     "binarize": None,
     "limit": None,
+    "load": None,
 }
 RUN: dict[str, Any] = {**ANY_RUN, "tile": 64, "validation_tiles": 64}
 
@@ -44,6 +45,20 @@ def add_data_options(parser: argparse.ArgumentParser, defaults: Mapping[str, Any
             "help": "black and white: white from 128 on, or with chance pixel/255 (default: threshold, with --levels 2)",
         },
         limit={"type": positive_int, "help": "at most N training images"},
+    )
+
+
+def add_load_option(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
+    """Add the option that names a trained model to go on from."""
+    add_group(
+        parser,
+        "a trained model",
+        defaults,
+        load={
+            "type": full_path,
+            "metavar": "MODEL",
+            "help": "go on from a trained model (a run's folder, its best.pt or a published one) instead of a new one",
+        },
     )
 
 

@@ -118,6 +118,22 @@ def suited(model: ImageModel, part: Part, tile: int | None) -> Part:
     return replace(part, images=cut, names=[part.names[place] for place in kept], notes=notes)
 
 
+def trained_on(trained: TrainedModel, data: str, names: list[str]) -> list[str]:
+    """A note, if images are known to be among those that the model was trained on."""
+    sources = trained.record.get("task", {}).get("record", {}).get("train", {}).get("sources", [])
+    home = trained.record.get("notes", {}).get("data", "")
+    seen = {_place(home, name) for source in sources for name in (source, source.partition("[")[0])}
+    count = sum(_place(data, name) in seen for name in names)
+    return [f"{count} of {len(names)} images were trained on, as a whole or in part"] if count else []
+
+
+def _place(data: str, name: str) -> str:
+    """Where an image is: its file in full, or its name in a data set."""
+    path = Path(data)
+    folder = path.parent if path.is_file() else path
+    return str(folder.resolve() / name) if path.exists() else f"{data}: {name}"
+
+
 def check_side(model: ImageModel, side: int, what: str) -> None:
     """Refuse squares in which a model scores no pixel.
 

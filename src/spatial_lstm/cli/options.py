@@ -82,8 +82,13 @@ def given_options(
     return given
 
 
+def full_path(text: str) -> str:
+    """For a parser: a path in full, so that a run can be resumed from anywhere."""
+    return str(Path(text).resolve())
+
+
 def _full(path: str, names: Collection[str]) -> str:
-    return path if names_data_set(path, names) else str(Path(path).resolve())
+    return path if names_data_set(path, names) else full_path(path)
 
 
 def refuse_given(given: Mapping[str, Any], names: tuple[str, ...], wanted: str) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_schedule_options
+from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_load_option, add_schedule_options
 from spatial_lstm.cli.numbers import positive_int
 from spatial_lstm.cli.options import add_group, add_run_options, refuse_given
 
@@ -23,6 +23,9 @@ RECURRENCE: dict[str, Any] = {
     "multiscale": False,
 }
 MIXTURE: dict[str, Any] = {"components": 32, "scales": 4, "features": 32}
+# What a trained model brings with it.
+MODEL = ("model", "neighborhood", "color", *RECURRENCE, *MIXTURE)
+KINDS = ("RIDE", "ColorRIDE", "MultiscaleRIDE", "MCGSMImage")
 SCHEDULE: dict[str, Any] = {
     "schedule": "adam",
     "steps": 4000,
@@ -74,6 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         scales={"type": positive_int, "help": "of each component"},
         features={"type": positive_int, "help": "of the mixture's gates"},
     )
+    add_load_option(parser, DEFAULTS)
     by_schedule = " (default: {} with adam, {} with sgd)"
     add_schedule_options(parser, DEFAULTS, batch=by_schedule.format(20, 50), finetune=by_schedule.format(0, 500))
     add_run_options(parser, DEFAULTS, "out/ride")

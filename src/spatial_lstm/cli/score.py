@@ -22,6 +22,7 @@ from spatial_lstm.cli.models import (
     reading,
     refuse_existing,
     suited,
+    trained_on,
 )
 from spatial_lstm.cli.numbers import non_negative_int, positive_int
 from spatial_lstm.cli.scores import tell, versions
@@ -132,28 +133,12 @@ def _images(args: argparse.Namespace, trained: TrainedModel) -> Part:
     if args.limit is not None:
         part = replace(part, images=part.images[: args.limit], names=part.names[: args.limit])
     part = suited(trained.model, part, args.tile)
-    return replace(part, notes=part.notes + _trained_on(trained, args.data, part.names))
+    return replace(part, notes=part.notes + trained_on(trained, args.data, part.names))
 
 
 def _ways(args: argparse.Namespace, trained: TrainedModel) -> dict[str, Any]:
     """How the images are read."""
     return reading(trained, {name: getattr(args, name) for name in WAYS})
-
-
-def _trained_on(trained: TrainedModel, data: str, names: list[str]) -> list[str]:
-    """A note, if images are known to be among those that the model was trained on."""
-    sources = trained.record.get("task", {}).get("record", {}).get("train", {}).get("sources", [])
-    home = trained.record.get("notes", {}).get("data", "")
-    seen = {_place(home, name) for source in sources for name in (source, source.partition("[")[0])}
-    count = sum(_place(data, name) in seen for name in names)
-    return [f"{count} of {len(names)} images were trained on, as a whole or in part"] if count else []
-
-
-def _place(data: str, name: str) -> str:
-    """Where an image is: its file in full, or its name in a data set."""
-    path = Path(data)
-    folder = path.parent if path.is_file() else path
-    return str(folder.resolve() / name) if path.exists() else f"{data}: {name}"
 
 
 def _some(images: Part) -> Part:

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_schedule_options
+from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_load_option, add_schedule_options
 from spatial_lstm.cli.image_training import Recipe, train
 from spatial_lstm.cli.numbers import positive_int
 from spatial_lstm.cli.options import add_group, add_run_options
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 # Side of the patches of large images; smaller ones are taken whole.
 PATCH = 32
-DEFAULTS: dict[str, Any] = {
-    **DATA,
-    "data": None,
+NETWORK: dict[str, Any] = {
     "levels": 2,
     "variant": "diagonal",
     "layers": 1,
@@ -31,6 +29,13 @@ DEFAULTS: dict[str, Any] = {
     "head_features": None,
     "kernel": 7,
     "no_residual": False,
+}
+# What a trained model brings with it.
+MODEL = ("color", *NETWORK)
+DEFAULTS: dict[str, Any] = {
+    **DATA,
+    "data": None,
+    **NETWORK,
     "steps": 4000,
     "minutes": None,
     "patch": None,
@@ -59,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kernel={"type": positive_int, "help": "width of the first convolution, odd"},
         no_residual={"help": "don't add the layers' inputs to their outputs"},
     )
+    add_load_option(parser, DEFAULTS)
     add_schedule_options(parser, DEFAULTS, patch=f" (default: {PATCH}, or whole images if they are smaller)")
     add_run_options(parser, DEFAULTS, "out/pixelrnn")
 
@@ -123,4 +129,4 @@ def make_stages(chosen: argparse.Namespace, side: int) -> list[ImageStage]:
     )
 
 
-RECIPE = Recipe(DEFAULTS, check_options, make_model, make_stages)
+RECIPE = Recipe(DEFAULTS, MODEL, ("PixelRNN",), check_options, make_model, make_stages)

@@ -8,9 +8,17 @@ from __future__ import annotations
 import argparse
 
 from spatial_lstm.cli.image_training import Recipe, train
-from spatial_lstm.cli.ride_options import DEFAULTS, add_options, check_options, make_model, make_stages
+from spatial_lstm.cli.ride_options import (
+    DEFAULTS,
+    KINDS,
+    MODEL,
+    add_options,
+    check_options,
+    make_model,
+    make_stages,
+)
 
-RECIPE = Recipe(DEFAULTS, check_options, make_model, make_stages)
+RECIPE = Recipe(DEFAULTS, MODEL, KINDS, check_options, make_model, make_stages)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -46,9 +46,10 @@ class ImageTask(Task[ImageStage, Tensor]):
     """An image model and a data set: trained on its training images, scored on its validation images.
 
     Args:
-        model: To train; what it has in closed form is fitted in the beginning.
+        model: To train; what it has in closed form is fitted in the beginning, as its whitening.
         splits: The data.
         options: What is looked at besides the patches.
+        fitted: Whether what the model has in closed form stays as it is.
 
     Attributes:
         unit: Of the scores.
@@ -61,8 +62,11 @@ class ImageTask(Task[ImageStage, Tensor]):
     model: ImageModel
     stage_type = ImageStage
 
-    def __init__(self, model: ImageModel, splits: Splits, options: ImageOptions | None = None) -> None:
+    def __init__(
+        self, model: ImageModel, splits: Splits, options: ImageOptions | None = None, *, fitted: bool = False
+    ) -> None:
         self.model = model
+        self.fitted = fitted
         self.splits = splits
         self.options = options or ImageOptions()
         self.unit = unit_of(model)
@@ -136,8 +140,9 @@ class ImageTask(Task[ImageStage, Tensor]):
         return {**asdict(self.options), **data}
 
     def begin(self) -> None:
-        """Fit what the model fits in closed form."""
-        self.model.prepare(evenly(self.tiles("train"), 4 * self.options.validation_tiles).to(self.device))
+        """Fit what the model fits in closed form, unless it has been fitted."""
+        if not self.fitted:
+            self.model.prepare(evenly(self.tiles("train"), 4 * self.options.validation_tiles).to(self.device))
 
     def before(self, stage: ImageStage) -> bool:
         """Add layers."""
