@@ -114,3 +114,11 @@ def assert_same_pixels(found: NDArray[np.uint8], expected: NDArray[np.uint8]) ->
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype == np.uint8
     assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def save_line(path: Path, text: str | None = "text", seed: int = 0, size: tuple[int, int] = (60, 20)) -> None:
+    """A picture of a line, and its transcript if there is a text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scribbled(seed, size).save(path)
+    if text is not None:
+        path.with_name(path.stem + ".gt.txt").write_text(text, encoding="utf-8")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_lstm.handwriting import Codec, HandwritingRecognizer, LineReader
-from spatial_lstm.handwriting.reader import learn_language
+from spatial_lstm.handwriting import LineReader
 from spatial_lstm.image_models.training import TrainedModel, open_model
 from spatial_lstm.training import BEST, files
 from tests.commands import MODELS, command, model_file, picture, pixels, refused
+from tests.published import RATES, RECORD, metadata, reader
 
 pytest.importorskip("safetensors")
 hub_client = pytest.importorskip("huggingface_hub")
@@ -26,62 +24,6 @@ from spatial_lstm import hub  # noqa: E402
 from spatial_lstm.hub.record import publishable  # noqa: E402
 
 FILES = {"README.md", "config.json", "model.safetensors", "record.json"}
-RECORD: dict[str, Any] = {
-    "score": 0.1 + 0.2,
-    "unit": "bits per pixel",
-    "steps": 1234,
-    "version": "0.1.0",
-    "notes": {"data": "/home/somebody/photographs", "seed": 0, "validation": None},
-    "task": {
-        "side": 9,
-        "record": {
-            "name": "photographs",
-            "notes": ["3 pictures lost their color"],
-            "train": {"count": 10, "pixels": 4000, "sources": ["a.png"]},
-            "validation": {"count": 1, "pixels": 400, "sources": []},
-            "test": {"count": 2, "pixels": 800, "sources": []},
-        },
-    },
-}
-RESULT: dict[str, Any] = {
-    "steps": 1300,
-    "seconds": 61.25,
-    "device": "cpu",
-    "versions": {"torch": "2"},
-    "validation": {"score": 1.5, "unit": "bits per pixel (log2 of a density; higher is better)", "tiles": 4, "tile": 9},
-    "test": {
-        "bits_per_pixel": 1.25,
-        "standard_error": 0.0625,
-        "unit": "bits per pixel: mean log2 of a density; higher is better, over all pixels",
-        "images": 2,
-        "tiles": 8,
-        "tile": 9,
-        "pixels": 420,
-    },
-}
-RATES = {
-    "lines": 3,
-    "characters": 40,
-    "cer": 0.05,
-    "wer": 0.5,
-    "cer_interval": [0.025, 0.075],
-    "wer_interval": [0.25, 0.75],
-    "interval_over": "pages",
-    "worst": [{"reference": "what somebody wrote", "hypothesis": "what was read"}],
-    "pages": [{"page": "letter-7.xml"}],
-}
-
-
-def reader(path: Path, **record: Any) -> LineReader:
-    """A file that reads something, with a language and a codec of letters that go from right to left."""
-    torch.manual_seed(0)
-    codec = Codec("אבג ", form="NFD", right_to_left=True)
-    network = HandwritingRecognizer(5, architecture="graves-2009", height=32)
-    torch.nn.init.normal_(network.output.weight)
-    made = LineReader(network, codec, record, learn_language(["אב ג", "בבא"], codec))
-    path.parent.mkdir(exist_ok=True)
-    made.save(path)
-    return made
 
 
 def assert_same(found: torch.nn.Module, expected: torch.nn.Module) -> None:
@@ -152,68 +94,6 @@ def test_places_are_shortened_to_names(told: str, left: str) -> None:
     assert publishable({"notes": {"data": [told]}}) == {"notes": {"data": [left]}}
 
 
-def test_commands_on_the_card_can_be_pasted_whatever_the_name(tmp_path: Path) -> None:
-    model_file(tmp_path / "run", "ride")
-    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "my model: 'é' #1")
-    (said,) = [line for line in (folder / "README.md").read_text().splitlines() if "spatial_lstm sample" in line]
-    assert shlex.split(said)[4] == folder.name
-    assert metadata(folder)["library_name"] == "spatial-lstm"
-
-
-def metadata(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = hub_client.ModelCard.load(folder / "README.md").data.to_dict()
-    return found
-
-
-def test_the_card_says_what_the_record_says(tmp_path: Path) -> None:
-    model_file(tmp_path / "run", "ride", **RECORD, result=RESULT)
-    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "stones", license="cc-by-4.0", datasets=["owner/stones"])
-    text, data = (folder / "README.md").read_text(), metadata(folder)
-    assert (data["library_name"], data["license"], data["datasets"]) == ("spatial-lstm", "cc-by-4.0", ["owner/stones"])
-    assert data["pipeline_tag"] == "unconditional-image-generation"
-    assert data["metrics"] == ["bits_per_pixel", "log_likelihood"]
-    assert {"spatial-lstm", "ride"} <= set(data["tags"])
-    first = data["model-index"][0]["results"][0]
-    assert first["dataset"] == {"name": "photographs", "type": "owner/stones", "split": "test"}
-    assert first["metrics"] == [{"type": "bits_per_pixel", "value": 1.25, "name": "bits per pixel"}]
-    assert "A RIDE of 309 parameters" in text
-    assert "| train | 10 | 4,000 |" in text
-    assert "3 pictures lost their color" in text
-    assert (
-        "| test | bits per pixel | 1.2500 | +- 0.0625 (standard error over images) | 2 images in 8 tiles of 9x9, 420"
-        in text
-    )
-    assert (
-        "| validation | bits per pixel | 1.5000 | not known | 4 tiles of 9x9, by which the weights were chosen |"
-        in text
-    )
-    assert "The weights are those after 1,234 steps." in text
-    assert text.rstrip().endswith("## License\n\ncc-by-4.0")
-
-
-def test_the_card_of_a_model_of_black_and_white(tmp_path: Path) -> None:
-    nats = {"nats_per_image": 80.5, "nats_per_image_standard_error": None}
-    model_file(tmp_path / "run", "binary", result={"test": {**RESULT["test"], **nats, "standard_error": None}})
-    text = (hub.save_pretrained(tmp_path / "run", tmp_path / "out") / "README.md").read_text()
-    assert "| test | nats per image | 80.5000 | not known | 2 images | mean negative log-likelihood; lower is" in text
-
-
-def test_the_card_of_a_reader(tmp_path: Path) -> None:
-    told = {"train": {"lines": 1200, "sha256": "abc"}}
-    reader(tmp_path / "run" / BEST, result={"test": RATES}, notes={"data": ["letters"]}, task={"data": told})
-    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out", name="owner/letters-htr")
-    text, data = (folder / "README.md").read_text(), metadata(folder)
-    assert data["pipeline_tag"] == "image-to-text"
-    assert data["metrics"] == ["cer", "wer"]
-    assert "license" not in data
-    assert "datasets" not in data
-    assert "None was stated" in text
-    assert "| test | character error rate, % | 5.0000 | 2.50 .. 7.50 (95 %, bootstrap over pages) | 3 lines, 40" in text
-    assert "| train | 1,200 | `abc` |" in text
-    assert "load_pretrained('owner/letters-htr')" in text
-    assert "hf download owner/letters-htr --local-dir letters-htr\npython -m spatial_lstm read letters-htr" in text
-
-
 def test_a_run_that_is_not_finished_has_no_figures(tmp_path: Path) -> None:
     model_file(tmp_path / "run", "mcgsm")
     folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
@@ -263,83 +143,6 @@ def test_a_license_is_a_name_of_the_hub(tmp_path: Path, license: str) -> None:
     with pytest.raises(ValueError, match="expected a license as the Hub calls it"):
         hub.save_pretrained(tmp_path / "run", tmp_path / "out", license=license)
     assert not (tmp_path / "out").exists()
-
-
-def changed(folder: Path, **values: Any) -> None:
-    """Put other values into ``config.json``."""
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **values}))
-
-
-def save_as(file: Path, dtype: torch.dtype) -> None:
-    """Write all tensors in another dtype."""
-    safetensors = pytest.importorskip("safetensors.torch")
-    tensors = safetensors.load(file.read_bytes())
-    file.write_bytes(safetensors.save({name: tensor.to(dtype) for name, tensor in tensors.items()}))
-
-
-BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no-weights": (lambda folder: (folder / "model.safetensors").unlink(), "expected the weights of a published model"),
-    "half-weights": (
-        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
-        "expected weights in safetensors, got .* cannot be read",
-    ),
-    "float8": (
-        lambda folder: save_as(folder / "model.safetensors", torch.float8_e5m2),
-        "expected weights of 16, 32 or 64 bits, got .* of torch.float8_e5m2",
-    ),
-    "complex": (
-        lambda folder: save_as(folder / "model.safetensors", torch.complex64),
-        "expected weights of 16, 32 or 64 bits, got .* of torch.complex64",
-    ),
-    "pickle": (lambda folder: torch.save({}, folder / "model.safetensors"), "expected weights in safetensors"),
-    "no-record": (lambda folder: (folder / "record.json").unlink(), "expected a published model, got no .*record.json"),
-    "strange-record": (
-        lambda folder: (folder / "record.json").write_text('{"notes": null}'),
-        "expected notes of a run to be an object of JSON, got None",
-    ),
-    "not-json": (lambda folder: (folder / "config.json").write_text("{"), "expected JSON, got .*config.json"),
-    "not-text": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\xff"), "expected JSON"),
-    "list": (lambda folder: (folder / "config.json").write_text("[]"), "expected an object of JSON"),
-    "of-a-mixin": (
-        lambda folder: (folder / "config.json").write_text('{"hidden": 4}'),
-        r"expected a model of spatial-lstm, got .*config.json with \['hidden'\]; a class with PyTorchModelHubMixin",
-    ),
-    "transformers": (lambda folder: changed(folder, library_name="transformers"), "got .*config.json of transformers"),
-    "newer": (lambda folder: changed(folder, format=2), "expected a published model of format 1, got .* of format 2"),
-    "no-kind": (lambda folder: changed(folder, kind=None), "expected kind, config and tensors of a model"),
-    "other-kind": (lambda folder: changed(folder, kind="os.system"), "expected a model of one of RIDE"),
-    "other-tensors": (lambda folder: changed(folder, tensors=["a"]), "expected the tensors that .* got others: "),
-    "other-options": (lambda folder: changed(folder, config={"hidden": 3}), "expected the weights of an image model"),
-    "endless": (
-        lambda folder: changed(folder, config={"num_layers": 10**13}),
-        "expected options of a model of [0-9]+ weights, got num_layers 10000000000000",
-    ),
-    "other-sizes": (
-        lambda folder: changed(folder, config={"hidden_size": 5}),
-        "expected the weights of an image model",
-    ),
-    "of-a-reader": (
-        lambda folder: changed(folder, kind="HandwritingRecognizer"),
-        "expected the weights of a model that",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_broken_and_foreign_folders_are_refused(tmp_path: Path, name: str) -> None:
-    model_file(tmp_path / "run", "ride")
-    folder = hub.save_pretrained(tmp_path / "run", tmp_path / "out")
-    damage, words = BROKEN[name]
-    damage(folder)
-    with pytest.raises(ValueError, match=words):
-        hub.load_pretrained(folder)
-
-
-@pytest.mark.parametrize("name", ["nothing", "a/b/c", "owner/na me"])
-def test_what_is_no_folder_and_no_repository(name: str) -> None:
-    with pytest.raises(ValueError, match="expected a folder or owner/name of a repository, got"):
-        hub.load_pretrained(name)
 
 
 def test_a_repository_is_fetched_by_the_hubs_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
