@@ -59,7 +59,7 @@ class CppKernel(Kernel):
 
     def unsuited(self, problem: Problem) -> str | None:
         x = problem.tensors.x
-        if x.device.type != "cpu":
+        if not x.is_cpu:
             return f"it runs on the CPU, not on {x.device}"
         if x.dtype not in TYPES:
             return f"it computes in float32, float64 and bfloat16, not in {x.dtype}"
