@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine import tiling
-from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast, without_autocast
+from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast
 from spatial_lstm.engine.layout import (
     Faces,
     face_shapes,
@@ -47,14 +47,15 @@ def run_layer(
     x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
 ) -> tuple[Tensor, Faces, Faces]:
     """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: merged output and far faces of h and c."""
+    if autocast_dtype(x.device.type) is not None:
+        with no_autocast(x.device.type):
+            return run_layer(x, weights, h0, c0, sizes, options)
     tensors = Tensors(x, *weights, h0=h0, c0=c0)
     if x.shape[0] == 0:
         output, h, c = _empty(tensors)
         return merge_directions(output, options.merge), h, c
     together = options.merge == "concat" or len(options.directions) == 1
-    output, h, c = without_autocast(
-        x.device.type,
-        recurrence,
+    output, h, c = recurrence(
         tensors,
         sizes,
         options.directions,
