@@ -156,8 +156,9 @@ def test_gradients_through_saved_tensors_survive_a_second_backward() -> None:
 def test_faces_are_one_view_each(extents: tuple[int, ...]) -> None:
     shapes = layout.face_shapes(2, extents, 5)
     rows = torch.randn(3, sum(shape.numel() // 5 for shape in map(torch.Size, shapes)), 5)
-    found, expected = layout.strided_faces(rows, 2, extents), layout.unflatten_faces(rows, shapes)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    for found, each in zip(layout.strided_faces(rows, -rows, 2, extents), (rows, -rows), strict=True):
+        expected = layout.unflatten_faces(each, shapes)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("backend", ["auto", "plain", "composite"])

@@ -164,6 +164,23 @@ def test_a_parametrization_of_another_type() -> None:
         assert layer(X.bfloat16())[0].dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("name", ["weight_ih_l1", "weight_hh_l0", "bias_l0"])
+@pytest.mark.parametrize("change", [Tensor.double, lambda w: w.to("meta")], ids=["float64", "meta"])
+def test_autocast_leaves_no_weight_unlike_the_others(name: str, change: Callable[[Tensor], Tensor]) -> None:
+    layer = SpatialLSTM(3, 4, 2)
+    replace(name, change)(layer)
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(ValueError, match="expected .* as the weights|device"):
+        layer(X)
+
+
+def test_directions_assigned_as_one_string() -> None:
+    """The layer above reads as many directions as there are, not letters."""
+    layer = SpatialLSTM(3, 4, 2)
+    expected = layer(X)[0]
+    layer.directions = "ff"  # type: ignore[assignment]
+    assert torch.equal(layer(X)[0], expected)
+
+
 def test_a_parametrization_that_fails_is_not_a_parameter_that_is_not_there() -> None:
     layer = SpatialLSTM(3, 4)
     parametrize.register_parametrization(layer, "bias_l0", Broken(), unsafe=True)

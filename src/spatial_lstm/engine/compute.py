@@ -65,27 +65,31 @@ def _as_left(given: Tensors, output: Tensor, *tables: Tensor | None) -> list[obj
     return [*found, output.data_ptr(), output.numel(), output.dtype]
 
 
-def forward(given: Tensors, options: Options, keep: str) -> Results:
+def forward(given: Tensors, options: Options, keep: str, *, checked: bool = False) -> Results:
     """Run a layer.
 
-    ``keep`` is one of :data:`spatial_lstm.engine.kernels.base.KEEPS`.
+    Args:
+        given: What it computes from.
+        options: What else it is told.
+        keep: One of :data:`spatial_lstm.engine.kernels.base.KEEPS`.
+        checked: As in :func:`~spatial_lstm.engine.problem.make_problem`.
 
     Raises:
         torch.OutOfMemoryError: If there is not enough memory, on whatever device, whoever finds it out.
     """
-    return _forward(given, options, keep)[0]
+    return _forward(given, options, keep, checked)[0]
 
 
 def forward_with_course(given: Tensors, options: Options, keep: str) -> tuple[Results, Course]:
-    """The same with something kept, and what :func:`backward` may go by."""
-    results, problem, kernel = _forward(given, options, keep)
+    """The same of checked tensors with something kept, and what :func:`backward` may go by."""
+    results, problem, kernel = _forward(given, options, keep, True)
     left = _as_left(given, results.output, results.c, results.gates)
     return results, Course(problem.cell, problem.grid, problem.idle, kernel, left)
 
 
-def _forward(given: Tensors, options: Options, keep: str) -> tuple[Results, Problem, Kernel]:
+def _forward(given: Tensors, options: Options, keep: str, checked: bool) -> tuple[Results, Problem, Kernel]:
     try:
-        problem = make_problem(given, options.sizes, options.directions, options.cell)
+        problem = make_problem(given, options.sizes, options.directions, options.cell, checked=checked)
         kernel = choose_kernel(options.kernel, problem, keep == FOLDED)
         return kernel.forward(problem, keep), problem, kernel
     except (MemoryError, RuntimeError) as error:

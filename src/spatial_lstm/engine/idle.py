@@ -23,7 +23,7 @@ def idle_axes(cell: Cell, tensors: Tensors) -> tuple[int, ...]:
     extents, axes = tensors.x.shape[1:-1], tensors.x.ndim - 2
     if 1 not in extents or tensors.h0 is not None or tensors.c0 is not None:
         return ()
-    found = tuple(k for k in range(axes) if extents[k] == 1 and cell.idle_blocks(axes, k) is not None)
+    found = tuple([k for k in range(axes) if extents[k] == 1 and cell.idle_blocks(axes, k) is not None])
     return found if len(found) < axes else found[:-1]
 
 

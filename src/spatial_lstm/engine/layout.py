@@ -36,7 +36,7 @@ def parse_directions(directions: str | Sequence[str] | None, axes: int) -> tuple
             raise TypeError(
                 f"expected directions to be None, 'all', a string or a sequence of strings, got {directions!r}"
             )
-        if len(direction) != axes or set(direction) - {"f", "r"}:
+        if len(direction) != axes or direction.strip("fr"):
             raise ValueError(
                 f"expected each direction to be {axes} letters of 'f' and 'r', or 'all', got {direction!r}"
             )
@@ -108,11 +108,14 @@ def with_faces(output: Tensor, far_h: Tensor, far_c: Tensor) -> tuple[Tensor, tu
     return output, unflatten_faces(far_h, shapes), unflatten_faces(far_c, shapes)
 
 
-def strided_faces(rows: Tensor, batch: int, extents: tuple[int, ...]) -> tuple[Tensor, ...]:
-    """What :func:`unflatten_faces` returns, in one view each, where autograd does not look: cheaper in small calls."""
+def strided_faces(
+    h: Tensor, c: Tensor, batch: int, extents: tuple[int, ...]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """What :func:`unflatten_faces` returns for each, in one view a face, where autograd does not look: cheaper in small calls."""
     if len(extents) == 1:
-        return (rows,)
-    return tuple([rows.as_strided(*place) for place in _face_places(rows.shape[0], rows.shape[2], batch, extents)])
+        return (h,), (c,)
+    places = _face_places(h.shape[0], h.shape[2], batch, extents)
+    return tuple([h.as_strided(*place) for place in places]), tuple([c.as_strided(*place) for place in places])
 
 
 @lru_cache(maxsize=256)

@@ -142,13 +142,14 @@ def run(
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Run a layer, differentiably if something is kept; directly where the dispatcher, half of a small call's time, is not needed.
 
+    The tensors are known to fit the cell and one another, which a kernel that is run directly relies on; the weights may come without D.
     Returns the output, ``(N, *S, D h)`` or, unless ``together``, ``(N, *S, D, h)``, and the n far faces ``(D, N, h, *S without k)`` of h
-    and of c. The weights may come without D.
+    and of c.
     """
     axes = given.x.ndim - 2
     if not modes.followed() and modes.plain(given):
         if keep == NOTHING:
-            return _as_asked(given.x, together, *compute.forward(given, options, keep)[:3])
+            return _as_asked(given.x, together, *compute.forward(given, options, keep, checked=True)[:3])
         results = _Recurrence.apply(options, keep, together, *given)  # type: ignore[no-untyped-call]
         return results[0], results[1 : axes + 1], results[axes + 1 :]
     present, rows = given.with_directions().present(), _rows_to_hold(given.x, options)
@@ -161,10 +162,9 @@ def _as_asked(
     x: Tensor, together: bool, output: Tensor, far_h: Tensor, far_c: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """The results of :func:`run`, from those of a kernel, where autograd does not look."""
-    batch, extents = x.shape[0], x.shape[1:-1]
     if not together:
         output = output.unflatten(-1, (far_h.shape[0], -1))
-    return output, strided_faces(far_h, batch, extents), strided_faces(far_c, batch, extents)
+    return output, *strided_faces(far_h, far_c, x.shape[0], x.shape[1:-1])
 
 
 def _rows_to_hold(x: Tensor, options: Options) -> tuple[int, int]:

@@ -104,8 +104,17 @@ def _parse(directions: str, axes: int) -> tuple[str, ...]:
     return parse_directions(directions.split(","), axes)
 
 
-def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: str) -> Problem:
+def make_problem(
+    tensors: Tensors, sizes: Tensor | None, directions: str, cell: str, *, checked: bool = False
+) -> Problem:
     """Check one layer's tensors and bring them into the packed layout: the one way to a kernel, whoever calls.
+
+    Args:
+        tensors: What the layer computes from.
+        sizes: ``(N, n)`` int64, each image's own extent, or None.
+        directions: Strings of ``f`` and ``r``, separated by commas.
+        cell: Name of the cell.
+        checked: Whether the tensors are known to pass :func:`check_tensors`, as those that :mod:`spatial_lstm.engine.stack` hands on do.
 
     Raises:
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
@@ -113,7 +122,8 @@ def make_problem(tensors: Tensors, sizes: Tensor | None, directions: str, cell: 
     found = get_cell(cell)
     idle = idle_axes(found, tensors)
     grid = grid_of(tensors.x, sizes, directions, idle)
-    check_tensors(found, tensors, grid.directions)
+    if not checked:
+        check_tensors(found, tensors, grid.directions)
     return Problem(found, grid, contiguous(tensors), idle)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine import tiling
-from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast, without_autocast
+from spatial_lstm.engine.autocast import autocast_dtype, cast, no_autocast
 from spatial_lstm.engine.layout import (
     Faces,
     face_shapes,
@@ -21,7 +21,7 @@ from spatial_lstm.engine.layout import (
 )
 from spatial_lstm.engine.router import composite_needed, recurrence
 from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
-from spatial_lstm.engine.validation import DTYPES, check_gates_of, check_input, check_sizes, check_state
+from spatial_lstm.engine.validation import DTYPES, check_gates_of, check_input, check_sizes, check_state, check_weight
 
 
 class StackOptions(NamedTuple):
@@ -47,14 +47,15 @@ def run_layer(
     x: Tensor, weights: Weights, h0: Tensor | None, c0: Tensor | None, sizes: Tensor | None, options: StackOptions
 ) -> tuple[Tensor, Faces, Faces]:
     """From input ``(N, *S, C)`` and flattened near faces ``(D, F, h)`` of h and c: merged output and far faces of h and c."""
+    if autocast_dtype(x.device.type) is not None:
+        with no_autocast(x.device.type):
+            return run_layer(x, weights, h0, c0, sizes, options)
     tensors = Tensors(x, *weights, h0=h0, c0=c0)
     if x.shape[0] == 0:
         output, h, c = _empty(tensors)
         return merge_directions(output, options.merge), h, c
     together = options.merge == "concat" or len(options.directions) == 1
-    output, h, c = without_autocast(
-        x.device.type,
-        recurrence,
+    output, h, c = recurrence(
         tensors,
         sizes,
         options.directions,
@@ -94,7 +95,7 @@ def run_layers(
     autocast = autocast_dtype(like.device.type)
     if autocast is not None:
         input, like = cast(input, autocast), cast(like, autocast)
-        layers = [Weights(*[None if w is None else cast(w, autocast) for w in layer]) for layer in layers]  # type: ignore[arg-type]
+        layers = [_cast_weights(layer, autocast, like) for layer in layers]
     batched = check_input(input, like, axes, layers[0].weight_ih.shape[-1], options.channels_last, least)
     check_gates_of(input.dtype, options.saved_gates)
     x = to_channels_last(input, axes, options.channels_last)
@@ -112,6 +113,14 @@ def run_layers(
         x, h, c = _run_group(x, layers[group], *faces, own, options, each)
         far.append((h, c))
     return from_channels_last(x, batched, options.channels_last), _far_faces(far, batched)
+
+
+def _cast_weights(weights: Weights, dtype: torch.dtype, like: Tensor) -> Weights:
+    """As autocast would cast them; float64, which it leaves alone, goes with nothing else."""
+    found = {
+        name: cast(weight, dtype) for name, weight in zip(Weights._fields, weights, strict=True) if weight is not None
+    }
+    return Weights(**{name: check_weight(name, weight, weight.shape, like) for name, weight in found.items()})
 
 
 def _groups(x: Tensor, layers: int, options: StackOptions, between: object) -> list[slice]:

@@ -189,18 +189,21 @@ class SpatialLSTM(nn.Module):
     def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         for layer in range(self.num_layers):
             for direction in self.directions:
-                for name, shape in self._shapes(layer).items():
+                for name, shape in self._shapes(layer, self.directions).items():
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(_full_name(name, layer, direction), parameter)
 
-    def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of the weights that each direction of a layer has, by their short names."""
-        above = self.hidden_size * (len(self.directions) if self.merge == "concat" else 1)
+    def _shapes(self, layer: int, directions: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+        """The shapes of the weights that each of the ``directions`` of a layer has, by their short names."""
+        above = self.hidden_size * (len(directions) if self.merge == "concat" else 1)
         inputs = above if layer else self.input_size
         shapes = weight_shapes(get_cell(self.cell_type), self.spatial_dims, inputs, self.hidden_size)
-        for name, asked in (("bias", self.bias), ("weight_peephole", self.peephole), ("weight_ch", self.extended)):
-            if not asked:
-                del shapes[name]
+        if not self.bias:
+            del shapes["bias"]
+        if not self.peephole:
+            del shapes["weight_peephole"]
+        if not self.extended:
+            del shapes["weight_ch"]
         return shapes
 
     def reset_parameters(self) -> None:
@@ -216,7 +219,7 @@ class SpatialLSTM(nn.Module):
         cell, axes = get_cell(self.cell_type), self.spatial_dims
         for layer in range(self.num_layers):
             for direction in self.directions:
-                for name in self._shapes(layer):
+                for name in self._shapes(layer, self.directions):
                     full_name = _full_name(name, layer, direction)
                     parameters.reset(self, full_name, name, cell, axes, self.hidden_size, self.forget_bias)
 
@@ -260,8 +263,9 @@ class SpatialLSTM(nn.Module):
         layers = []
         for layer in range(self.num_layers):
             found: dict[str, Tensor] = {}
-            for name, shape in self._shapes(layer).items():
-                own = [read(_full_name(name, layer, direction), shape) for direction in directions]
+            suffixes = [_suffix(layer, direction) for direction in directions]
+            for name, shape in self._shapes(layer, directions).items():
+                own = [read(name + suffix, shape) for suffix in suffixes]
                 found[name] = own[0] if len(own) == 1 else torch.stack(own)
             layers.append(Weights(**found))
         return layers
@@ -280,7 +284,7 @@ class SpatialLSTM(nn.Module):
             raise ValueError(f"expected layer in 0 .. {self.num_layers - 1}, got {layer!r}")
         if direction not in self.directions:
             raise ValueError(f"expected direction to be one of {self.directions}, got {direction!r}")
-        shapes, read = self._shapes(layer), parameters.Reader(self)
+        shapes, read = self._shapes(layer, self.directions), parameters.Reader(self)
         cell = SpatialLSTMCell(
             shapes["weight_ih"][1],
             self.hidden_size,
@@ -383,6 +387,10 @@ class SpatialLSTM(nn.Module):
 
 def _full_name(name: str, layer: int, direction: str) -> str:
     """What a parameter is called: ``weight_ih_l0``, ``weight_ih_l0_reverse``, ``weight_ih_l0_fr``."""
+    return name + _suffix(layer, direction)
+
+
+def _suffix(layer: int, direction: str) -> str:
     if "r" not in direction:
-        return f"{name}_l{layer}"
-    return f"{name}_l{layer}_reverse" if direction == "r" else f"{name}_l{layer}_{direction}"
+        return f"_l{layer}"
+    return f"_l{layer}_reverse" if direction == "r" else f"_l{layer}_{direction}"

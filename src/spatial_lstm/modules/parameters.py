@@ -88,19 +88,18 @@ class Reader:
             ValueError: If it is not there, or does not fit.
             TypeError: If it is no Tensor.
         """
-        found, like = self._parameters.get(full_name), self._like
-        if found is None or found.shape != shape or found.layout != torch.strided:
-            return self._read(full_name, shape)
+        found: Tensor | None = self._parameters.get(full_name)
+        like = self._like
+        if (
+            found is None
+            or found.shape != shape
+            or found.layout != torch.strided
+            or (like is not None and (found.dtype != like.dtype or found.device != like.device))
+        ):
+            found = self._read(full_name, shape)
         if like is None:
-            self._take(found)
-        elif found.dtype != like.dtype or found.device != like.device:
-            return self._read(full_name, shape)
+            self._like = found
         return found
-
-    def _take(self, weight: Tensor) -> None:
-        """Hold the others to be like this one, unless autocast is to cast them."""
-        if autocast_dtype(weight.device.type) is None:
-            self._like = weight
 
     def _read(self, full_name: str, shape: tuple[int, ...]) -> Tensor:
         """The same of any weight, be it a parameter or not."""
@@ -108,10 +107,9 @@ class Reader:
             found = getattr(self._module, full_name)
         except AttributeError as error:
             raise self._missing(full_name) from error
-        weight = check_weight(full_name, found, shape, self._like)
-        if self._like is None:
-            self._take(weight)
-        return weight
+        like = self._like
+        to_be_cast = like is not None and autocast_dtype(like.device.type) is not None
+        return check_weight(full_name, found, shape, None if to_be_cast else like)
 
     def _missing(self, full_name: str) -> ValueError:
         computed = inspect.getattr_static(type(self._module), full_name, None)

@@ -40,7 +40,7 @@ class Grid:
         sites: M, the existing sites per direction.
         edges: E, the existing near-face entries per direction, and as many far ones.
         reverse: For each direction a number whose bit k is set where axis k is read backwards.
-        addresses: Where extents, ``reverse``, ``starts`` and then ``idle_starts``, and ``own``, or None, lie in memory, all int64.
+        addresses: Where extents, ``reverse``, ``starts`` and then ``idle_starts``, and ``own``, 0 for None, lie in memory, all int64.
 
     Raises:
         ValueError: If a size is out of range, or the batch has too many sites to be numbered.
@@ -94,7 +94,7 @@ class Grid:
             self.sites, self.edges = int(sites.sum()), int((sites[:, None] // own).sum())
         numbers = self.extents, self.reverse, (*self.starts, *self.idle_starts)
         self._arrays = [*(np.array(each, dtype=np.int64) for each in numbers), self.own]
-        self.addresses = tuple(None if array is None else array.ctypes.data for array in self._arrays)
+        self.addresses = tuple(0 if array is None else array.ctypes.data for array in self._arrays)
 
     @property
     def axes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable, Collection, Sequence
 
 import torch
@@ -58,7 +59,7 @@ class CppKernel(Kernel):
 
     def unsuited(self, problem: Problem) -> str | None:
         x = problem.tensors.x
-        if x.device.type != "cpu":
+        if not x.is_cpu:
             return f"it runs on the CPU, not on {x.device}"
         if x.dtype not in TYPES:
             return f"it computes in float32, float64 and bfloat16, not in {x.dtype}"
@@ -100,8 +101,8 @@ class CppKernel(Kernel):
             "backward",
             problem,
             _results(problem, (saved.output, None, None, saved.c, saved.gates)),
-            structures.BackwardData(*_pointers(names, (*incoming, near_h, near_c, dx)), *strides),
-            structures.Gradients(*_pointers(Weights._fields, weights)),
+            structures.BACKWARD_DATA.pack(*_addresses(names, (*incoming, near_h, near_c, dx)), *strides),
+            structures.GRADIENTS.pack(*_addresses(Weights._fields, weights)),
         )
         if dx is not None and problem.directions > 1:
             dx = dx.sum(-2)
@@ -123,21 +124,21 @@ def _new(problem: Problem) -> Callable[..., Tensor]:
     return new
 
 
-def _results(problem: Problem, results: Sequence[Tensor | None]) -> structures.Results:
+def _results(problem: Problem, results: Sequence[Tensor | None]) -> bytes:
     """Where those of :class:`Results` lie; gates in a place of their own if they are folded."""
-    *others, gates = _pointers(Results._fields, results)
+    *others, gates = _addresses(Results._fields, results)
     folded = results[-1] is not None and is_folded(results[-1], problem.dtype)
-    return structures.Results(*others, *((None, gates) if folded else (gates, None)))
+    return structures.RESULTS.pack(*others, *((0, gates) if folded else (gates, 0)))
 
 
-def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
+def _call(name: str, problem: Problem, *passed: bytes) -> None:
     """Call a function of the library with the layer and what else it is passed."""
     tensors = problem.tensors
     if tensors.weight_peephole is not None:
         tensors = tensors._replace(weight_peephole=tensors.weight_peephole.to(problem.carried))
     grid, places = problem.grid, problem.places
-    layer = structures.Layer(
-        problem.cell.name.encode(),
+    layer = structures.LAYER.pack(
+        ctypes.addressof(_c_string(problem.cell.name)),
         problem.directions,
         grid.batch,
         grid.raster_rows,
@@ -155,29 +156,34 @@ def _call(name: str, problem: Problem, *passed: ctypes.Structure) -> None:
         len(problem.idle),
         *places.sizes,
         *places.addresses,
-        *_pointers(Tensors._fields, tensors),
+        *_addresses(Tensors._fields, tensors),
     )
-    status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(*map(ctypes.byref, (layer, *passed)))
+    status = getattr(library.load(), f"{name}_{TYPES[problem.dtype]}")(layer, *passed)
     if status:
         kind, message = FAILURES[status]
         raise kind(message.format(cell=problem.cell.name, axes=problem.axes, blocks=problem.blocks))
 
 
-def _pointers(names: Sequence[str], tensors: Sequence[Tensor | None]) -> list[int | None]:
-    """Where tensors lie, None for those that are not there or have no elements.
+@functools.cache
+def _c_string(text: str) -> ctypes.Array[ctypes.c_char]:
+    """A text as C reads it, which stays where it is."""
+    return ctypes.create_string_buffer(text.encode())
+
+
+def _addresses(names: Sequence[str], tensors: Sequence[Tensor | None]) -> list[int]:
+    """Where tensors lie, 0 for those that are not there or have no elements.
 
     Raises:
         RuntimeError: If one has elements but no memory.
     """
-    return [
-        None if tensor is None else tensor.data_ptr() or _if_empty(name, tensor)
-        for name, tensor in zip(names, tensors, strict=True)
-    ]
+    return [0 if t is None else t.data_ptr() or _of_nothing(names, tensors, t) for t in tensors]
 
 
-def _if_empty(name: str, tensor: Tensor) -> int | None:
-    """Where a tensor without memory lies: nowhere."""
+def _of_nothing(names: Sequence[str], tensors: Sequence[Tensor | None], tensor: Tensor) -> int:
+    """Where one of ``tensors`` without memory lies: nowhere."""
     if tensor.numel() == 0:
-        return None
-    shape = tuple(tensor.shape)
-    raise RuntimeError(f"expected {name} of shape {shape} to have memory, got one whose storage was freed")
+        return 0
+    name = next(name for name, each in zip(names, tensors, strict=True) if each is tensor)
+    raise RuntimeError(
+        f"expected {name} of shape {tuple(tensor.shape)} to have memory, got one whose storage was freed"
+    )

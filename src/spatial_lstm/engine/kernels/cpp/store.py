@@ -85,10 +85,9 @@ def open_library(path: Path) -> ctypes.CDLL:
     for name, structure in STRUCTURES.items():
         size = getattr(library, f"size_of_{name}", None)
         found = None if size is None else size()
-        if found != ctypes.sizeof(structure):
+        if found != structure.size:
             raise BuildError(
-                f"the compiled library {path} passes other structures: {structure.__name__} has "
-                f"{ctypes.sizeof(structure)} bytes here and {found} there"
+                f"the compiled library {path} passes other structures: {name} has {structure.size} bytes here and {found} there"
             )
     return library
 
