@@ -94,8 +94,8 @@ class Forward {
     // and more 3 to 7 % less, the forward pass 5 to 19 % (h = 32, one core of an EPYC whose second cache has a megabyte).
     static constexpr int64_t LEAST_STREAMED = 1 << 20;
 
-    // Numbers of input and output of a site, up to which a block's are fetched before they are due. Inference took 0.81 to 0.99 of the time at up to 64,
-    // as long at 80 to 300, and 5 % longer at 576 (same EPYC).
+    // Numbers of input and output of a site, up to which a block's are fetched before they are due. Inference took 0.81 to 1.01 of the time at
+    // up to 64, as long at 80 to 314, and 5 % longer at 576 (same EPYC).
     static constexpr int64_t MOST_FETCHED = 64;
 
     static int64_t written(const Layer& layer, const Results<S>& to) {
@@ -142,7 +142,7 @@ class Forward {
     void multiply(const At& at, int64_t first, int64_t last, const F* converted, T* z) const {
         Rows<F> rows;
         int64_t begin = -1, end = -1;  // whose rows these are
-        for (int64_t p = weights_.panels(); p-- > 0;)
+        for (int64_t p = weights_.panels(); p-- > 0;)  // in the order that these ask for
             for (int64_t i = first, at_once = weights_.at_once(p); i < last; i += at_once) {
                 const int64_t next = std::min(i + at_once, last);
                 if (i != begin || next != end)  // else all of a small step, for the panel before

@@ -1,5 +1,5 @@
-// The gates of a block of sites, whose numbers lie side by side: all features of one site, then those of the next. So vectors are full whatever the
-// number of features, and what is constant stays in registers.
+// The gates of a block of sites, whose numbers lie side by side: all features of one site, then those of the next. So vectors are full
+// whatever the number of features, and what is constant stays in registers.
 #pragma once
 
 #include <algorithm>

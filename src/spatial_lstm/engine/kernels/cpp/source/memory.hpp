@@ -1,4 +1,4 @@
-// What the caches are asked for before memory is read or written.
+// Copies, and what the caches are asked for before memory is read or written.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,9 @@ template <class From, class To>
 inline void copy(const From* from, int64_t count, To* to) {
     constexpr int L = LANES<Compute<From>>;
     if (count < L) {
-        if constexpr (VECTOR_BYTES == 64 || !std::is_same_v<From, To>) return store(to, load(from, static_cast<int>(count)), static_cast<int>(count));
-        else return void(std::copy_n(from, count, to));
+        if constexpr (VECTOR_BYTES == 64 || !std::is_same_v<From, To>) store(to, load(from, static_cast<int>(count)), static_cast<int>(count));
+        else std::copy_n(from, count, to);  // there are no masks
+        return;
     }
     for (int64_t k = 0; k + L < count; k += L) store(to + k, load(from + k, L), L);
     store(to + count - L, load(from + count - L, L), L);

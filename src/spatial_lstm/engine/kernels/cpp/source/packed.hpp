@@ -41,9 +41,9 @@ class PackedWeights {
     // How many sites to multiply at once.
     int at_once(int64_t p) const { return rows_at_once(vectors(p)); }
 
-    // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another and the features of a site after those of
-    // the site before: panels go from the last to the first and sites from first to last, for a vector's worth is written, and what is too much of it
-    // overwritten.
+    // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another, a site's features after those of
+    // the site before. A vector's worth is written, and what is too much of it overwritten if panels go from the last to the first, and sites
+    // from the first to the last.
     void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t between) const {
         const int64_t width = vectors(p), each = features(p), next = hidden_;
         const Product<F> product = PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1];
