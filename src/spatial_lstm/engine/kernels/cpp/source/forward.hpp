@@ -1,6 +1,5 @@
-// The wavefronts forward: per site one product on [x, h_0, .., h_{n-1}] with the sums in registers, then the gates, fused. States of the
-// step before are read from a ring of two steps; what is saved goes where it is wanted at once: h into the output's rows, c and gates into
-// tables of sites.
+// The wavefronts forward: of a block of sites one product on [x, h_0, .., h_{n-1}] with the sums in registers, then the gates. States of the
+// step before are read from a ring of two steps; what is saved goes where it is wanted: h into the output's rows, c and gates into tables.
 #pragma once
 
 #include <algorithm>
@@ -8,13 +7,13 @@
 #include "buffer.hpp"
 #include "cells.hpp"
 #include "folded.hpp"
+#include "gates.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
 #include "packed.hpp"
 #include "places.hpp"
 #include "product.hpp"
 #include "saved.hpp"
-#include "shared.hpp"
 #include "team.hpp"
 #include "units.hpp"
 
@@ -22,7 +21,7 @@ template <class S, class Cell, int N>
 class Forward {
     using T = Compute<S>;
     using F = Factor<S>;
-    static constexpr int B = Cell::template blocks<N>, L = LANES<T>;
+    static constexpr int B = Cell::template blocks<N>, L = LANES<T>, PEEPHOLES = 2 * N + 1;
     static constexpr bool CONVERTS = !std::is_same_v<S, T>;
 
    public:
@@ -36,12 +35,16 @@ class Forward {
           hidden_(layer.hidden),
           weights_(layer),
           depth_(weights_.depth()),
+          between_(round_up((recompute ? BLOCK : std::min(BLOCK, units.widest())) * hidden_, L) + L),
           ring_(recompute ? 0 : units.widest() * hidden_),
           streams_(!recompute && STREAMS<S> && hidden_ % L == 0 && fills_lines(to.output) && fills_lines(to.gates) && written(layer, to) >= LEAST_STREAMED),
+          fetches_(layer.inputs + hidden_ <= MOST_FETCHED),
           to_(to),
           saved_(layer, to),
           ring_h_(layer.threads * 2 * ring_),
           ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
+          numbers_(layer.threads * (B + N) * between_),
+          peepholes_(Cell::peephole ? layer.directions * PEEPHOLES * (hidden_ + L) : 0),
           converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
           places_(recompute ? 0 : layer.threads * Places::numbers(layer, BLOCK)) {}
 
@@ -72,7 +75,14 @@ class Forward {
     }
 
     // Pack the weights, before anything else.
-    void prepare() const { weights_.prepare(units_); }
+    void prepare() const {
+        weights_.prepare(units_);
+        if constexpr (Cell::peephole)
+            for (int64_t i = 0; i < layer_.directions * PEEPHOLES; ++i) {
+                const T* from = static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(i / PEEPHOLES, i % PEEPHOLES) * hidden_;
+                for (int64_t j = 0; j < hidden_ + L; ++j) peepholes_.get()[i * (hidden_ + L) + j] = from[j % hidden_];
+            }
+    }
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
@@ -83,6 +93,10 @@ class Forward {
     // Bytes of output and gates that are written past the caches, which hold less. At half of it training took 4 % longer, at one and a half times
     // and more 3 to 7 % less, the forward pass 5 to 19 % (h = 32, one core of an EPYC whose second cache has a megabyte).
     static constexpr int64_t LEAST_STREAMED = 1 << 20;
+
+    // Numbers of input and output of a site, up to which a block's are fetched before they are due. Inference took 0.81 to 1.01 of the time at
+    // up to 64, as long at 80 to 314, and 5 % longer at 576 (same EPYC).
+    static constexpr int64_t MOST_FETCHED = 64;
 
     static int64_t written(const Layer& layer, const Results<S>& to) {
         return layer.directions * layer.sites * layer.hidden * (to.gates ? 1 + B : 1) * static_cast<int64_t>(sizeof(S));
@@ -100,12 +114,35 @@ class Forward {
     // Sites first .. last, of one step or of several that are known.
     template <bool Recompute>
     void block(const At& at, int64_t first, int64_t last, S* recomputed) const {
+        for (int64_t i = first; i < last && fetches_; ++i) {
+            prefetch(saved_.input(at.places.raster(i)), layer_.inputs);
+            if (!Recompute && !streams_) prefetch<true>(saved_.h(at.d, at.places.raster(i)), hidden_);
+        }
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
             for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
+        T* const z = numbers_.get() + at.thread * (B + N) * between_;
+        multiply<Recompute>(at, first, last, converted, z);
+        gather_c(at, first, last, z + B * between_);
+        const int64_t local = (first - at.begin) * hidden_;
+        const T* peephole = Cell::peephole ? peepholes_.get() + at.d * PEEPHOLES * (hidden_ + L) : nullptr;
+        const Numbers<S> numbers{(last - first) * hidden_, z, z + B * between_, between_, peephole, hidden_,
+                                 Recompute ? nullptr : at.c + local, Recompute ? nullptr : at.h + local};
+        activate<S, Cell, N>(numbers, Recompute || to_.gates || to_.folded);
+        write_gates(numbers, last - first, recomputed, (at.d * layer_.sites + first) * B * hidden_);
+        if constexpr (!Recompute)
+            for (int64_t i = first; i < last; ++i) {
+                write(at.h + (i - at.begin) * hidden_, saved_.h(at.d, at.places.raster(i)));
+                to_faces(at, i);
+            }
+    }
+
+    // The pre-activations of sites first .. last.
+    template <bool Recompute>
+    void multiply(const At& at, int64_t first, int64_t last, const F* converted, T* z) const {
         Rows<F> rows;
         int64_t begin = -1, end = -1;  // whose rows these are
-        for (int64_t p = 0; p < weights_.panels(); ++p)
+        for (int64_t p = weights_.panels(); p-- > 0;)  // in the order that these ask for
             for (int64_t i = first, at_once = weights_.at_once(p); i < last; i += at_once) {
                 const int64_t next = std::min(i + at_once, last);
                 if (i != begin || next != end)  // else all of a small step, for the panel before
@@ -120,10 +157,18 @@ class Forward {
                         }
                     }
                 begin = i, end = next;
-                gates<Recompute>(at, p, i, static_cast<int>(next - i), rows, recomputed ? recomputed + (i - first) * B * hidden_ : nullptr);
+                weights_.multiply(at.d, p, static_cast<int>(next - i), rows, z + (i - first) * hidden_, between_);
             }
-        if constexpr (!Recompute)
-            for (int64_t i = first; i < last; ++i) to_faces(at, i);
+    }
+
+    // The predecessors' c of sites first .. last, those of several sites at once where they are one after the other.
+    void gather_c(const At& at, int64_t first, int64_t last, T* to) const {
+        for (int k = 0; k < N; ++k, to += between_)
+            for (int64_t i = first, next; i < last; i = next) {
+                const int64_t p = at.places.pred(i, k);
+                for (next = i + 1; next < last && p >= 0 && at.places.pred(next, k) == p + next - i;) ++next;
+                copy(previous_c(at, i, k), (next - i) * hidden_, to + (i - first) * hidden_);
+            }
     }
 
     // The states of a site's predecessor; of h, the output's if the step before is long past.
@@ -174,46 +219,32 @@ class Forward {
         std::fill(to, end, F{});
     }
 
-    // The features of a panel at a few sites: product, gates, c and h.
-    template <bool Recompute>
-    void gates(const At& at, int64_t p, int64_t first, int count, const Rows<F>& rows, S* to) const {
-        Vector<T> z[MOST_ROWS * B + 1];
-        weights_.multiply(at.d, p, count, rows, z);
-        const int64_t feature = p * L;
-        const int lanes = weights_.features(p), sharing = weights_.sharing(p);
-        Vector<T> peephole[2 * N + 1];
-        if constexpr (Cell::peephole)
-            for (int i = 0; i < 2 * N + 1; ++i)
-                peephole[i] = load_shared(sharing, lanes, [&](int) { return static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature; });
-        if constexpr (!Recompute) to = to_.gates ? to_.gates + (at.d * layer_.sites + first) * B * hidden_ : nullptr;
-        for (int r = 0; r < count; r += sharing) {
-            const int sites = std::min(sharing, count - r);
-            Vector<T> *own = z + r / sharing * B, c_prev[N], c, h;
-            for (int k = 0; k < N; ++k) c_prev[k] = load_shared(sites, lanes, [&](int i) { return previous_c(at, first + r + i, k) + feature; });
-            activate(own, c_prev, peephole, c, h);
-            if constexpr (!Recompute) store_states(at, first + r, sites, feature, lanes, h, c);
-            if (STREAMS<S> && streams_ && to)
-                for (int b = 0; b < B; ++b) stream(to + (r * B + b) * hidden_ + feature, own[b]);
-            else if (to)
-                for (int b = 0; b < B; ++b) store_shared<T>(sites, lanes, own[b], [&](int i) { return to + ((r + i) * B + b) * hidden_ + feature; });
-            if constexpr (FOLDS<S> && !Recompute)
-                if (to_.folded)
-                    for (int b = 0; b < B; ++b)
-                        store_shared<T>(sites, lanes, fold(own[b]), [&](int i) { return to_.folded + ((at.d * layer_.sites + first + r + i) * B + b) * hidden_ + feature; });
-        }
+    // The gates of so many sites, where they are kept: a row a site.
+    void write_gates(const Numbers<S>& numbers, int64_t sites, S* recomputed, int64_t place) const {
+        if (recomputed || to_.gates) write_rows(numbers, sites, recomputed ? recomputed : to_.gates + place);
+        if constexpr (FOLDS<S>)
+            if (to_.folded && !recomputed) {
+                for (T* z = numbers.z; z < numbers.z + B * between_; z += between_)
+                    for (int64_t k = 0; k < numbers.count; k += L) store(z + k, fold(load(z + k, L)), L);
+                write_rows(numbers, sites, to_.folded + place);
+            }
     }
 
-    // Never inlined, so that recomputed gates are the same to the last bit: where products are contracted is up to the compiler.
-    __attribute__((noinline)) static void activate(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* peephole, Vector<T>& c, Vector<T>& h) {
-        Cell::template forward<T, N>(z, c_prev, peephole, c, h);
+    template <class G>
+    void write_rows(const Numbers<S>& numbers, int64_t sites, G* to) const {
+        for (int64_t i = 0; i < sites; ++i)
+            for (int b = 0; b < B; ++b, to += hidden_) write(numbers.z + b * between_ + i * hidden_, to);
     }
 
-    // Some features of the states of sites that share vectors.
-    void store_states(const At& at, int64_t first, int sites, int64_t feature, int lanes, Vector<T> h, Vector<T> c) const {
-        store_shared<T>(sites, lanes, h, [&](int i) { return at.h + (first + i - at.begin) * hidden_ + feature; });
-        store_shared<T>(sites, lanes, c, [&](int i) { return at.c + (first + i - at.begin) * hidden_ + feature; });
-        if (STREAMS<S> && streams_) return stream(saved_.h(at.d, at.places.raster(first)) + feature, h);
-        store_shared<T>(sites, lanes, h, [&](int i) { return saved_.h(at.d, at.places.raster(first + i)) + feature; });
+    // All features of a site to a table.
+    template <class From, class To>
+    void write(const From* from, To* to) const {
+        if constexpr (STREAMS<S> && std::is_same_v<S, To>)
+            if (streams_) {
+                for (int64_t k = 0; k < hidden_; k += L) stream(to + k, load(from + k, L));
+                return;
+            }
+        copy(from, hidden_, to);
     }
 
     // What leaves through the far faces.
@@ -222,8 +253,8 @@ class Forward {
             const int64_t face = k < N ? -1 - at.places.succ(row, k) : layer_.starts[k] + at.places.raster(row);
             if (face < 0) continue;
             const int64_t place = (at.d * layer_.face_rows + face) * hidden_;
-            std::copy_n(at.h + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
-            std::copy_n(at.c + (row - at.begin) * hidden_, hidden_, to_.far_c + place);
+            copy(at.h + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
+            copy(at.c + (row - at.begin) * hidden_, hidden_, to_.far_c + place);
         }
     }
 
@@ -231,12 +262,13 @@ class Forward {
     const Units& units_;
     const int64_t hidden_;
     const PackedWeights<S, B> weights_;
-    const int64_t depth_, ring_;
-    const bool streams_;
+    const int64_t depth_, between_, ring_;
+    const bool streams_, fetches_;
     const Results<S> to_;
     const Saved<S> saved_;
     const Buffer<S> ring_h_;
     const Buffer<T> ring_c_;
+    const Buffer<T> numbers_, peepholes_;  // (threads, B + N, between), as many of peepholes as are read
     const Buffer<F> converted_;
     const Buffer<int32_t> places_;
 };

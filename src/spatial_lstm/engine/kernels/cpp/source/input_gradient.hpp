@@ -7,9 +7,21 @@
 #include "layer.hpp"
 #include "places.hpp"
 #include "product.hpp"
-#include "shared.hpp"
 #include "transpose.hpp"
 #include "units.hpp"
+
+// Write `count` lanes from lane `first` on.
+template <class S>
+inline void store_part(S* to, Vector<Compute<S>> v, int first, int count) {
+#ifdef __AVX512F__
+    const auto lanes = ((1u << count) - 1) << first;
+    if constexpr (std::is_same_v<S, float>) return _mm512_mask_storeu_ps(to - first, static_cast<__mmask16>(lanes), (__m512)v);
+    if constexpr (std::is_same_v<S, double>) return _mm512_mask_storeu_pd(to - first, static_cast<__mmask8>(lanes), (__m512d)v);
+#endif
+    Compute<S> numbers[2 * LANES<Compute<S>>] = {};
+    store(numbers, v, LANES<Compute<S>>);
+    store(to, load_factors(numbers + first), count);
+}
 
 template <class S>
 class InputGradient {
@@ -121,7 +133,7 @@ class InputGradient {
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
             Vector<T> sums[AT_ONCE * W];
-            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, weights, zeros, sums);
+            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L});
             for (int r = 0; r < count; ++r) {
                 const int64_t at = (row + r) * split_;
                 S* x = wide_ ? input(d, places.raster(site + row + r)) : nullptr;

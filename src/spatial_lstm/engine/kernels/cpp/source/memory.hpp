@@ -1,6 +1,7 @@
-// What the caches are asked for before memory is read or written.
+// Copies, and what the caches are asked for before memory is read or written.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "vector.hpp"
@@ -10,6 +11,19 @@ template <bool Write = false, class T>
 inline void prefetch(const T* from, int64_t count) {
     constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(T));
     for (int64_t k = 0; k < count; k += LINE) __builtin_prefetch(from + k, Write);
+}
+
+// Copy some numbers, of a type that is computed in or stored, to where they are of the other or the same.
+template <class From, class To>
+inline void copy(const From* from, int64_t count, To* to) {
+    constexpr int L = LANES<Compute<From>>;
+    if (count < L) {
+        if constexpr (VECTOR_BYTES == 64 || !std::is_same_v<From, To>) store(to, load(from, static_cast<int>(count)), static_cast<int>(count));
+        else std::copy_n(from, count, to);  // there are no masks
+        return;
+    }
+    for (int64_t k = 0; k + L < count; k += L) store(to + k, load(from + k, L), L);
+    store(to + count - L, load(from + count - L, L), L);
 }
 
 // Whether a vector of S fills a line of the caches and can be written past them: the line need not be read first, nor takes the place of another.

@@ -6,7 +6,6 @@
 #include "buffer.hpp"
 #include "layer.hpp"
 #include "product.hpp"
-#include "shared.hpp"
 #include "transpose.hpp"
 #include "units.hpp"
 
@@ -24,7 +23,6 @@ class PackedWeights {
           hidden_(layer.hidden),
           states_(layer.axes * hidden_),
           panels_((hidden_ + L - 1) / L),
-          sharing_((IN_REGISTERS<S> ? 2 : 3) * features(panels_ - 1) <= L ? L / features(panels_ - 1) : 1),
           depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
           biases_(layer.directions * columns_),
@@ -32,7 +30,6 @@ class PackedWeights {
 
     int64_t panels() const { return panels_; }
     int64_t depth() const { return depth_; }  // rows of a panel, or factors of those
-    int features(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, hidden_ - p * L)); }
 
     // Pack, before anything else.
     void prepare(const Units& units) const {
@@ -43,20 +40,25 @@ class PackedWeights {
 
     // How many sites to multiply at once.
     int at_once(int64_t p) const { return rows_at_once(vectors(p)); }
-    // How many sites share a vector of a panel's features.
-    int sharing(int64_t p) const { return features(p) < L ? sharing_ : 1; }
 
-    // The pre-activations of `count` sites at a panel's features, for so many as share vectors z [B]; z has room for one more.
-    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, Vector<T>* z) const {
-        const int width = vectors(p), each = features(p), sites = sharing(p);
-        Vector<T> dense[MOST_ROWS * B], *sums = width < B ? dense : z;
-        PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1](rows, panel(d, p), bias(d, p), sums);
-        if (width == B) return;
-        sums[count * width] = Vector<T>{};  // read, in lanes that do not matter
-        for (int first = 0; first < count; first += sites, z += B) gather_blocks<T, B>(std::min(sites, count - first), width, each, sums + first * width, z);
+    // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another, a site's features after those of
+    // the site before. A vector's worth is written, and what is too much of it overwritten if panels go from the last to the first, and sites
+    // from the first to the last.
+    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t between) const {
+        const int64_t width = vectors(p), each = features(p), next = hidden_;
+        const Product<F> product = PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1];
+        to += p * L;
+        if (width == B) return product(rows, panel(d, p), bias(d, p), {to, next, between});
+        T sums[(MOST_ROWS * B + 1) * L];
+        store(sums + count * width * L, Vector<T>{}, L);  // read, in lanes that do not matter
+        product(rows, panel(d, p), bias(d, p), {sums, width * L, L});
+        for (int r = 0; r < count; ++r, to += next)
+#pragma GCC unroll 16
+            for (int b = 0; b < B; ++b) store(to + b * between, load_factors(sums + r * width * L + b * each), L);
     }
 
    private:
+    int features(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, hidden_ - p * L)); }
     int vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
     // Columns from one gate block of a panel to the next.
     int64_t block(int64_t p) const { return vectors(p) < B ? features(p) : L; }
@@ -96,7 +98,6 @@ class PackedWeights {
 
     const Layer& layer_;
     const int64_t hidden_, states_, panels_;
-    const int sharing_;
     const int64_t depth_, columns_;
     const Buffer<T> biases_;
     const Buffer<F> weights_;

@@ -23,9 +23,16 @@ struct Rows {
     const F* at[MOST_SEGMENTS][MOST_ROWS];
 };
 
-// sums [R][W] = start [W] + rows (R, K) @ panel (K, W vectors)
+// Where sums go, with the numbers from one row's to the next's, and from one vector's to the next's.
+template <class T>
+struct Sums {
+    T* to;
+    int64_t row, vector;
+};
+
+// sums (R, W vectors) = start (W vectors) + rows (R, K) @ panel (K, W vectors)
 template <class F, int W, int R>
-void product(const Rows<F>& rows, const F* panel, const Compute<F>* start, Vector<Compute<F>>* sums) {
+void product(const Rows<F>& rows, const F* panel, const Compute<F>* start, const Sums<Compute<F>>& sums) {
     using T = Compute<F>;
     constexpr int STRIDE = LANES<T> * PAIR<F>;
     Vector<T> own[R][W];
@@ -52,11 +59,11 @@ void product(const Rows<F>& rows, const F* panel, const Compute<F>* start, Vecto
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int w = 0; w < W; ++w) sums[r * W + w] = own[r][w];
+        for (int w = 0; w < W; ++w) store(sums.to + r * sums.row + w * sums.vector, own[r][w], LANES<T>);
 }
 
 template <class F>
-using Product = void (*)(const Rows<F>&, const F*, const Compute<F>*, Vector<Compute<F>>*);
+using Product = void (*)(const Rows<F>&, const F*, const Compute<F>*, const Sums<Compute<F>>&);
 
 template <class F, int W, std::size_t... R>
 constexpr std::array<Product<F>, sizeof...(R)> products(std::index_sequence<R...>) {

@@ -1,0 +1,45 @@
+// The gates of a block of sites, whose numbers lie side by side: all features of one site, then those of the next. So vectors are full
+// whatever the number of features, and what is constant stays in registers.
+#pragma once
+
+#include <algorithm>
+
+#include "vector.hpp"
+
+// Where such numbers are, `between` numbers from one gate, axis or peephole to the next.
+template <class S>
+struct Numbers {
+    int64_t count;
+    Compute<S>* z;             // (B, between), activated in place where gates are kept
+    const Compute<S>* c_prev;  // (N, between)
+    int64_t between;
+    const Compute<S>* peephole;  // (2 N + 1, period and a vector), each the same over and over, or null
+    int64_t period;              // how many features there are
+    Compute<S>* c;
+    S* h;  // null, as c, where states are known
+};
+
+// Never inlined, so that gates are the same to the last bit wherever they are taken: where products are contracted is up to the compiler.
+template <class S, class Cell, int N>
+__attribute__((noinline)) void activate(const Numbers<S>& at, bool keep) {
+    using T = Compute<S>;
+    constexpr int L = LANES<T>, B = Cell::template blocks<N>;
+    for (int64_t k = 0; k < at.count; k += L) {
+        const int lanes = static_cast<int>(std::min<int64_t>(L, at.count - k));
+        Vector<T> z[B], c_prev[N], peephole[2 * N + 1], c, h;
+#pragma GCC unroll 16
+        for (int b = 0; b < B; ++b) z[b] = load(at.z + b * at.between + k, lanes);
+#pragma GCC unroll 16
+        for (int j = 0; j < N; ++j) c_prev[j] = load(at.c_prev + j * at.between + k, lanes);
+        if constexpr (Cell::peephole)
+            for (int i = 0; i < 2 * N + 1; ++i) peephole[i] = load_factors(at.peephole + i * (at.period + L) + k % at.period);
+        Cell::template forward<T, N>(z, c_prev, peephole, c, h);
+        if (at.h) {
+            store(at.c + k, c, lanes);
+            store(at.h + k, h, lanes);
+        }
+        if (keep)
+#pragma GCC unroll 16
+            for (int b = 0; b < B; ++b) store(at.z + b * at.between + k, z[b], lanes);
+    }
+}
