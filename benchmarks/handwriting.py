@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.handwriting_kraken import SPEC, kraken
 from benchmarks.handwriting_report import DEFAULT, REGULARIZED, write_report
-from benchmarks.harness import Row, read_results, write_results
+from benchmarks.harness import Row, kept_rows, write_results
 from benchmarks.harness.training import trained
 from spatial_lstm.handwriting import Codec, Evaluation, HandwritingRecognizer
 from spatial_lstm.handwriting.data import Lines, Parts, divide, read_lines
@@ -140,7 +140,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = args.data.resolve().name
     path = RESULTS / f"handwriting_{data}.json"
-    rows: list[Row] = read_results(path)["rows"] if path.is_file() else []
+    rows = kept_rows(path)
     parts = divide(read_lines(args.data, height=HEIGHT)[0])
     wanted = {name: variant for group in args.only if group in GROUPS for name, variant in GROUPS[group].items()}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks import dead_leaves, mnist, photographs, textures
-from benchmarks.harness import Row, markdown_table, read_results
+from benchmarks.harness import Row, kept_rows, markdown_table
 from spatial_lstm.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,9 +22,7 @@ UNIT = (
 
 def rows_of(name: str, folder: Path) -> list[Row]:
     """The rows of a benchmark, none if it has not been run."""
-    path = folder / f"{name}.json"
-    rows: list[Row] = read_results(path)["rows"] if path.is_file() else []
-    return rows
+    return kept_rows(folder / f"{name}.json")
 
 
 def report(folder: Path) -> str:
@@ -34,8 +32,8 @@ def report(folder: Path) -> str:
     if paper:
         shown = photographs.table(_photographs(folder), "paper")
         parts += ["## Photographs: BSDS300", _what(photographs), shown]
-        if (folder / "photographs_paper.png").is_file():
-            parts.append("![Gain against the side of the tiles](photographs_paper.png)")
+        if (folder / "photographs.png").is_file():
+            parts.append("![Gain against the side of the tiles](photographs.png)")
     if cells:
         size = cells[0]["settings"]
         settings = (

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness import Row, markdown_table, read_results, write_results
+from benchmarks.harness import Row, kept_rows, markdown_table, write_results
 from benchmarks.harness.training import trained
 from spatial_lstm.image_models import ImageModel, PixelRNN
 from spatial_lstm.image_models.data import Splits, load
@@ -128,7 +128,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     path = RESULTS / "mnist.json"
-    rows: list[Row] = read_results(path)["rows"] if path.is_file() else []
+    rows = kept_rows(path)
     for binarize in args.binarize:
         splits = load(args.data, seed=0, binarize=binarize)
         for seed in args.seeds:

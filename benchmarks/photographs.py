@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Row, markdown_table, read_results, write_results
+from benchmarks.harness import Row, kept_rows, markdown_table, write_results
 from benchmarks.harness.training import trained
 from spatial_lstm.files import write_atomically
 from spatial_lstm.image_models import RIDE, Ensemble, ImageModel, LinearGaussian, MCGSMImage
@@ -208,11 +208,17 @@ def paired(rows: Sequence[Row], base: Sequence[Row], side: str) -> tuple[float, 
     return statistics.fmean(gains), 1.96 * statistics.stdev(gains) / math.sqrt(len(gains))
 
 
+def by_training(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
+    """The rows of all seeds of each model and number of steps."""
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["model"], row.get("steps", 0)), []).append(row)
+    return found
+
+
 def table(rows: list[Row], budget: str) -> str:
     """Markdown; the rows of a model that was trained for other numbers of steps, too, stand together."""
-    own: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        own.setdefault((row["model"], row.get("steps", 0)), []).append(row)
+    own = by_training(rows)
     names = list(dict.fromkeys(name for name, _ in own))
     base = next((part for (name, _), part in own.items() if name == BASE), None)
     lines = []
@@ -247,12 +253,14 @@ def plot(path: Path, rows: list[Row]) -> None:
     base = [row for row in rows if row["model"] == BASE]
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    names = [name for name in dict.fromkeys(row["model"] for row in rows) if name not in (BASE, "linear-Gaussian")]
-    for name in names:
-        own = [row for row in rows if row["model"] == name]
+    for (name, _), own in by_training(rows).items():
         sides = [side for side in map(str, [side or "whole" for side in SIDES]) if side in own[0]["bits"]]
+        if name in (BASE, "linear-Gaussian") or len(sides) < 2:
+            continue
         gains = [paired(own, base, side) for side in sides]
-        axes.errorbar(sides, [g[0] for g in gains], [g[1] for g in gains], marker="o", capsize=3, label=name)
+        patch = own[0]["settings"]["patch"]
+        label = f"{name}, patches of {patch}x{patch} in the end"
+        axes.errorbar(sides, [g[0] for g in gains], [g[1] for g in gains], marker="o", capsize=3, label=label)
     axes.set(xlabel="side of the tiles that are scored, in pixels", ylabel=f"gain over the {BASE}, bits per pixel")
     axes.grid(alpha=0.3)
     axes.legend()
@@ -270,7 +278,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     path = RESULTS / f"photographs_{args.budget}.json"
-    rows: list[Row] = read_results(path)["rows"] if path.is_file() else []
+    rows = kept_rows(path)
     for seed in args.seeds:
         contest = Contest(args.budget, args.data, seed)
         for name in args.only or list(contest.models):
@@ -282,9 +290,11 @@ def main() -> None:
             )
             rows.append(row)
             write_results(path, "photographs", rows, quick=False)
+    if args.budget != "cells":
+        rows = [row for budget in ("paper", "tiles") for row in kept_rows(RESULTS / f"photographs_{budget}.json")]
+        if {BASE} < {row["model"] for row in rows}:
+            plot(RESULTS / "photographs.png", rows)
     print(table(rows, args.budget))
-    if args.budget == "paper" and {BASE} < {row["model"] for row in rows}:
-        plot(path.with_suffix(".png"), rows)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_photographs(
         assert names == [*(f"{cell}, 1 layer" for cell in photographs.CELLS), "spatial, 2 layers", "stable, 2 layers"]
     else:
         assert names == ["linear-Gaussian", "MCGSM", "RIDE, 1 layer", "RIDE, 2 layers", "ensemble"]
-        assert (tmp_path / "photographs_paper.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "photographs.png").read_bytes().startswith(b"\x89PNG")
         assert "| BSDS300, ensemble | " in image_models.section(tmp_path)
     assert said.count("seed 0") == len(names)
     rows = json.loads((tmp_path / f"photographs_{budget}.json").read_text())["rows"]

@@ -7,7 +7,7 @@ and :mod:`benchmarks.opponents`.
 from benchmarks.harness.command import Settings, settings_from
 from benchmarks.harness.machine import describe_machine, machine_name
 from benchmarks.harness.progress import watched
-from benchmarks.harness.results import Row, as_kept, read_results, write_results
+from benchmarks.harness.results import Row, as_kept, kept_rows, read_results, write_results
 from benchmarks.harness.statistics import Spread, geometric_mean, growth_exponent, ratio, spread
 from benchmarks.harness.tables import markdown_table, number, replace_section
 from benchmarks.harness.threads import numpy_blas, on_threads
@@ -26,6 +26,7 @@ __all__ = [
     "describe_machine",
     "geometric_mean",
     "growth_exponent",
+    "kept_rows",
     "machine_name",
     "markdown_table",
     "measure",

@@ -41,6 +41,11 @@ def read_results(path: Path) -> dict[str, Any]:
     return results
 
 
+def kept_rows(path: Path) -> list[Row]:
+    """The rows of a benchmark that goes on where it was interrupted; none if it has not been run."""
+    return list(read_results(path)["rows"]) if path.is_file() else []
+
+
 def _rounded(value: Any) -> Any:
     """Six significant digits are more than any clock is good for."""
     if isinstance(value, float):
