@@ -263,7 +263,7 @@ def plot(path: Path, rows: list[Row]) -> None:
         axes.errorbar(sides, [g[0] for g in gains], [g[1] for g in gains], marker="o", capsize=3, label=label)
     axes.set(xlabel="side of the tiles that are scored, in pixels", ylabel=f"gain over the {BASE}, bits per pixel")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=2, title="and the patches that it was trained on in the end")
+    figure.legend(loc="outside upper center", ncols=2, title="model, and the patches that it was trained on in the end")
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 

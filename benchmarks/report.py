@@ -32,8 +32,9 @@ def load(folder: Path) -> dict[str, dict[str, Any]]:
 def machine_line(results: dict[str, Any]) -> str:
     """What the figures were measured on."""
     machine = results["machine"]
+    cores = f"{machine['cores']} core{'s' * (machine['cores'] != 1)}"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores ({machine['capability']}), {machine['system']}, torch {machine['torch']}, "
+        f"{machine['cpu']}, {cores} ({machine['capability']}), {machine['system']}, torch {machine['torch']}, "
         f"commit {machine['commit']}"
     )
 
