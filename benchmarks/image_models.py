@@ -30,7 +30,7 @@ def report(folder: Path) -> str:
     parts = ["# Image models", UNIT]
     paper, cells = rows_of("photographs_paper", folder), rows_of("photographs_cells", folder)
     if paper:
-        shown = photographs.table(_photographs(folder), "paper")
+        shown = photographs.table(photographs.published_rows(folder), "paper")
         parts += ["## Photographs: BSDS300", _what(photographs), shown]
         if (folder / "photographs.png").is_file():
             parts.append("![Gain against the side of the tiles](photographs.png)")
@@ -55,11 +55,6 @@ def report(folder: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _photographs(folder: Path) -> list[Row]:
-    """The rows that compare with the paper's table, those trained longer last."""
-    return rows_of("photographs_paper", folder) + rows_of("photographs_tiles", folder)
-
-
 def _what(benchmark: object) -> str:
     """The last paragraph of a benchmark's docstring."""
     return (benchmark.__doc__ or "").strip().rpartition("\n\n")[2]
@@ -68,10 +63,9 @@ def _what(benchmark: object) -> str:
 def section(folder: Path) -> str:
     """A line for each result that has a published figure beside it, trained the longest."""
     lines = []
-    longest = {row["model"]: row.get("steps", 0) for row in _photographs(folder)}
-    for name, steps in longest.items():
+    trainings = photographs.by_training(photographs.published_rows(folder))
+    for name, own in {name: own for (name, _), own in trainings.items()}.items():
         if name in photographs.PUBLISHED:
-            own = [row for row in _photographs(folder) if (row["model"], row.get("steps", 0)) == (name, steps)]
             bits = photographs.mean_bits(own, "64")
             lines.append([f"BSDS300, {name}", f"{bits} bits per pixel", f"{photographs.PUBLISHED[name]:.3f}"])
     digits = sorted(rows_of("mnist", folder), key=lambda row: int(row["steps"]))

@@ -20,9 +20,14 @@ DATA: dict[str, Any] = {
     "gray": "luma",
     "binarize": None,
     "limit": None,
-    "load": None,
 }
 RUN: dict[str, Any] = {**ANY_RUN, "tile": 64, "validation_tiles": 64}
+# The option that names a trained model.
+LOAD: dict[str, Any] = {
+    "type": full_path,
+    "metavar": "MODEL",
+    "help": "go on from a trained model (a run's folder, its best.pt or a published one) instead of a new one",
+}
 
 
 def add_data_options(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
@@ -45,20 +50,6 @@ def add_data_options(parser: argparse.ArgumentParser, defaults: Mapping[str, Any
             "help": "black and white: white from 128 on, or with chance pixel/255 (default: threshold, with --levels 2)",
         },
         limit={"type": positive_int, "help": "at most N training images"},
-    )
-
-
-def add_load_option(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]) -> None:
-    """Add the option that names a trained model to go on from."""
-    add_group(
-        parser,
-        "a trained model",
-        defaults,
-        load={
-            "type": full_path,
-            "metavar": "MODEL",
-            "help": "go on from a trained model (a run's folder, its best.pt or a published one) instead of a new one",
-        },
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_load_option, add_schedule_options
+from spatial_lstm.cli.image_options import DATA, LOAD, RUN, add_data_options, add_schedule_options
 from spatial_lstm.cli.numbers import positive_int
 from spatial_lstm.cli.options import add_group, add_run_options, refuse_given
 
@@ -42,6 +42,7 @@ SCHEDULE: dict[str, Any] = {
 # The options that make a run what it is.
 DEFAULTS: dict[str, Any] = {
     **{name: value for name, value in DATA.items() if name != "binarize"},
+    "load": None,
     "model": "ride",
     "neighborhood": 5,
     **RECURRENCE,
@@ -58,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser,
         "model",
         DEFAULTS,
+        load=LOAD,
         model={
             "choices": ("ride", "mcgsm", "linear"),
             "help": "mcgsm: the same mixture on the neighborhood alone; linear: a Gaussian whose mean is linear in it",
@@ -77,7 +79,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         scales={"type": positive_int, "help": "of each component"},
         features={"type": positive_int, "help": "of the mixture's gates"},
     )
-    add_load_option(parser, DEFAULTS)
     by_schedule = " (default: {} with adam, {} with sgd)"
     add_schedule_options(parser, DEFAULTS, batch=by_schedule.format(20, 50), finetune=by_schedule.format(0, 500))
     add_run_options(parser, DEFAULTS, "out/ride")

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from spatial_lstm.cli.image_options import DATA, RUN, add_data_options, add_load_option, add_schedule_options
+from spatial_lstm.cli.image_options import DATA, LOAD, RUN, add_data_options, add_schedule_options
 from spatial_lstm.cli.image_training import Recipe, train
 from spatial_lstm.cli.numbers import positive_int
 from spatial_lstm.cli.options import add_group, add_run_options
@@ -35,6 +35,7 @@ MODEL = ("color", *NETWORK)
 DEFAULTS: dict[str, Any] = {
     **DATA,
     "data": None,
+    "load": None,
     **NETWORK,
     "steps": 4000,
     "minutes": None,
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         "model",
         DEFAULTS,
+        load=LOAD,
         levels={"type": int, "choices": (2, 256), "help": "values of a pixel's channels: black and white, or 8 bits"},
         variant={"choices": ("diagonal", "row"), "help": "the Diagonal BiLSTM, or the Row LSTM"},
         layers={"type": positive_int, "help": "recurrent layers"},
@@ -64,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kernel={"type": positive_int, "help": "width of the first convolution, odd"},
         no_residual={"help": "don't add the layers' inputs to their outputs"},
     )
-    add_load_option(parser, DEFAULTS)
     add_schedule_options(parser, DEFAULTS, patch=f" (default: {PATCH}, or whole images if they are smaller)")
     add_run_options(parser, DEFAULTS, "out/pixelrnn")
 
