@@ -86,9 +86,12 @@ class Backward {
     struct At {
         const Places& places;  // of the window's sites
         int64_t d, step, team;
-        Span sites;            // of its step
+        Span sites, own, next; // of its step, this member's of them, and this member's of the step that comes next, if the window has it
         int64_t after;         // first site of the step after
     };
+
+    // A member's share of some sites.
+    static Span share(const Team& team, Span sites) { return {sites.begin + team.first(sites.size()), sites.begin + team.last(sites.size())}; }
 
     // The first of the steps before `end` that together have no more sites than a window; one at least.
     int64_t window_begin(const Unit& unit, int64_t end) const {
@@ -102,8 +105,8 @@ class Backward {
         const Span all{units_.sites(unit, begin).begin, units_.sites(unit, end - 1).end};
         places.begin = all.begin;
         for (int64_t step = begin; step < end; ++step) {
-            const Span sites = units_.sites(unit, step);
-            walk.find(step, sites.begin + team.first(sites.size()), sites.begin + team.last(sites.size()), places);
+            const Span own = share(team, units_.sites(unit, step));
+            walk.find(step, own.begin, own.end, places);
         }
         if (forward_) {
             team.wait();
@@ -115,10 +118,9 @@ class Backward {
             team.wait();
         }
         for (int64_t step = end; step-- > begin;) {
-            const Span sites = units_.sites(unit, step);
-            const At at{places, unit.direction, step, team.number, sites, step + 1 < unit.steps ? units_.sites(unit, step + 1).begin : 0};
-            const int64_t last = sites.begin + team.last(sites.size());
-            for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) block(at, first, std::min(last, first + BLOCK));
+            const Span sites = units_.sites(unit, step), own = share(team, sites), next = step > begin ? share(team, units_.sites(unit, step - 1)) : Span{0, 0};
+            const At at{places, unit.direction, step, team.number, sites, own, next, step + 1 < unit.steps ? units_.sites(unit, step + 1).begin : 0};
+            for (int64_t first = own.begin; first < own.end; first += BLOCK) block(at, first, std::min(own.end, first + BLOCK));
             team.wait();
         }
         weight_gradient_.add(unit, team, places, all, dz_.get() + team.number * held_);
@@ -147,17 +149,18 @@ class Backward {
     template <class G>
     void differentiate(const At& at, int64_t first, int64_t last, const G* gates) const {
         for (int64_t row = first; row < last; ++row, gates += depth_) {
-            const int64_t ahead = std::min(row + AHEAD, at.sites.end - 1);  // in the next block too, which a product comes before
-            prefetch(at, ahead, gates + (ahead - row) * depth_);
+            const int64_t ahead = row + AHEAD, beyond = ahead - at.own.end;  // in the next block too, which a product comes before
+            if (beyond < at.next.size()) prefetch(at, beyond < 0 ? ahead : at.next.begin + beyond, row, gates);
             site(at, row, gates, dz(at, row));
         }
     }
 
-    // Fetch what the pass has not touched for long: a site's gates, its h, its predecessors' c and what reaches it from outside.
+    // Fetch what the pass has not touched for long: a site's gates, its h, its predecessors' c and what reaches it from outside. `gates` are those
+    // of another site, `from`.
     template <class G>
-    void prefetch(const At& at, int64_t row, const G* gates) const {
+    void prefetch(const At& at, int64_t row, int64_t from, const G* gates) const {
         const S *h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
-        ::prefetch(gates, depth_);
+        ::prefetch(gates + (row - from) * depth_, depth_);
         ::prefetch(h, hidden_);
         // Along the last axis it is that of the run's next or last site along the axis before.
         for (int k = 0; k < (N > 1 ? N - 1 : 1); ++k) ::prefetch(saved_.previous_c(at.places, at.d, row, k), hidden_);

@@ -63,12 +63,16 @@ class Forward {
                 S *const h = ring(ring_h_, team, step), *const previous_h = ring(ring_h_, team, step - 1);
                 const At at{places, unit.direction, thread, sites.begin, before, h, previous_h, c(step, sites.begin), c(step - 1, before)};
                 const int64_t last = sites.begin + team.last(sites.size());
-                for (int64_t first = sites.begin + team.first(sites.size()); first < last; first += BLOCK) {
-                    places.begin = first;
-                    walk.find(step, first, std::min(last, first + BLOCK), places);
-                    block<false>(at, first, std::min(last, first + BLOCK), nullptr);
+                int64_t first = sites.begin + team.first(sites.size());
+                for (; first < last - BLOCK; first += BLOCK) {
+                    find(walk, step, first, first + BLOCK, places);
+                    keep(at, first, first + BLOCK, block<false>(at, first, first + BLOCK));
                 }
-                team.wait();
+                if (first < last) find(walk, step, first, last, places);
+                const auto numbers = block<false>(at, first, last);
+                team.arrive();  // what is kept, the others do not read
+                keep(at, first, last, numbers);
+                team.await();
             }
             finish_streams();
         });
@@ -86,7 +90,7 @@ class Forward {
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
-        block<true>(At{places, d, thread, 0, 0, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last, to);
+        write_rows(block<true>(At{places, d, thread, 0, 0, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last), last - first, to);
     }
 
    private:
@@ -111,9 +115,14 @@ class Forward {
         T *c, *previous_c;
     };
 
-    // Sites first .. last, of one step or of several that are known.
+    static void find(Walk& walk, int64_t step, int64_t first, int64_t last, Places& places) {
+        places.begin = first;
+        walk.find(step, first, last, places);
+    }
+
+    // The states of sites first .. last, of one step or of several that are known, and their gates.
     template <bool Recompute>
-    void block(const At& at, int64_t first, int64_t last, S* recomputed) const {
+    Numbers<S> block(const At& at, int64_t first, int64_t last) const {
         for (int64_t i = first; i < last && fetches_; ++i) {
             prefetch(saved_.input(at.places.raster(i)), layer_.inputs);
             if (!Recompute && !streams_) prefetch<true>(saved_.h(at.d, at.places.raster(i)), hidden_);
@@ -129,12 +138,16 @@ class Forward {
         const Numbers<S> numbers{(last - first) * hidden_, z, z + B * between_, between_, peephole, hidden_,
                                  Recompute ? nullptr : at.c + local, Recompute ? nullptr : at.h + local};
         activate<S, Cell, N>(numbers, Recompute || to_.gates || to_.folded);
-        write_gates(numbers, last - first, recomputed, (at.d * layer_.sites + first) * B * hidden_);
-        if constexpr (!Recompute)
-            for (int64_t i = first; i < last; ++i) {
-                write(at.h + (i - at.begin) * hidden_, saved_.h(at.d, at.places.raster(i)));
-                to_faces(at, i);
-            }
+        return numbers;
+    }
+
+    // Of a block, what is read after the pass alone.
+    void keep(const At& at, int64_t first, int64_t last, const Numbers<S>& numbers) const {
+        write_gates(numbers, last - first, (at.d * layer_.sites + first) * B * hidden_);
+        for (int64_t i = first; i < last; ++i) {
+            write(at.h + (i - at.begin) * hidden_, saved_.h(at.d, at.places.raster(i)));
+            to_faces(at, i);
+        }
     }
 
     // The pre-activations of sites first .. last.
@@ -220,10 +233,10 @@ class Forward {
     }
 
     // The gates of so many sites, where they are kept: a row a site.
-    void write_gates(const Numbers<S>& numbers, int64_t sites, S* recomputed, int64_t place) const {
-        if (recomputed || to_.gates) write_rows(numbers, sites, recomputed ? recomputed : to_.gates + place);
+    void write_gates(const Numbers<S>& numbers, int64_t sites, int64_t place) const {
+        if (to_.gates) write_rows(numbers, sites, to_.gates + place);
         if constexpr (FOLDS<S>)
-            if (to_.folded && !recomputed) {
+            if (to_.folded) {
                 for (T* z = numbers.z; z < numbers.z + B * between_; z += between_)
                     for (int64_t k = 0; k < numbers.count; k += L) store(z + k, fold(load(z + k, L)), L);
                 write_rows(numbers, sites, to_.folded + place);

@@ -20,12 +20,20 @@ struct Team {
     int64_t number, member, members;
     Arrivals* arrivals;  // of all members
 
-    // Wait for all others. Each member tells of itself and looks at every other, so that what one writes reaches another in one transfer
-    // between their caches. By spinning, as a step takes microseconds, and giving way once that has not helped.
+    // Wait for all others: tell that this member has come here, and wait until all have. Each tells of itself and looks at every other, so that
+    // what one writes reaches another in one transfer between their caches.
     void wait() const {
+        arrive();
+        await();
+    }
+    // What the others wait for is done. What is done between this and `await` they do not wait for.
+    void arrive() const {
+        if (members > 1) arrivals[member].count.store(arrivals[member].count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    }
+    // By spinning, as a step takes microseconds, and giving way once that has not helped.
+    void await() const {
         if (members == 1) return;
-        const int64_t own = arrivals[member].count.load(std::memory_order_relaxed) + 1;
-        arrivals[member].count.store(own, std::memory_order_release);
+        const int64_t own = arrivals[member].count.load(std::memory_order_relaxed);
         for (int64_t other = 0; other < members; ++other)
             for (int spins = 0; arrivals[other].count.load(std::memory_order_acquire) < own; ++spins)
                 if (spins < PATIENCE) relax();

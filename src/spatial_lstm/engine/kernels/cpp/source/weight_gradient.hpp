@@ -24,7 +24,8 @@ template <class S>
 class WeightGradient {
     using T = Compute<S>;
     using F = Factor<S>;
-    // R inputs by up to WIDEST vectors of gates are summed at once, and fit the registers. A team's members share out the inputs, not the sites.
+    // R inputs by up to WIDEST vectors of gates are summed at once, and fit the registers. A team's members share out the inputs, not the sites, and gather
+    // each its own, so that they need not wait for one another.
     static constexpr int L = LANES<T>, WIDEST = REGISTERS == 32 ? 5 : 2, R = rows_at_once(WIDEST);
     // Numbers of dz are read where they are; pairs of two sites' are put together first, in panels.
     static constexpr bool PACKS = PAIR<F> > 1;
@@ -66,17 +67,24 @@ class WeightGradient {
     void add(const Unit& unit, const Team& team, const Places& places, Span sites, const F* dz) const {
         if (!depth_ && !to_.weight_peephole) return;
         bool first = sites.end == units_.sites(unit, unit.steps - 1).end;
-        for (; sites.begin < sites.end; sites.begin += BLOCK, dz += BLOCK * stride_, first = false) {
+        const Span tiles{team.first(tiles_), team.last(tiles_)};
+        F* const inputs = gathered_.get() + (team.number * team.members + team.member) * BLOCK * tiles_ * R;
+        for (int64_t block = 0; sites.begin < sites.end; ++block, sites.begin += BLOCK, dz += BLOCK * stride_, first = false) {
             const Span some{sites.begin, std::min(sites.end, sites.begin + BLOCK)};
             const int64_t rows = round_up(some.size(), PAIR<F>) / PAIR<F>;
-            for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(places, unit.direction, team.number, row, rows, some, dz);
-            team.wait();
+            for (int64_t row = 0; row < rows; ++row) gather(places, unit.direction, some.begin + row * PAIR<F>, some.end, tiles, inputs + row * tiles_ * R * PAIR<F>);
+            F* const gates = PACKS ? packed_.get() + (team.number * team.members + block % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
+            if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
+                for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, dz, 2 * row + 1 < some.size(), gates);
+                team.wait();
+            }
             for (int64_t begin = 0; begin < panels_; begin += TOGETHER)
-                for (int64_t tile = team.first(tiles_); tile < team.last(tiles_); ++tile)
-                    for (int64_t p = begin; p < std::min(begin + TOGETHER, panels_); ++p) add_tile(unit.index, tile, p, rows, team.number, dz, first);
+                for (int64_t tile = tiles.begin; tile < tiles.end; ++tile)
+                    for (int64_t p = begin; p < std::min(begin + TOGETHER, panels_); ++p)
+                        add_tile(unit.index, tile, p, rows, inputs, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, first);
             if (to_.weight_peephole) peephole(unit, team, places, some, dz);
-            team.wait();
         }
+        team.wait();
     }
 
     // Once all units are done: write the results.
@@ -93,61 +101,58 @@ class WeightGradient {
     }
 
    private:
-    F* gathered(int64_t team) const { return gathered_.get() + team * BLOCK * tiles_ * R; }
     // Where panel p begins, in vectors of gates: panels are as alike as can be.
     int64_t start(int64_t p) const { return vectors_ * p / panels_; }
-    // Panel p of a block of so many rows.
-    F* panel(int64_t team, int64_t p, int64_t rows) const { return packed_.get() + (team * BLOCK * width_ + start(p) * L * rows * PAIR<F>); }
     T* total(int64_t unit, int64_t row) const { return totals_.get() + (unit * tiles_ * R + row) * width_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
 
-    // Row `row` of a block, of one site or of a pair: [x, h_0 .., c_0 .., 1], and dz where it is packed, zero beyond what there is.
-    void pack(const Places& places, int64_t d, int64_t team, int64_t row, int64_t rows, Span sites, const F* dz) const {
-        const int64_t i = row * PAIR<F>, site = sites.begin + i, other = site + 1;
-        F *to = gathered(team) + row * tiles_ * R * PAIR<F>, *end = to + tiles_ * R * PAIR<F>;
-        const auto segment = [&](const auto* from, const auto* second, int64_t length) {
-            for (int64_t k = 0; k < length; k += L) {
-                const int lanes = static_cast<int>(std::min<int64_t>(L, length - k));
-                const auto v = paired<F>(load(from + k, lanes), second ? load(second + k, lanes) : Vector<T>{});
-                store_factors(to + k * PAIR<F>, v, lanes);
+    // What a site read, or a pair of sites: some tiles' inputs of [x, h_0 .., c_0 .., 1], zero beyond what there is.
+    void gather(const Places& places, int64_t d, int64_t site, int64_t end, Span tiles, F* to) const {
+        const int64_t other = site + 1, ahead = std::min(site + AHEAD, end - 1), first = tiles.begin * R, last = tiles.end * R;
+        const bool both = PAIR<F> == 2 && other < end;
+        int64_t at = 0;
+        const auto segment = [&](int64_t length, const auto& of) {
+            const int64_t begin = std::max<int64_t>(0, first - at), stop = std::min(length, last - at);
+            if (begin < stop) {
+                const auto *from = of(site), *second = both ? of(other) : nullptr;
+                prefetch(of(ahead) + begin, stop - begin);
+                for (int64_t k = begin; k < stop; k += L) {
+                    const int lanes = static_cast<int>(std::min<int64_t>(L, stop - k));
+                    store_factors(to + (at + k) * PAIR<F>, paired<F>(load(from + k, lanes), second ? load(second + k, lanes) : Vector<T>{}), lanes);
+                }
             }
-            to += length * PAIR<F>;
+            at += length;
         };
-        const bool both = PAIR<F> == 2 && other < sites.end;
-        const int64_t ahead = std::min(site + AHEAD, sites.end - 1);
-        if (to_.weight_ih) prefetch(saved_.input(places.raster(ahead)), layer_.inputs);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) prefetch(saved_.previous_h(places, d, ahead, k), layer_.hidden);
-        if (to_.weight_ih) segment(saved_.input(places.raster(site)), both ? saved_.input(places.raster(other)) : nullptr, layer_.inputs);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(saved_.previous_h(places, d, site, k), both ? saved_.previous_h(places, d, other, k) : nullptr, layer_.hidden);
-        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(saved_.previous_c(places, d, site, k), both ? saved_.previous_c(places, d, other, k) : nullptr, layer_.hidden);
-        const T one[L] = {1};  // of as many lanes as are read at most
-        if (to_.bias) segment(one, both ? one : nullptr, 1);
-        std::fill(to, end, F{});
-        if constexpr (PACKS) pack_dz(team, row, rows, dz + i * stride_, both ? dz + (i + 1) * stride_ : nullptr);
+        if (to_.weight_ih) segment(layer_.inputs, [&](int64_t i) { return saved_.input(places.raster(i)); });
+        for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_h(places, d, i, k); });
+        for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_c(places, d, i, k); });
+        static constexpr T one[L] = {1};  // of as many lanes as are read at most
+        if (to_.bias) segment(1, [](int64_t) { return one; });
+        if (at < last) std::fill(to + at * PAIR<F>, to + last * PAIR<F>, F{});
     }
 
-    // Row `row` of all panels, from a site's dz and that of the site that it is paired with, if there is one.
-    void pack_dz(int64_t team, int64_t row, int64_t rows, const F* dz, const F* second) const {
+    // Row `row` of all panels, from dz of a pair of sites, the second of which may be missing.
+    void pack(int64_t row, int64_t rows, const F* dz, bool both, F* panels) const {
+        dz += row * PAIR<F> * stride_;
         for (int64_t p = 0; p < panels_; ++p) {
-            F* to = panel(team, p, rows) + row * (start(p + 1) - start(p)) * L * PAIR<F>;
-            for (int64_t vector = start(p); vector < start(p + 1); ++vector, to += L * PAIR<F>) {
-                const int64_t gate = vector * L;
+            F* to = panels + (start(p) * rows + row * (start(p + 1) - start(p))) * L * PAIR<F>;
+            for (int64_t gate = start(p) * L; gate < start(p + 1) * L; gate += L, to += L * PAIR<F>) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, gates_ - gate));
-                store_factors(to, paired<F>(load(dz + gate, lanes), second ? load(second + gate, lanes) : Vector<T>{}), L);
+                store_factors(to, paired<F>(load(dz + gate, lanes), both ? load(dz + stride_ + gate, lanes) : Vector<T>{}), L);
             }
         }
     }
 
     // R rows of the total, at the gates of a panel, over a block's rows; what comes first is not added to anything.
-    void add_tile(int64_t unit, int64_t tile, int64_t p, int64_t rows, int64_t team, const F* dz, bool first) const {
-        const int64_t width = start(p + 1) - start(p);
-        const F *from = gathered(team) + tile * R * PAIR<F>, *weights = PACKS ? panel(team, p, rows) : dz + start(p) * L;
+    void add_tile(int64_t unit, int64_t tile, int64_t p, int64_t rows, const F* inputs, const F* gates, bool first) const {
+        const F* from = inputs + tile * R * PAIR<F>;
         T* to = total(unit, tile * R) + start(p) * L;
-        if (width == 1) add_up<1>(from, weights, rows, to, first);
-        if (width == 2) add_up<2>(from, weights, rows, to, first);
-        if (width == 3) add_up<3>(from, weights, rows, to, first);
-        if (width == 4) add_up<4>(from, weights, rows, to, first);
-        if (width == 5) add_up<5>(from, weights, rows, to, first);
+        const int64_t width = start(p + 1) - start(p);
+        if (width == 1) add_up<1>(from, gates, rows, to, first);
+        if (width == 2) add_up<2>(from, gates, rows, to, first);
+        if (width == 3) add_up<3>(from, gates, rows, to, first);
+        if (width == 4) add_up<4>(from, gates, rows, to, first);
+        if (width == 5) add_up<5>(from, gates, rows, to, first);
     }
 
     template <int W>
