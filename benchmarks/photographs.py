@@ -1,12 +1,12 @@
 """Image models on the photographs of BSDS300: which cell holds beyond the sizes it was trained on, and the table of Theis & Bethge, 2015.
 
-    python -m benchmarks.photographs --data PATH [--budget cells|paper|tiles] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
+    python -m benchmarks.photographs --data PATH [--budget cells|paper|tiles|deeper] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
 
 PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
 the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
-scored on all 64x64 tiles of the test images, each by itself, and on the whole images; the ensemble, that of the deepest model, on tiles
-alone. RIDE is trained on patches of 22x22, as in the paper, and with the budget ``tiles`` then goes on with patches of 64x64: the second
-row of a model. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by
+scored on all 64x64 tiles of the test images, each by itself, and on the whole images; ensembles on tiles alone. RIDE is trained on patches of 22x22, as
+in the paper. With the budget ``tiles`` it goes on with patches of 64x64, and with ``deeper`` once more, as it is or with a third layer: the
+further rows of a model, whose steps and hours count all that it came from. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by
 row in ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
 
@@ -44,14 +44,16 @@ SHOWN_GROWTH = ("64", "128", "320")
 # The published MCGSM: components, scales and features; Adam's steps and L-BFGS's iterations are ours.
 MCGSM: dict[str, Any] = {"sizes": (128, 4, 48), "steps": 6000, "finetune": 40}
 # Of the "infinity" column; from memory, unchecked.
-PUBLISHED = {"MCGSM": 3.717, "RIDE, 1 layer": 3.802, "RIDE, 2 layers": 3.869, "ensemble": 3.899}
+PUBLISHED = {"MCGSM": 3.717, "RIDE, 1 layer": 3.802, "RIDE, 2 layers": 3.869, "ensemble, 2 layers": 3.899}
+RIDES = {1: "RIDE, 1 layer", 2: "RIDE, 2 layers", 3: "RIDE, 3 layers"}
 BASE = "MCGSM"
 CELLS = ("spatial", "stable", "graves", "diagonal")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of everything; ``steps`` are Adam's for each layer, and ``after`` is the budget whose models they go on from."""
+    """How much of everything; ``steps`` are Adam's for each model, and ``after`` is the budget whose models they go on from, of as many layers
+    as there are in it."""
 
     hidden: int
     components: int
@@ -62,6 +64,7 @@ class Budget:
     rate: float = 1e-2
     final_rate: float = 2.5e-4
     after: str | None = None
+    depth: int = 2  # of the deepest model
 
     def stages(self) -> list[ImageStage]:
         """Adam's schedule of one layer."""
@@ -72,6 +75,7 @@ BUDGETS = {
     "cells": Budget(32, 16, 16, 1500, 22, 20, rate=2e-2, final_rate=5e-4),
     "paper": Budget(64, 32, 32, 24000, 22, 20),
     "tiles": Budget(64, 32, 32, 18000, 64, 2, rate=4e-3, final_rate=5e-5, after="paper"),
+    "deeper": Budget(64, 32, 32, 24000, 64, 2, rate=4e-3, final_rate=5e-5, after="tiles", depth=3),
 }
 
 
@@ -89,7 +93,7 @@ class Contest:
         self.splits = load(data, seed=seed, gray="mean")
         if budget == "cells":
             self.models: dict[str, Callable[[], Row]] = {
-                f"{cell}, {depth} {'layer' if depth == 1 else 'layers'}": self.of_cell(cell, depth)
+                RIDES[depth].replace("RIDE", cell): self.of_cell(cell, depth)
                 for depth in (1, 2)
                 for cell in CELLS[: 4 if depth == 1 else 2]
             }
@@ -97,9 +101,8 @@ class Contest:
             baselines = {"linear-Gaussian": self.linear_gaussian, BASE: self.mcgsm}
             self.models = {
                 **({} if self.budget.after else baselines),
-                "RIDE, 1 layer": self.of_cell("stable", 1),
-                "RIDE, 2 layers": self.of_cell("stable", 2),
-                "ensemble": self.ensemble,
+                **{RIDES[depth]: self.of_cell("stable", depth) for depth in range(1, self.budget.depth + 1)},
+                **{f"ensemble, {depth} layers": self.ensemble(depth) for depth in range(2, self.budget.depth + 1)},
             }
 
     def linear_gaussian(self) -> Row:
@@ -114,33 +117,47 @@ class Contest:
         return self.trained(MCGSMImage(1, 9, *MCGSM["sizes"]), stages, "mcgsm")
 
     def of_cell(self, cell: str, depth: int) -> Callable[[], Row]:
-        """RIDE; a second layer is added to a trained one, and both are trained."""
+        """RIDE; a layer is added to a trained model, and all are trained."""
 
         def make() -> ImageModel:
-            if self.budget.after:
-                return load_model(self.folder(f"{cell}-{depth}", self.budget.after) / BEST)
-            if depth > 1:
-                below = load_model(self.folder(f"{cell}-{depth - 1}") / BEST)
-                assert isinstance(below, RIDE)
-                return below.add_layer()
-            size = self.budget
-            return RIDE(hidden_size=size.hidden, components=size.components, features=size.features, cell=cell)
+            below = self.before(self.name, depth)
+            if not below:
+                size = self.budget
+                return RIDE(hidden_size=size.hidden, components=size.components, features=size.features, cell=cell)
+            model = load_model(self.folder(f"{cell}-{below[1]}", below[0]) / BEST)
+            assert isinstance(model, RIDE)
+            return model if below[1] == depth else model.add_layer()
 
         return lambda: self.trained(make(), self.budget.stages(), f"{cell}-{depth}")
 
-    def ensemble(self) -> Row:
-        """The deepest model, averaged over the eight symmetries of the square."""
-        return {**self.scored(Ensemble(load_model(self.folder("stable-2") / BEST))), **self.spent("stable-2")}
+    def ensemble(self, depth: int) -> Callable[[], Row]:
+        """A model averaged over the eight symmetries of the square."""
+        run = f"stable-{depth}"
+        return lambda: {**self.scored(Ensemble(load_model(self.folder(run) / BEST))), **self.spent(run)}
 
     def folder(self, run: str, budget: str | None = None) -> Path:
         """Where a training run lives."""
         return RUNS / (budget or self.name) / f"{run}-{self.seed}"
 
+    @staticmethod
+    def before(budget: str, depth: int) -> tuple[str, int] | None:
+        """Budget and depth of the model that another goes on from: one trained less, or of a layer less."""
+        earlier = BUDGETS[budget].after
+        if earlier:
+            return earlier, min(depth, BUDGETS[earlier].depth)
+        return (budget, depth - 1) if depth > 1 else None
+
     def spent(self, run: str) -> Row:
-        """Steps and seconds of a training run, and of the one that it goes on from."""
-        budgets = [self.name, *filter(None, [self.budget.after])]
-        states = [Checkpoint.read(self.folder(run, budget)).state for budget in budgets]
-        return {"steps": sum(state.total for state in states), "seconds": sum(state.seconds for state in states)}
+        """Steps and seconds of a training run, and of all that it goes on from."""
+        cell, _, depth = run.partition("-")
+        found: Row = {"steps": 0, "seconds": 0.0}
+        at: tuple[str, int] | None = (self.name, int(depth or 0))
+        while at:
+            state = Checkpoint.read(self.folder(f"{cell}-{at[1]}" if depth else run, at[0])).state
+            found["steps"] += state.total
+            found["seconds"] += state.seconds
+            at = self.before(*at) if depth else None
+        return found
 
     def trained(self, model: ImageModel, stages: Sequence[ImageStage], run: str) -> Row:
         """Train or go on, and score."""
@@ -218,7 +235,7 @@ def by_training(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
 
 def published_rows(folder: Path) -> list[Row]:
     """The rows that compare with the paper's table, those trained longer last."""
-    return [row for budget in ("paper", "tiles") for row in kept_rows(folder / f"photographs_{budget}.json")]
+    return [row for budget in ("paper", "tiles", "deeper") for row in kept_rows(folder / f"photographs_{budget}.json")]
 
 
 def table(rows: list[Row], budget: str) -> str:
@@ -264,7 +281,7 @@ def plot(path: Path, rows: list[Row]) -> None:
             continue
         gains = [paired(own, base, side) for side in sides]
         patch = own[0]["settings"]["patch"]
-        label = f"{name}, {patch}x{patch}"
+        label = f"{name}, {patch}x{patch}, {own[0]['steps']:,} steps"
         axes.errorbar(sides, [g[0] for g in gains], [g[1] for g in gains], marker="o", capsize=3, label=label)
     axes.set(xlabel="side of the tiles that are scored, in pixels", ylabel=f"gain over the {BASE}, bits per pixel")
     axes.grid(alpha=0.3)
@@ -293,7 +310,7 @@ def main() -> None:
             print(
                 f"seed {seed}  {name:20s} tiles {mean_bits([row], '64')}, whole {mean_bits([row], 'whole')}", flush=True
             )
-            rows.append(row)
+            rows = [*kept_rows(path), row]  # others may have been added by a run beside this one
             write_results(path, "photographs", rows, quick=False)
     if args.budget != "cells":
         rows = published_rows(RESULTS)

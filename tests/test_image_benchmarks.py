@@ -55,9 +55,9 @@ def test_photographs(
     if budget == "cells":
         assert names == [*(f"{cell}, 1 layer" for cell in photographs.CELLS), "spatial, 2 layers", "stable, 2 layers"]
     else:
-        assert names == ["linear-Gaussian", "MCGSM", "RIDE, 1 layer", "RIDE, 2 layers", "ensemble"]
+        assert names == ["linear-Gaussian", "MCGSM", "RIDE, 1 layer", "RIDE, 2 layers", "ensemble, 2 layers"]
         assert (tmp_path / "photographs.png").read_bytes().startswith(b"\x89PNG")
-        assert "| BSDS300, ensemble | " in image_models.section(tmp_path)
+        assert "| BSDS300, ensemble, 2 layers | " in image_models.section(tmp_path)
     assert said.count("seed 0") == len(names)
     rows = json.loads((tmp_path / f"photographs_{budget}.json").read_text())["rows"]
     assert all(len(bits) == 3 for row in rows for bits in row["bits"].values())
@@ -65,12 +65,22 @@ def test_photographs(
     assert "seed 0" not in capsys.readouterr().out
     if budget == "paper":
         longer = dataclasses.replace(SMALL, steps=1, patch=64, batch=1, after="paper")
-        monkeypatch.setitem(photographs.BUDGETS, "tiles", longer)
-        monkeypatch.setattr(sys, "argv", ["photographs", "--data", str(pictures), "--budget", "tiles"])
-        photographs.main()
+        go_on(monkeypatch, "tiles", longer, pictures)
         rows = json.loads((tmp_path / "photographs_tiles.json").read_text())["rows"]
-        assert [(row["model"], row["steps"]) for row in rows] == [(name, 3) for name in names[2:]]
-        assert image_models.report(tmp_path).count("| RIDE, 2 layers |") == 2
+        assert [row["model"] for row in rows] == names[2:]
+        assert [row["steps"] for row in rows] == [3, 5, 5]  # of all models that came before
+        go_on(monkeypatch, "deeper", dataclasses.replace(longer, after="tiles", depth=3), pictures)
+        rows = json.loads((tmp_path / "photographs_deeper.json").read_text())["rows"]
+        found = {row["model"]: (row["steps"], row["parameters"]) for row in rows}
+        assert [steps for steps, _ in found.values()] == [4, 6, 6, 6, 6]
+        assert found["RIDE, 3 layers"][1] > found["RIDE, 2 layers"][1]
+        assert image_models.report(tmp_path).count("| RIDE, 2 layers |") == 3
+
+
+def go_on(monkeypatch: pytest.MonkeyPatch, budget: str, small: photographs.Budget, pictures: Path) -> None:
+    monkeypatch.setitem(photographs.BUDGETS, budget, small)
+    monkeypatch.setattr(sys, "argv", ["photographs", "--data", str(pictures), "--budget", budget])
+    photographs.main()
 
 
 def test_a_model_that_overflows_is_counted() -> None:
