@@ -46,7 +46,7 @@ MCGSM: dict[str, Any] = {"sizes": (128, 4, 48), "steps": 6000, "finetune": 40}
 # Of the "infinity" column; from memory, unchecked.
 PUBLISHED = {"MCGSM": 3.717, "RIDE, 1 layer": 3.802, "RIDE, 2 layers": 3.869, "ensemble, 2 layers": 3.899}
 RIDES = {1: "RIDE, 1 layer", 2: "RIDE, 2 layers", 3: "RIDE, 3 layers"}
-BASE = "MCGSM"
+BASE, LINEAR = "MCGSM", "linear-Gaussian"
 CELLS = ("spatial", "stable", "graves", "diagonal")
 
 
@@ -98,7 +98,7 @@ class Contest:
                 for cell in CELLS[: 4 if depth == 1 else 2]
             }
         else:
-            baselines = {"linear-Gaussian": self.linear_gaussian, BASE: self.mcgsm}
+            baselines = {LINEAR: self.linear_gaussian, BASE: self.mcgsm}
             self.models = {
                 **({} if self.budget.after else baselines),
                 **{RIDES[depth]: self.of_cell("stable", depth) for depth in range(1, self.budget.depth + 1)},
@@ -277,7 +277,7 @@ def plot(path: Path, rows: list[Row]) -> None:
     axes = figure.add_subplot()
     for (name, _), own in by_training(rows).items():
         sides = [side for side in map(str, [side or "whole" for side in SIDES]) if side in own[0]["bits"]]
-        if name in (BASE, "linear-Gaussian") or len(sides) < 2:
+        if name in (BASE, LINEAR) or len(sides) < 2:
             continue
         gains = [paired(own, base, side) for side in sides]
         patch = own[0]["settings"]["patch"]

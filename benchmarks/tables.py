@@ -46,7 +46,7 @@ def speed() -> str:
 def evidence() -> str:
     """What the README has room for."""
     lines = image_models.section(image_models.RESULTS).splitlines()
-    shown = [line for line in lines if "MCGSM" not in line and "BSDS300, RIDE" not in line]
+    shown = [line for line in lines if not any(part in line for part in ("MCGSM", "BSDS300, RIDE", "3 layers"))]
     return "\n".join([*shown, handwriting_report.evidence(PERAIRE)])
 
 
