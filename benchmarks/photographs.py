@@ -2,12 +2,13 @@
 
     python -m benchmarks.photographs --data PATH [--budget cells|paper|tiles|deeper] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
 
-PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is
-the mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
-scored on all 64x64 tiles of the test images, each by itself, and on the whole images; ensembles on tiles alone. RIDE is trained on patches of 22x22, as
-in the paper. With the budget ``tiles`` it goes on with patches of 64x64, and with ``deeper`` once more, as it is or with a third layer: the
-further rows of a model, whose steps and hours count all that it came from. Training runs live in ``out/photographs`` and go on where they were interrupted; figures are kept row by
-row in ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
+PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is the
+mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
+scored on all 64x64 tiles of the test images, each by itself, and on the whole images; ensembles on tiles alone. RIDE is trained on
+patches of 22x22, as in the paper. With the budget ``tiles`` it goes on with patches of 64x64, and with ``deeper`` once more, as it is or
+with a third layer: the further rows of a model, whose steps and hours count all that it came from. Training runs live in
+``out/photographs`` and go on where they were interrupted; figures are kept row by row in
+``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
 
 from __future__ import annotations
@@ -52,8 +53,7 @@ CELLS = ("spatial", "stable", "graves", "diagonal")
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of everything; ``steps`` are Adam's for each model, and ``after`` is the budget whose models they go on from, of as many layers
-    as there are in it."""
+    """How much of everything; ``steps`` are Adam's for each model, and ``after`` is the budget whose models they go on from."""
 
     hidden: int
     components: int
@@ -273,20 +273,30 @@ def plot(path: Path, rows: list[Row]) -> None:
     from matplotlib.figure import Figure
 
     base = [row for row in rows if row["model"] == BASE]
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for (name, _), own in by_training(rows).items():
+    names = list(RIDES.values())
+    shown = {key: own for key, own in by_training(rows).items() if key[0] in names}
+    for name, steps in sorted(shown, key=lambda key: (names.index(key[0]), key[1])):
+        own = shown[name, steps]
         sides = [side for side in map(str, [side or "whole" for side in SIDES]) if side in own[0]["bits"]]
-        if name in (BASE, LINEAR) or len(sides) < 2:
-            continue
         gains = [paired(own, base, side) for side in sides]
         patch = own[0]["settings"]["patch"]
-        label = f"{name}, {patch}x{patch}, {own[0]['steps']:,} steps"
-        axes.errorbar(sides, [g[0] for g in gains], [g[1] for g in gains], marker="o", capsize=3, label=label)
+        trained_after = sum(name == other and steps < more for other, more in shown)
+        axes.errorbar(
+            sides,
+            [g[0] for g in gains],
+            [g[1] for g in gains],
+            marker="o",
+            capsize=3,
+            color=f"C{names.index(name)}",
+            linestyle=("-", "--", ":")[trained_after % 3],
+            label=f"{name}, {steps:,} steps, the last on {patch}x{patch}",
+        )
     axes.set(xlabel="side of the tiles that are scored, in pixels", ylabel=f"gain over the {BASE}, bits per pixel")
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=2, title="model, and the patches that it was trained on in the end")
-    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    figure.legend(loc="outside right upper", title="model, and steps on patches")
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def main() -> None:
