@@ -1,12 +1,13 @@
 """Image models on the photographs of BSDS300: which cell holds beyond the sizes it was trained on, and the table of Theis & Bethge, 2015.
 
-    python -m benchmarks.photographs --data PATH [--budget cells|paper|tiles|deeper] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
+    python -m benchmarks.photographs --data PATH [--budget NAME] [--only NAME ..] [--seeds 0 1 2] [--threads 1]
 
 PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of BSDS300, free for research and not shipped. Gray is the
 mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; ensembles on tiles alone. RIDE is trained on
 patches of 22x22, as in the paper. With the budget ``tiles`` it goes on with patches of 64x64, and with ``deeper`` once more, as it is or
-with a third layer: the further rows of a model, whose steps and hours count all that it came from. Training runs live in
+with a third layer: the further rows of a model, whose steps and hours count all that it came from. ``symmetries`` is ``deeper`` on all
+eight flips and transposes of the patches, which ensembles read, where the others are trained on mirror images. Training runs live in
 ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
 ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
@@ -49,6 +50,8 @@ PUBLISHED = {"MCGSM": 3.717, "RIDE, 1 layer": 3.802, "RIDE, 2 layers": 3.869, "e
 RIDES = {1: "RIDE, 1 layer", 2: "RIDE, 2 layers", 3: "RIDE, 3 layers"}
 BASE, LINEAR = "MCGSM", "linear-Gaussian"
 CELLS = ("spatial", "stable", "graves", "diagonal")
+# Whose rows compare with the paper's table, those trained longer last.
+PUBLISHED_BUDGETS = ("paper", "tiles", "deeper", "symmetries")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,22 @@ class Budget:
     final_rate: float = 2.5e-4
     after: str | None = None
     depth: int = 2  # of the deepest model
+    symmetries: bool = False
 
     def stages(self) -> list[ImageStage]:
-        """Adam's schedule of one layer."""
-        return adam(self.steps, patch=self.patch, rate=self.rate, final_rate=self.final_rate, batch=self.batch)
+        """Adam's schedule of each model."""
+        return adam(
+            self.steps,
+            patch=self.patch,
+            rate=self.rate,
+            final_rate=self.final_rate,
+            batch=self.batch,
+            symmetries=self.symmetries,
+        )
+
+    def name(self, model: str) -> str:
+        """A model's name in the tables."""
+        return f"{model}, symmetries" if self.symmetries else model
 
 
 BUDGETS = {
@@ -76,6 +91,7 @@ BUDGETS = {
     "paper": Budget(64, 32, 32, 24000, 22, 20),
     "tiles": Budget(64, 32, 32, 18000, 64, 2, rate=4e-3, final_rate=5e-5, after="paper"),
     "deeper": Budget(64, 32, 32, 24000, 64, 2, rate=4e-3, final_rate=5e-5, after="tiles", depth=3),
+    "symmetries": Budget(64, 32, 32, 24000, 64, 2, rate=4e-3, final_rate=5e-5, after="tiles", depth=3, symmetries=True),
 }
 
 
@@ -99,11 +115,12 @@ class Contest:
             }
         else:
             baselines = {LINEAR: self.linear_gaussian, BASE: self.mcgsm}
-            self.models = {
+            models = {
                 **({} if self.budget.after else baselines),
                 **{RIDES[depth]: self.of_cell("stable", depth) for depth in range(1, self.budget.depth + 1)},
                 **{f"ensemble, {depth} layers": self.ensemble(depth) for depth in range(2, self.budget.depth + 1)},
             }
+            self.models = {self.budget.name(model): make for model, make in models.items()}
 
     def linear_gaussian(self) -> Row:
         """Whitening alone, in the neighborhood of the MCGSM."""
@@ -234,8 +251,8 @@ def by_training(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
 
 
 def published_rows(folder: Path) -> list[Row]:
-    """The rows that compare with the paper's table, those trained longer last."""
-    return [row for budget in ("paper", "tiles", "deeper") for row in kept_rows(folder / f"photographs_{budget}.json")]
+    """The rows that compare with the paper's table."""
+    return [row for budget in PUBLISHED_BUDGETS for row in kept_rows(folder / f"photographs_{budget}.json")]
 
 
 def table(rows: list[Row], budget: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from spatial_lstm.image_models import RIDE, MCGSMImage, data
+from spatial_lstm.image_models import RIDE, Ensemble, MCGSMImage, PixelRNN, data
 from spatial_lstm.image_models.training import (
     ImageOptions,
     ImageStage,
@@ -262,3 +262,12 @@ def test_an_epoch_shows_every_patch_and_its_mirror_image_once() -> None:
     assert not torch.equal(batches[1], later)
     with pytest.raises(ValueError, match="at least 17x17"):
         PatchBatches(images, 17, 4, seed=(0,))
+
+
+def test_an_epoch_of_all_symmetries_shows_every_patch_in_all_views_that_an_ensemble_reads() -> None:
+    images = [torch.arange(12 * 8).float().view(1, 12, 8)]
+    batches = PatchBatches(images, 4, 4, seed=(0,), symmetries=True)
+    assert batches.per_epoch == 12
+    seen = torch.cat([batches[step] for step in range(12)])
+    views = Ensemble(PixelRNN(hidden_size=2)).views(data.tiles(images, 4))
+    assert sorted(map(str, seen.tolist())) == sorted(map(str, torch.cat(views).tolist()))

@@ -143,6 +143,10 @@ def test_split_columns_and_tiles_share_no_pixel() -> None:
     several = [image, image + 2000, image[:, :9, :8], image + 4000]
     assert torch.equal(data.tiles(several, 8), torch.cat([data.tiles([each], 8) for each in several]))
     assert torch.equal(data.with_flips(cut)[12:], cut.flip(3))
+    all_views = data.turned(cut[:1].expand(8, -1, -1, -1), torch.arange(8))
+    assert len(all_views.flatten(1).unique(dim=0)) == 8
+    assert torch.equal(all_views[:3], torch.cat([cut[:1], cut[:1].flip(3), cut[:1].flip(2)]))
+    assert torch.equal(all_views[5], cut[0].flip(2).mT)
     with pytest.raises(ValueError, match="at least 21x21"):
         data.tiles([image], 21)
 

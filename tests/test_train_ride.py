@@ -151,6 +151,7 @@ def test_a_resumed_run_keeps_its_data(
         (["--color", "--data", "grass"], "train-ride: expected color=False for the textures"),
         (["--device", "cuda"], "train-ride: expected a GPU"),
         (["--minutes", "1", "--steps", "5"], "train-ride: expected --minutes alone to say how long, got --steps"),
+        (["--no-mirror", "--symmetries"], "train-ride: expected --symmetries or --no-mirror, got both"),
         (["--epochs", "2"], "train-ride: expected options of --schedule adam, got --epochs"),
         (["--schedule", "sgd", "--rate", "1"], "train-ride: expected options of --schedule sgd, got --rate"),
         (["--model", "mcgsm"], "train-ride: expected options of --model mcgsm, got --hidden"),

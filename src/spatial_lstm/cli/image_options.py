@@ -79,6 +79,7 @@ def add_schedule_options(
         batch={"type": positive_int, "help": f"patches a step{batch}"},
         mirror={"help": "train on mirror images, too"},
         no_mirror={"help": "don't train on mirror images"},
+        symmetries={"help": "train on all eight flips and transposes, for score --ensemble"},
         finetune={
             "type": non_negative_int,
             "help": f"L-BFGS iterations on the mixture after each stage{finetune}",

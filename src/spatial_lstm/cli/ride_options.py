@@ -36,6 +36,7 @@ SCHEDULE: dict[str, Any] = {
     "epochs": 1.0,
     "batch": None,
     "no_mirror": False,
+    "symmetries": False,
     "finetune": None,
     "finetune_pixels": 200_000,
 }
@@ -97,9 +98,13 @@ def check_options(chosen: argparse.Namespace, given: Mapping[str, Any]) -> None:
     if chosen.model == "linear":
         refuse_given(given, (*MIXTURE, *SCHEDULE), "options of --model linear, which is fitted in closed form")
     if chosen.schedule == "sgd":
-        refuse_given(given, ("steps", "patch", "rate", "final_rate", "no_mirror"), "options of --schedule sgd")
+        refuse_given(
+            given, ("steps", "patch", "rate", "final_rate", "no_mirror", "symmetries"), "options of --schedule sgd"
+        )
     else:
         refuse_given(given, ("epochs",), "options of --schedule adam")
+    if chosen.symmetries and chosen.no_mirror:
+        raise ValueError("expected --symmetries or --no-mirror, got both")
     if chosen.minutes is not None:
         refuse_given(given, ("steps", "epochs"), "--minutes alone to say how long")
     if chosen.cell is None:
@@ -151,6 +156,7 @@ def make_stages(chosen: argparse.Namespace, side: int) -> list[ImageStage]:
             rate=chosen.rate,
             final_rate=chosen.final_rate,
             mirror=not chosen.no_mirror,
+            symmetries=chosen.symmetries,
             **shared,
         )
     return layer_by_layer(stages, chosen.layers) if chosen.greedy else stages

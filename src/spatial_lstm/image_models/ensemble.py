@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
+from spatial_lstm.image_models.data import turned
 
 
 class Ensemble(ImageModel):
@@ -53,11 +54,8 @@ class Ensemble(ImageModel):
         """Draw from the model, each image turned by one of the eight at random."""
         extent = max(height, width)
         images = self.model.sample(extent, extent, num, generator=generator, progress=progress)
-        down, across, over = torch.randint(2, (3, num, 1, 1, 1), generator=generator, device=images.device).bool()
-        images = torch.where(down, images.flip(2), images)
-        images = torch.where(across, images.flip(3), images)
-        images = torch.where(over, images.mT, images)
-        return images[:, :, :height, :width]
+        which = torch.randint(8, (num,), generator=generator, device=images.device)
+        return turned(images, which)[:, :, :height, :width]
 
     def prepare(self, images: Tensor) -> None:
         self.model.prepare(images)

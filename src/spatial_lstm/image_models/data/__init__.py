@@ -7,7 +7,7 @@ from spatial_lstm.image_models.data.levels import LEVELS, binarize, dequantize
 from spatial_lstm.image_models.data.named import NAMES, generated, load, load_part
 from spatial_lstm.image_models.data.reading import Part
 from spatial_lstm.image_models.data.splits import PARTS, Splits
-from spatial_lstm.image_models.data.tiles import split_columns, tiles, with_flips
+from spatial_lstm.image_models.data.tiles import split_columns, tiles, turned, with_flips
 
 __all__ = [
     "LEVELS",
@@ -26,5 +26,6 @@ __all__ = [
     "read_picture",
     "split_columns",
     "tiles",
+    "turned",
     "with_flips",
 ]

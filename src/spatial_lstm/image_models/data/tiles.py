@@ -38,6 +38,17 @@ def _cut(images: Tensor, size: int) -> Tensor:
     return cut.permute(0, 2, 4, 1, 3, 5).reshape(count * rows * columns, channels, size, size)
 
 
+def turned(images: Tensor, which: Tensor) -> Tensor:
+    """Each of the images ``(N, C, H, H)`` by the symmetry of the square of its number, 0 .. 7 in ``which``, ``(N,)``.
+
+    They are sums: 1 flips left and right, 2 up and down, and 4, after these, rows and columns.
+    """
+    across, down, over = ((which & bit).bool()[:, None, None, None] for bit in (1, 2, 4))
+    images = torch.where(across, images.flip(3), images)
+    images = torch.where(down, images.flip(2), images)
+    return torch.where(over, images.mT, images)
+
+
 def with_flips(patches: Tensor) -> Tensor:
     """Patches ``(N, C, H, W)`` and behind them their left-right mirror images, ``(2N, C, H, W)``."""
     return torch.cat([patches, patches.flip(3)])

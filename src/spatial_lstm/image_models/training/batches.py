@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spatial_lstm.image_models.data import tiles
+from spatial_lstm.image_models.data import tiles, turned
 
 
 class PatchBatches:
@@ -27,6 +27,7 @@ class PatchBatches:
         batch: Patches in a batch; what is left over at the end of an epoch is dropped.
         seed: Of offsets and order.
         mirror: Whether the tiles' left-right mirror images are among them.
+        symmetries: Whether all eight flips and transposes of the tiles are, whatever ``mirror`` is.
 
     Attributes:
         per_epoch: Batches in an epoch (of the least offset, epochs may differ by what fits).
@@ -36,7 +37,14 @@ class PatchBatches:
     """
 
     def __init__(
-        self, images: Sequence[Tensor], patch: int, batch: int, *, seed: Sequence[int], mirror: bool = True
+        self,
+        images: Sequence[Tensor],
+        patch: int,
+        batch: int,
+        *,
+        seed: Sequence[int],
+        mirror: bool = True,
+        symmetries: bool = False,
     ) -> None:
         self.images = large_enough(images, patch)
         self.patch = patch
@@ -48,7 +56,7 @@ class PatchBatches:
             else [0, 0]
         )
         self.slack = slack
-        self.views = 2 if mirror else 1
+        self.views = 8 if symmetries else 2 if mirror else 1
         count = self.views * len(tiles(self.images or images, patch))
         self.per_epoch = max(1, count // batch)
         self._epoch = -1
@@ -62,9 +70,7 @@ class PatchBatches:
             self._prepare(epoch)
         chosen = torch.from_numpy(self._order[place * self.batch : (place + 1) * self.batch])
         count = len(self._patches)
-        patches = self._patches[chosen % count]
-        mirrored = (chosen >= count)[:, None, None, None]
-        return torch.where(mirrored, patches.flip(3), patches)
+        return turned(self._patches[chosen % count], chosen // count)
 
     def _prepare(self, epoch: int) -> None:
         random = np.random.default_rng([*self.seed, epoch])

@@ -20,12 +20,14 @@ class ImageStage(Stage):
     Attributes:
         patch: Side of the patches, in pixels.
         mirror: Whether to train on their left-right mirror images, too.
+        symmetries: Whether to train on all their flips and transposes, which :class:`~spatial_lstm.image_models.Ensemble` reads.
         finetune: L-BFGS iterations on the conditional density alone, after the steps.
         layers: Layers the model gets before the stage, those it has being kept; None for those it has.
     """
 
     patch: int
     mirror: bool = True
+    symmetries: bool = False
     finetune: int = 0
     layers: int | None = None
 
@@ -68,6 +70,7 @@ def adam(
     final_rate: float = 5e-4,
     batch: int = 20,
     mirror: bool = True,
+    symmetries: bool = False,
     finetune: int = 0,
 ) -> list[ImageStage]:
     """One stage of Adam, of so many steps or minutes, whose rate falls linearly after it has risen.
@@ -90,6 +93,7 @@ def adam(
         steps=steps,
         minutes=minutes,
         mirror=mirror,
+        symmetries=symmetries,
         finetune=finetune,
         warmup=WARMUP if steps is None else min(WARMUP, steps // 10),
     )

@@ -112,7 +112,8 @@ class ImageTask(Task[ImageStage, Tensor]):
         return self.model.bits_per_pixel(images.to(self.device), batch_size=16)
 
     def batches(self, stage: ImageStage, seed: Sequence[int]) -> PatchBatches:
-        return PatchBatches(self.splits.train, stage.patch, stage.batch, seed=seed, mirror=stage.mirror)
+        views = {"mirror": stage.mirror, "symmetries": stage.symmetries}
+        return PatchBatches(self.splits.train, stage.patch, stage.batch, seed=seed, **views)
 
     def loss(self, batch: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of a scored pixel in nats."""
