@@ -145,6 +145,21 @@ def test_gates_at_the_ends_of_the_range(variant: str, dtype: torch.dtype) -> Non
 
 
 @needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_small_arguments_keep_their_digits(dtype: torch.dtype) -> None:
+    """Of one site with all other gates at 1/2, h = tanh(tanh(x) / 4): every result to a dozen of its own last bits, not of 1's."""
+    layer = make_layer("spatial", 1, 1, backend="cpp", dtype=dtype)
+    for parameter in layer.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        layer.get_parameter("weight_ih_l0")[3] = 1  # of i, f_0, f_1, g, o
+        x = torch.logspace(-6, 1, 4001, dtype=dtype)
+        x = torch.cat([x, -x])
+        found = layer(x.view(-1, 1, 1, 1))[0].view(-1).double()
+    expected = torch.tanh(torch.tanh(x.double()) / 4)
+    assert float(((found - expected) / expected).abs().max()) < 12 * torch.finfo(dtype).eps
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_stays_in_its_image(value: float) -> None:
     layer = make_layer("spatial", 2, 5, directions="all", backend="cpp")
