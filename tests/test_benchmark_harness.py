@@ -30,6 +30,7 @@ from benchmarks.harness import (
     timing,
     write_results,
 )
+from benchmarks.harness.machine import cpu_name
 from tests.benchmark_cases import TINY
 
 
@@ -147,6 +148,9 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert (settings.quick, settings.threads, settings.folder.parent) == (True, (1, 2), tmp_path)
     assert "results" in settings_from([], None).folder.parts
     assert machine_name({"cpu": "A(R) B-7 @ 3", "cores": 2}) == "a-r-b-7-3-2-cores"
+    assert cpu_name("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n") == "AMD EPYC, family 26"
+    assert cpu_name("cpu family\t: 6\nmodel name\t: Xeon 8375C\n") == "Xeon 8375C"
+    assert cpu_name("processor\t: 0\n") == ""
     with pytest.raises(SystemExit):
         settings_from(["--threads", "0"], None)
     capsys.readouterr()

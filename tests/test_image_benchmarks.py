@@ -45,7 +45,7 @@ def test_photographs(
         "GROWTH": (64,),
         "SHOWN_GROWTH": ("64",),
     }
-    for name, value in {**small, "MCGSM": {"sizes": (2, 2, 2), "steps": 2, "finetune": 1}}.items():
+    for name, value in {**small, "MCGSM": {**photographs.MCGSM, "sizes": (2, 2, 2), "steps": 2, "finetune": 1}}.items():
         monkeypatch.setattr(photographs, name, value)
     monkeypatch.setattr(sys, "argv", ["photographs", "--data", str(pictures), "--budget", budget])
     photographs.main()

@@ -49,8 +49,16 @@ def _cpu() -> str:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         text = ""
-    found = re.search(r"model name\s*: (.+)", text)
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    return cpu_name(text) or platform.processor() or platform.machine()
+
+
+def cpu_name(text: str) -> str:
+    """The CPU's name by what Linux says of it; with its family, where a virtual machine tells no model, as of ``AMD EPYC``."""
+    name, family = (re.search(rf"{what}\s*: (.+)", text) for what in ("model name", "cpu family"))
+    if name is None:
+        return ""
+    told = name[1].strip()
+    return told if family is None or re.search(r"\d", told) else f"{told}, family {family[1].strip()}"
 
 
 def _commit() -> str:
