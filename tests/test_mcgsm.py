@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.image_models import MCGSM
+from spatial_lstm.image_models.mcgsm import log_sum_exp
 from tests.cases import assert_close
 
 
@@ -94,6 +95,22 @@ def test_leading_dimensions_are_kept() -> None:
     x, y = torch.randn(2, 4, 5, 3, dtype=torch.float64), torch.randn(2, 4, 5, 2, dtype=torch.float64)
     flat = density.log_prob(x.flatten(0, 2), y.flatten(0, 2))
     assert_close([density.log_prob(x, y).flatten()], [flat])
+
+
+def test_the_log_of_a_sum_of_exp_is_torchs() -> None:
+    parts = [torch.randn(6, 3, dtype=torch.float64).mul_(scale).requires_grad_() for scale in (1, 40, 900)]
+    found, expected = log_sum_exp(parts), torch.cat(parts, 1).logsumexp(1)
+    assert_close(found, expected)
+    weight = torch.randn(6, dtype=torch.float64)
+    for own, others in zip(
+        torch.autograd.grad(found @ weight, parts), torch.autograd.grad(expected @ weight, parts), strict=True
+    ):
+        assert_close(own, others)
+    assert torch.autograd.gradgradcheck(lambda *parts: log_sum_exp(parts), parts[:1])
+    never = torch.full((2, 3), -math.inf)
+    assert torch.equal(log_sum_exp([never, never]), torch.full((2,), -math.inf))
+    assert torch.equal(log_sum_exp([never, torch.zeros(2, 3)]), torch.full((2,), 3.0).log())
+    assert log_sum_exp([torch.tensor([[math.nan, 0.0]])]).isnan().all()
 
 
 def test_gradients() -> None:

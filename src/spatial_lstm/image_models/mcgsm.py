@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -109,22 +111,21 @@ class MCGSM(ConditionalDensity):
             errors = torch.einsum("cji,...cj->...ci", lower, errors)
             start = start + lower.diagonal(dim1=1, dim2=2).abs().log().sum(1, keepdim=True)
         joint = self._logits(start, spread + errors.square().sum(-1))  # G + E
-        log_p: Tensor = joint.logsumexp(-1) - self._logits(self.eta, spread).logsumexp(-1)
-        return log_p
+        return log_sum_exp(joint) - log_sum_exp(self._logits(self.eta, spread))
 
     def _spread(self, inputs: Tensor) -> Tensor:
         """q, ``(..., C)``."""
         spread: Tensor = (inputs @ self.features).square() @ self.beta.square().T
         return spread
 
-    def _logits(self, start: Tensor, distance: Tensor) -> Tensor:
-        """Return ``start - exp(alpha) distance / 2``, ``(..., S C)``, components varying fastest, of ``(C, S)`` and ``(..., C)``.
+    def _logits(self, start: Tensor, distance: Tensor) -> list[Tensor]:
+        """Return ``start - exp(alpha) distance / 2``, of ``(C, S)`` and ``(..., C)``: ``(..., C)`` for each scale.
 
-        One product with a sparse matrix: backward's sums over all sites then are products, too, and need no temporaries.
+        Each scale by itself stays in the caches, where all together would not: a training step of RIDE takes 0.8 of the time, of an MCGSM
+        with 128 components 0.4.
         """
-        weight = (-0.5 * self.alpha.exp()).T.diag_embed().transpose(0, 1).flatten(1)  # (C, S C)
-        rows = torch.addmm(start.T.flatten(), distance.reshape(-1, self.components), weight)
-        return rows.view(*distance.shape[:-1], weight.shape[1])
+        weights = -0.5 * self.alpha.exp()
+        return [torch.addcmul(own, distance, w) for own, w in zip(start.unbind(1), weights.unbind(1), strict=True)]
 
     def _means(self, inputs: Tensor) -> Tensor:
         """A x, ``(..., C, M)``."""
@@ -135,7 +136,7 @@ class MCGSM(ConditionalDensity):
     def sample(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         self._check(inputs, None)
         rows = inputs.reshape(-1, self.dim_in)
-        weights = self._logits(self.eta, self._spread(rows)).softmax(1)
+        weights = torch.cat(self._logits(self.eta, self._spread(rows)), 1).softmax(1)
         drawn = torch.multinomial(weights, 1, generator=generator).squeeze(1)
         component = drawn % self.components
         at = torch.arange(len(rows), device=rows.device)
@@ -170,3 +171,15 @@ class MCGSM(ConditionalDensity):
         """What ``repr`` shows."""
         shape = f"components={self.components}, scales={self.scales}, features={self.features.shape[1]}"
         return f"{self.dim_in}, {self.dim_out}, {shape}"
+
+
+def log_sum_exp(parts: Sequence[Tensor]) -> Tensor:
+    """Take the logarithm of the sum of exp over the last axis of all parts, which are of one shape.
+
+    Its gradient is a product, where that of ``torch.logsumexp`` takes every exponential again.
+    """
+    shift = functools.reduce(torch.maximum, [part.detach() for part in parts]).amax(-1, keepdim=True)
+    shift = shift.clamp_min(torch.finfo(shift.dtype).min)  # where all are minus infinity, so is the result
+    total = sum((part - shift).exp() for part in parts)
+    assert isinstance(total, Tensor)
+    return total.sum(-1).log() + shift.squeeze(-1)
