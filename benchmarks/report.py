@@ -57,18 +57,39 @@ def section(folder: Path, root: Path, whole: str) -> str:
     Raises:
         ValueError: If the layer has not been measured.
     """
-    kept = load(folder)
-    if "layer" not in kept:
-        raise ValueError("expected the layer's results, got none: run the benchmarks first")
-    place = Path(os.path.relpath(folder, root)).as_posix()
-    parts = [
+    kept = _of_layer(folder)
+    introduction = (
         "Time over the *floor*, that of the matrix products alone, each in the fastest library that there is: one of a step's FLOPs for\n"
         "inference, with the two of the same size that give the gradients for training; and the share of the cores' peak that our kernel\n"
         "reaches. In brackets `nn.LSTM` on as many sites and FLOPs. Medians of interleaved rounds, all checked against the reference\n"
         f"before they are timed. Measured on {machine_line(kept['layer'])};\n"
-        f"every backend, the quartiles and more in [the report]({whole}).",
-        layer.summary(kept["layer"]),
-    ]
+        f"every backend, the quartiles and more in [the report]({whole})."
+    )
+    return "\n\n".join([introduction, *_figures(folder, root, kept)])
+
+
+def another(folder: Path, root: Path, whole: str) -> str:
+    """The figures of a further machine, for which what is said of the first holds.
+
+    Raises:
+        ValueError: If the layer has not been measured.
+    """
+    kept = _of_layer(folder)
+    introduction = f"The same on {machine_line(kept['layer'])}; more in [its report]({whole})."
+    return "\n\n".join([introduction, *_figures(folder, root, kept)])
+
+
+def _of_layer(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was measured on a machine, the layer among it."""
+    kept = load(folder)
+    if "layer" not in kept:
+        raise ValueError("expected the layer's results, got none: run the benchmarks first")
+    return kept
+
+
+def _figures(folder: Path, root: Path, kept: dict[str, dict[str, Any]]) -> list[str]:
+    """The tables that the documentation has room for."""
+    parts = [layer.summary(kept["layer"])]
     if "directions" in kept:
         parts += [
             "**Four directions**, with the share of the peak that our kernel reaches:",
@@ -89,8 +110,9 @@ def section(folder: Path, root: Path, whole: str) -> str:
     if "memory" in kept:
         parts += ["**Memory of a training step**, bytes per site and hidden unit:", memory.table(kept["memory"])]
     if (folder / "scaling.png").exists():
+        place = Path(os.path.relpath(folder, root)).as_posix()
         parts.append(f"![Time and memory against size]({place}/scaling.png)")
-    return "\n\n".join(parts)
+    return parts
 
 
 def write_report(folder: Path) -> Path:

@@ -18,7 +18,8 @@ from spatial_lstm.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 PERAIRE, COPISTE = (ROOT / "benchmarks" / "results" / f"handwriting_{name}.json" for name in ("peraire", "copiste"))
-MACHINE = ROOT / "benchmarks" / "results" / "amd-epyc-2-cores"
+# Zen 4, and Zen 5.
+MACHINE, ANOTHER = (ROOT / "benchmarks" / "results" / f"amd-epyc-{name}2-cores" for name in ("", "family-26-"))
 # What of the layer's table the README has room for.
 README_SIZES = (
     "32 x 28x28, 1 to 32",
@@ -61,6 +62,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "speed"): speed,
     ("README.md", "evidence"): evidence,
     ("docs/benchmarks.md", "benchmark"): lambda: report.section(MACHINE, ROOT / "docs", "report.md"),
+    ("docs/benchmarks.md", "another"): lambda: report.another(ANOTHER, ROOT / "docs", "report-of-another.md"),
     ("docs/cells.md", "growth"): growth_section,
     ("benchmarks/gpu-predictions.md", "instructions"): instructions.section,
     ("docs/install.md", "prebuilt"): lambda: prebuilt.summary(read_results(MACHINE / "prebuilt.json")),
@@ -71,6 +73,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
 }
 REPORTS: dict[str, Callable[[], str]] = {
     "benchmarks/results/amd-epyc-2-cores/report.md": lambda: report.report(MACHINE),
+    "benchmarks/results/amd-epyc-family-26-2-cores/report.md": lambda: report.report(ANOTHER),
     "benchmarks/results/handwriting_peraire.md": lambda: handwriting_report.report(PERAIRE),
     "benchmarks/results/handwriting_copiste.md": lambda: handwriting_report.report(COPISTE),
     "benchmarks/results/image_models.md": lambda: image_models.report(image_models.RESULTS),
