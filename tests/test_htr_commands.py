@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from spatial_lstm.cli.htr_options import NETWORK
 from spatial_lstm.handwriting import Codec, HandwritingRecognizer, LineReader
 from spatial_lstm.handwriting import training as handwriting_training
 from spatial_lstm.handwriting.data import Parts, read_lines, save_lines
@@ -156,6 +157,8 @@ def test_goes_on_from_a_model_with_new_characters(
     assert train("--load", model, *options) == 0
     old, new = LineReader.load(model), LineReader.load(tmp_path / "run")
     assert new.codec.characters == (*old.codec.characters, "é")
+    told, network = Checkpoint.read(tmp_path / "run").notes, old.model.config()
+    assert {name: told[name] for name in NETWORK} == {name: network[name] for name in NETWORK}
     few_lines = few().test
     assert new.texts(few_lines) == old.texts(few_lines)
     said = refused(capsys, "train-htr", "--load", model, *options, "--overwrite", "--height", "48")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.cli.htr_data import Given, fit_notes, given_parts
-from spatial_lstm.cli.htr_options import DEFAULTS, NAMES, add_options, augmentation, check_options, stages
+from spatial_lstm.cli.htr_options import DEFAULTS, NAMES, NETWORK, add_options, augmentation, check_options, stages
 from spatial_lstm.cli.htr_results import keep, spread
 from spatial_lstm.cli.models import refuse_existing
 from spatial_lstm.cli.options import MAY_DIFFER, PATHS, given_options
@@ -115,13 +115,14 @@ def _resumed(
 
 
 def _loaded(chosen: argparse.Namespace) -> LineReader | None:
-    """The model to go on from, whose height and form the run takes."""
+    """The model to go on from, whose network and form the run takes."""
     from spatial_lstm.handwriting import LineReader
 
     if chosen.load is None:
         return None
     loaded = LineReader.load(chosen.load)
-    chosen.height, chosen.form = loaded.model.height, loaded.codec.form
+    network = loaded.model.config()
+    vars(chosen).update({name: network[name] for name in NETWORK}, form=loaded.codec.form)
     return loaded
 
 
@@ -133,7 +134,7 @@ def _reader(chosen: argparse.Namespace, loaded: LineReader | None, lines: Lines)
         codec = loaded.codec.extended(lines.texts())
         return LineReader(loaded.model.grown(codec.classes), codec)
     codec = Codec.of_texts(lines.texts(), form=chosen.form)
-    options: Mapping[str, Any] = {name: getattr(chosen, name) for name in ("architecture", "height", "cell", "dropout")}
+    options: Mapping[str, Any] = {name: getattr(chosen, name) for name in NETWORK}
     return LineReader(HandwritingRecognizer(codec.classes, **options), codec)
 
 
