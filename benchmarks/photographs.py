@@ -6,8 +6,8 @@ PATH is a folder with the folders ``train`` (200 pictures) and ``test`` (100) of
 mean of red, green and blue, noise is added, and 256 levels are divided by 256; 20 training images are held out to choose by. Models are
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; ensembles on tiles alone. RIDE is trained on
 patches of 22x22, as in the paper. With the budget ``tiles`` it goes on with patches of 64x64, and with ``deeper`` once more, as it is or
-with a third layer: the further rows of a model, whose steps and hours count all that it came from. ``symmetries`` is ``deeper`` on all
-eight flips and transposes of the patches, which ensembles read, where the others are trained on mirror images. Training runs live in
+with a third layer: the further rows of a model, whose steps and hours count all that it came from. With ``symmetries`` it ends on all eight
+flips and transposes of the patches, which ensembles read, where the others are trained on mirror images alone. Training runs live in
 ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
 ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
@@ -92,7 +92,7 @@ BUDGETS = {
     "paper": Budget(64, 32, 32, 24000, 22, 20),
     "tiles": Budget(64, 32, 32, 18000, 64, 2, rate=4e-3, final_rate=5e-5, after="paper"),
     "deeper": Budget(64, 32, 32, 24000, 64, 2, rate=4e-3, final_rate=5e-5, after="tiles", depth=3),
-    "symmetries": Budget(64, 32, 32, 24000, 64, 2, rate=4e-3, final_rate=5e-5, after="tiles", depth=3, symmetries=True),
+    "symmetries": Budget(64, 32, 32, 4000, 64, 2, rate=2e-3, final_rate=5e-5, after="deeper", depth=3, symmetries=True),
 }
 
 

@@ -74,7 +74,7 @@ def test_photographs(
         found = {row["model"]: (row["steps"], row["parameters"]) for row in rows}
         assert [steps for steps, _ in found.values()] == [4, 6, 6, 6, 6]
         assert found["RIDE, 3 layers"][1] > found["RIDE, 2 layers"][1]
-        last = dataclasses.replace(longer, after="tiles", depth=3, symmetries=True)
+        last = dataclasses.replace(longer, after="deeper", depth=3, symmetries=True)
         go_on(monkeypatch, "symmetries", last, pictures)
         report = image_models.report(tmp_path)
         assert report.count("| RIDE, 2 layers |") == 3
