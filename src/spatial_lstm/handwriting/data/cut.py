@@ -70,7 +70,7 @@ def _straightened(
     """Pixels and mask of the polygon's box, which begins at ``origin``, along the line's axes."""
     from PIL import Image
 
-    above, below = band or (np.ceil(axes.above), np.ceil(axes.below) + 1)
+    above, below = band or (_up(axes.above), _up(axes.below) + 1)
     height, width = max(1, round(above + below)), len(axes.curve)
     # Pillow's pixel 0 reaches from 0 to 1, the outlines' from -0.5 to 0.5
     corners = [*range(0, width, PIECE), width]
@@ -93,3 +93,8 @@ def _between(points: Points, at: NDArray[np.float64]) -> Points:
     longer = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     index = np.arange(-1, len(points) + 1)
     return np.stack([np.interp(at, index, longer[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _up(distance: float) -> float:
+    """The next whole number, whatever the last bits, which differ between machines."""
+    return float(np.ceil(round(distance, 6)))
