@@ -7,7 +7,8 @@ mean of red, green and blue, noise is added, and 256 levels are divided by 256; 
 scored on all 64x64 tiles of the test images, each by itself, and on the whole images; ensembles on tiles alone. RIDE is trained on
 patches of 22x22, as in the paper. With the budget ``tiles`` it goes on with patches of 64x64, and with ``deeper`` once more, as it is or
 with a third layer: the further rows of a model, whose steps and hours count all that it came from. With ``symmetries`` it ends on all eight
-flips and transposes of the patches, which ensembles read, where the others are trained on mirror images alone. Training runs live in
+flips and transposes of the patches, which ensembles read, where the others are trained on mirror images alone. Figures are means over runs,
+of several seeds, or of one on machines whose last bits differ: then they come apart, too. Training runs live in
 ``out/photographs`` and go on where they were interrupted; figures are kept row by row in
 ``benchmarks/results/photographs_<budget>.json``, and a plot beside them. Core hours are of all cores' CPU time.
 """
@@ -278,7 +279,7 @@ def table(rows: list[Row], budget: str) -> str:
         if budget == "cells"
         else [f"gain over the {BASE} (95 %)", "published (unchecked)"]
     )
-    return markdown_table([*head, "parameters", "steps", "core hours", "seeds"], lines)
+    return markdown_table([*head, "parameters", "steps", "core hours", "runs"], lines)
 
 
 def plot(path: Path, rows: list[Row]) -> None:
