@@ -76,7 +76,9 @@ def test_a_turned_page_gives_the_line_of_the_page_that_is_not_turned() -> None:
     assert straight.polygon is not None
     slanted = Outline((straight.baseline - center) @ matrix + center, (straight.polygon - center) @ matrix + center)
     images = [cut(level, straight), cut(turned, slanted)]
+    assert images[0].shape[0] == images[1].shape[0]
     rows, columns = (min(image.shape[axis] for image in images) - 6 for axis in (0, 1))
+    assert np.corrcoef(*(image[2 : rows + 2, 2 : columns + 2].ravel() for image in images))[0, 1] > 0.95
     # A line's edges are rounded to whole pixels, so that the slanted one may lie by one of them elsewhere in its image.
     straightened = images[0][3 : 3 + rows, 3 : 3 + columns]
     shifted = [images[1][row : row + rows, column : column + columns] for row in (2, 3, 4) for column in (2, 3, 4)]

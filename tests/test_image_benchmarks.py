@@ -45,7 +45,8 @@ def test_photographs(
         "GROWTH": (64,),
         "SHOWN_GROWTH": ("64",),
     }
-    for name, value in {**small, "MCGSM": {**photographs.MCGSM, "sizes": (2, 2, 2), "steps": 2, "finetune": 1}}.items():
+    mcgsm = {"MCGSM_SIZES": (2, 2, 2), "MCGSM": {**photographs.MCGSM, "steps": 2, "finetune": 1}}
+    for name, value in {**small, **mcgsm}.items():
         monkeypatch.setattr(photographs, name, value)
     monkeypatch.setattr(sys, "argv", ["photographs", "--data", str(pictures), "--budget", budget])
     photographs.main()

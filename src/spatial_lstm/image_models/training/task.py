@@ -112,8 +112,8 @@ class ImageTask(Task[ImageStage, Tensor]):
         return self.model.bits_per_pixel(images.to(self.device), batch_size=16)
 
     def batches(self, stage: ImageStage, seed: Sequence[int]) -> PatchBatches:
-        views = {"mirror": stage.mirror, "symmetries": stage.symmetries}
-        return PatchBatches(self.splits.train, stage.patch, stage.batch, seed=seed, **views)
+        images, mirror, symmetries = self.splits.train, stage.mirror, stage.symmetries
+        return PatchBatches(images, stage.patch, stage.batch, seed=seed, mirror=mirror, symmetries=symmetries)
 
     def loss(self, batch: Tensor) -> Tensor:
         """Return the mean negative log-likelihood of a scored pixel in nats."""

@@ -285,8 +285,7 @@ struct Split {
         for (int term = E::terms - 1; term > 1; --term) sum = sum * r + (inverse_factorial<T>(term) + (term == 2 ? E::rest : 0));
         rest = r + r * r * sum;
         if constexpr (LessOne && PARTS<T> > 1 && std::is_same_v<T, float>) rest += pick<T>(POWERS<T>.lost, shifted);
-        const auto whole = (Bits<T>)shifted & -static_cast<decltype(Bits<T>{}[0] + 0)>(PARTS<T>);
-        scale = (Vector<T>)((Bits<T>)pick<T>(POWERS<T>.of, shifted) + (whole << (E::mantissa - __builtin_ctz(PARTS<T>))));
+        scale = (Vector<T>)((Bits<T>)pick<T>(POWERS<T>.of, shifted) + ((Bits<T>)shifted >> __builtin_ctz(PARTS<T>) << E::mantissa));
     }
 };
 
