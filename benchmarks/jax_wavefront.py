@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -22,14 +23,7 @@ Array = Any
 def jitted(field: Field, *, training: bool) -> Contestant:
     """The scan, on as many threads as torch takes."""
     _hold_to(torch.get_num_threads())
-    directions = field.make_layer("composite").directions
-    forward = partial(_wavefront, directions=directions)
-
-    def step(grad: Array, *inputs: Array) -> tuple[Array, ...]:
-        output, pullback = jax.vjp(forward, *inputs)
-        return (output, *pullback(grad))
-
-    program = jax.jit(step if training else lambda _, *inputs: (forward(*inputs),))
+    program = _program(field, training)
     given = [jnp.asarray(tensor.numpy()) for tensor in (field.grad, field.x, *stacked_weights(field))]
 
     def run() -> list[Tensor]:
@@ -39,6 +33,30 @@ def jitted(field: Field, *, training: bool) -> Contestant:
         return [field.crop(output), field.crop(rest[0]), *by_direction(rest[1:])]
 
     return Contestant("JAX", run, field.expected[training], compiles=True, lingers=True)
+
+
+def on_its_device(field: Field, dtype: str, precision: str | None, *, training: bool) -> Callable[[], Array]:
+    """What runs where JAX finds best, is waited for, and returns the output; ``precision`` is that of float32 products."""
+    program = _program(field, training)
+    given = [jnp.asarray(tensor.numpy()).astype(dtype) for tensor in (field.grad, field.x, *stacked_weights(field))]
+
+    def run() -> Array:
+        with jax.default_matmul_precision(precision):
+            return jax.block_until_ready(program(*given))[0]
+
+    return run
+
+
+def _program(field: Field, training: bool) -> Callable[..., tuple[Array, ...]]:
+    """The output and, in training, the gradients of the input and the weights, of the output's gradient, the input and the weights."""
+    forward = partial(_wavefront, directions=field.make_layer("composite").directions)
+
+    def step(grad: Array, *inputs: Array) -> tuple[Array, ...]:
+        output, pullback = jax.vjp(forward, *inputs)
+        return (output, *pullback(grad))
+
+    program: Callable[..., tuple[Array, ...]] = jax.jit(step if training else lambda _, *inputs: (forward(*inputs),))
+    return program
 
 
 def _hold_to(count: int) -> None:

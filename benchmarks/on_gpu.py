@@ -9,6 +9,7 @@ moment it is there, so that a part that is cut off loses only what it had not co
 - ``layer``: training and inference beside cuDNN and the bounds, as :mod:`benchmarks.gpu` measures them.
 - ``steps``: microseconds a step from 16 to 512 features, the three kinds of kernels side by side.
 - ``ride``: a training step of RIDE.
+- ``jax``: the same wavefront by JAX, jitted, where that is installed; timed by the clock.
 
 With ``--rehearse`` sizes are small and CPU tensors stand in for a GPU's (:mod:`benchmarks.rehearsal`).
 """
@@ -17,12 +18,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks import gpu, rehearsal
@@ -34,14 +39,14 @@ from spatial_lstm.engine.kernels import KERNELS, UnsuitedError
 from spatial_lstm.engine.kernels.triton import TritonKernel
 from spatial_lstm.engine.problem import make_problem
 from spatial_lstm.engine.tensors import Tensors
-from spatial_lstm.equality import compare
+from spatial_lstm.equality import FIELDS, VARIANTS, compare, relative_error
 from spatial_lstm.image_models import RIDE
 
 ROUNDS = 20
 # The six of images and one of lines, in the order of what is asked first.
 SIZES = (*gpu.SIZES, Size(16, (256,), 256, 256))
 STEPS = tuple(Size(64, (32, 32), hidden, hidden) for hidden in (16, 32, 64, 128, 256, 512))
-TINY = (Size(2, (3, 2), 4, 4), Size(2, (5,), 4, 4))
+TINY = (Size(2, (3, 2), 4, 4), Size(2, (6,), 7, 5))
 # Processes that compile at once.
 COMPILERS = 12
 
@@ -52,20 +57,26 @@ def sizes(rehearsed: bool, real: tuple[Size, ...] = SIZES) -> tuple[Size, ...]:
 
 
 def compile_all(rehearsed: bool) -> Iterator[Row]:
-    """Run each kernel once in training, in as many processes as there are sizes and types."""
+    """Run each kernel once in training, for every size and type."""
     jobs = [(size, kind) for size in sizes(rehearsed, (*SIZES, *STEPS)) for kind in TYPES]
+    yield from in_processes(compile_one, jobs, rehearsed)
+
+
+def in_processes(find: Callable[..., list[Row]], jobs: Sequence[tuple[Any, ...]], rehearsed: bool) -> Iterator[Row]:
+    """What each job finds, many at once: Triton compiles in one thread. One that fails is a row, too."""
     if rehearsed:
-        yield from (compile_one(size, kind) for size, kind in jobs)
+        for job in jobs:
+            yield from find(*job)
         return
     with ProcessPoolExecutor(COMPILERS, mp_context=get_context("spawn")) as pool:
-        for found in [pool.submit(compile_one, *job) for job in jobs]:
+        for found in as_completed([pool.submit(find, *job) for job in jobs]):
             try:
-                yield found.result()
-            except Exception as error:  # of one kernel; the others are wanted all the same
+                yield from found.result()
+            except Exception as error:  # of one job; the others are wanted all the same
                 yield {"error": str(error)[:500]}
 
 
-def compile_one(size: Size, kind: str) -> Row:
+def compile_one(size: Size, kind: str) -> list[Row]:
     """Seconds that all kernels take to compile and run once."""
     start, failed = time.perf_counter(), {}
     for name in kernels():
@@ -75,7 +86,7 @@ def compile_one(size: Size, kind: str) -> Row:
             continue
         except Exception as error:  # whatever a compiler or a driver raises
             failed[name] = str(error)[:500]
-    return {"size": size.label, "type": kind, "seconds": time.perf_counter() - start, "failed": failed}
+    return [{"size": size.label, "type": kind, "seconds": time.perf_counter() - start, "failed": failed}]
 
 
 def train_once(size: Size, kind: str, backend: str) -> None:
@@ -93,18 +104,26 @@ def kernels() -> list[str]:
 
 def equality(rehearsed: bool) -> Iterator[Row]:
     """One row per comparison."""
-    for comparisons in compare(["cpu" if rehearsed else "cuda"]):
-        for found in comparisons:
-            yield {
-                "cell": found.variant,
-                "axes": found.axes,
-                "directions": found.directions,
-                "type": str(found.dtype),
-                "backend": found.backend,
-                "error": found.error,
-                "bound": found.bound,
-                "passed": found.passed,
-            }
+    device = "cpu" if rehearsed else "cuda"
+    yield from in_processes(compared, [(device, variant, axes) for variant in VARIANTS for axes in FIELDS], rehearsed)
+
+
+def compared(device: str, variant: str, axes: int) -> list[Row]:
+    """Every direction, type and kernel of a cell."""
+    return [
+        {
+            "cell": found.variant,
+            "axes": found.axes,
+            "directions": found.directions,
+            "type": str(found.dtype),
+            "backend": found.backend,
+            "error": found.error,
+            "bound": found.bound,
+            "passed": found.passed,
+        }
+        for comparisons in compare([device], variants=[variant], axes=[axes])
+        for found in comparisons
+    ]
 
 
 def auto(rehearsed: bool) -> Iterator[Row]:
@@ -123,11 +142,11 @@ def auto(rehearsed: bool) -> Iterator[Row]:
 
 
 def layers(rehearsed: bool) -> Iterator[Row]:
-    """The ceilings, then every size, 16 bits and training first."""
+    """The ceilings, then every size, training first."""
     bounds = [] if rehearsed else gpu.ceilings(ROUNDS)
     yield from bounds
     rates = {row["type"]: row["flops_per_second"] for row in bounds if row["kind"] == "ceiling"}
-    for kind in ("tf32",) if rehearsed else ("float16", "tf32", "float32", "bfloat16"):
+    for kind in ("float32",) if rehearsed else ("float32", "float16", "tf32", "bfloat16"):
         for training in (True, False):
             for size in sizes(rehearsed):
                 yield from gpu.measure_size(size, kind, training, ROUNDS, rates.get(kind, 1.0))
@@ -180,6 +199,33 @@ def ride(rehearsed: bool) -> Iterator[Row]:
         yield {"model": name, "batch": batch, "edge": edge, "seconds": spread(seconds)}
 
 
+def jax(rehearsed: bool) -> Iterator[Row]:
+    """A scan over diagonals, compiled by XLA, checked against the layer; its float32 has TF32 products unless it is told otherwise."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    from benchmarks.jax_wavefront import on_its_device
+
+    for kind, dtype, precision in (("float32", torch.float32, "highest"), ("float16", torch.float16, None)):
+        for size, training in product(sizes(rehearsed, gpu.SIZES)[: 1 if rehearsed else None], (True, False)):
+            field = Field(size)
+            run = on_its_device(field, str(dtype).removeprefix("torch."), precision, training=training)
+            exact = run_layer(field.make_layer("plain").to("cuda", torch.float64), field.x.double().to("cuda"), None)[0]
+            error = relative_error(torch.as_tensor(np.array(run(), np.float32)), exact, torch.float16)
+            yield {
+                "size": size.label,
+                "type": kind,
+                "mode": "training" if training else "inference",
+                "contestant": "JAX",
+                "seconds": spread([_clocked(run) for _ in range(ROUNDS)])._asdict(),
+                "error": error,
+            }
+
+
+def _clocked(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
 PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "compile": compile_all,
     "equality": equality,
@@ -187,6 +233,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "layer": layers,
     "steps": steps,
     "ride": ride,
+    "jax": jax,
 }
 
 

@@ -10,9 +10,9 @@ output=${OUT:-out/gpu}
 end=$((SECONDS + ${SECONDS_IN_ALL:-840}))
 rehearse=()
 [ "${REHEARSE:-0}" = 1 ] && rehearse=(--rehearse)
-declare -A limit=([compile]=240 [equality]=300 [auto]=60 [layer]=240 [steps]=150 [ride]=60)
+declare -A limit=([compile]=240 [equality]=300 [auto]=60 [layer]=240 [steps]=150 [ride]=60 [jax]=120)
 parts=("$@")
-[ "${#parts[@]}" -gt 0 ] || parts=(compile equality auto layer steps ride)
+[ "${#parts[@]}" -gt 0 ] || parts=(compile equality auto layer steps ride jax)
 
 mkdir -p "$output"
 export PYTHONPATH="src:.${PYTHONPATH:+:$PYTHONPATH}"

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmarks import growth, handwriting_report, image_models, instructions, prebuilt, report, versions
+from benchmarks import gpu_report, growth, handwriting_report, image_models, instructions, prebuilt, report, versions
 from benchmarks.harness import markdown_table, number, read_results, replace_section, spread
 from spatial_lstm.files import write_atomically
 
@@ -64,6 +64,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("README.md", "evidence"): evidence,
     ("docs/benchmarks.md", "benchmark"): lambda: report.section(MACHINE, ROOT / "docs", "report.md"),
     ("docs/benchmarks.md", "another"): lambda: report.another(ANOTHER, ROOT / "docs", "report-of-another.md"),
+    ("docs/benchmarks.md", "gpu"): gpu_report.section,
     ("docs/cells.md", "growth"): growth_section,
     ("benchmarks/gpu-predictions.md", "instructions"): instructions.section,
     ("docs/install.md", "prebuilt"): lambda: prebuilt.summary(read_results(MACHINE / "prebuilt.json")),

@@ -13,7 +13,15 @@ from spatial_lstm.engine.cells import get_cell
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.geometry import face_positions
 from spatial_lstm.engine.kernels import FOLDED, GATES, STATES
-from spatial_lstm.engine.kernels.triton import TRITON_KERNELS, TritonImagesKernel, check, interpreted, launch, trial
+from spatial_lstm.engine.kernels.triton import (
+    TRITON_KERNELS,
+    TritonImagesKernel,
+    check,
+    interpreted,
+    launch,
+    rows,
+    trial,
+)
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, choose
 from spatial_lstm.engine.kernels.triton.trial import Errors, Subject, measure
 from spatial_lstm.engine.layout import face_shapes, flatten_faces
@@ -199,3 +207,14 @@ def test_check_before_use_finds_a_tile_that_is_not_computed(kernel: str, monkeyp
     monkeypatch.setattr(launch, grid.__name__, one_less)
     with pytest.warns(UserWarning, match="another kernel runs instead: they differ from the plain one by nan"):
         assert check.self_check(subject(kernel, "spatial")) is not None
+
+
+@pytest.mark.parametrize("shape", [(2, 300, 5), (300, 40), (1, 1000, 160), (3, 600, 129)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_rows_of_triton_step(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    """Taken to the bit, and summed in float32."""
+    table = torch.randn(shape).to(dtype)
+    index = torch.randint(shape[-2], (77,))
+    found = rows.take(table, index, table.new_full((*shape[:-2], 77, shape[-1]), torch.nan))
+    assert torch.equal(found, table.index_select(-2, index))
+    assert_close([rows.total(table)], [table.double().sum(-2)])

@@ -50,7 +50,7 @@ def test_steps(tmp_path: Path) -> None:
 
 def test_layer(tmp_path: Path) -> None:
     found = {(row["type"], row["mode"], row["contestant"]) for row in rows("layer", tmp_path)}
-    assert {("tf32", "training", "plain"), ("tf32", "inference", "nn.LSTM")} <= found
+    assert {("float32", "training", "plain"), ("float32", "inference", "nn.LSTM")} <= found
 
 
 def test_ride(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -91,7 +92,12 @@ def _root_mean_square(tensor: Tensor) -> float:
     return float(tensor.square().mean().sqrt())
 
 
-def compare(devices: Sequence[str] | None = None, seed: int = 0) -> Iterator[list[Comparison]]:
+def compare(
+    devices: Sequence[str] | None = None,
+    seed: int = 0,
+    variants: Iterable[str] = VARIANTS,
+    axes: Iterable[int] = FIELDS,
+) -> Iterator[list[Comparison]]:
     """Yield, for every cell, number of axes, set of directions and device, the comparisons of every type and available backend.
 
     Each is a ragged batch of two images with random near faces, forward and backward. All numbers drawn are multiples of 1/64 below 4,
@@ -101,12 +107,10 @@ def compare(devices: Sequence[str] | None = None, seed: int = 0) -> Iterator[lis
         devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     names = [name for name, found in backends().items() if found.startswith("available") and name != "reference"]
     for device in devices:
-        for variant in VARIANTS:
-            for axes in FIELDS:
-                for directions in (None, "all"):
-                    case = _Case.draw(variant, axes, directions, seed)
-                    expected = case.run("reference", torch.float64, "cpu")
-                    yield list(_comparisons(case, expected, names, device))
+        for variant, n, directions in product(variants, axes, (None, "all")):
+            case = _Case.draw(variant, n, directions, seed)
+            expected = case.run("reference", torch.float64, "cpu")
+            yield list(_comparisons(case, expected, names, device))
 
 
 def _comparisons(case: _Case, expected: list[Tensor], names: Sequence[str], device: str) -> Iterator[Comparison]:

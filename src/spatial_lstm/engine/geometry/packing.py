@@ -6,10 +6,10 @@ n faces ``(N, *S without k, h)``, one after the other, as F rows.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from spatial_lstm.engine.geometry.plan import Plan
+from spatial_lstm.engine.geometry.rows import ROWS, Rows
 
 
 def near_faces(plan: Plan, faces: Tensor | None) -> Tensor | None:
@@ -26,21 +26,21 @@ def near_faces_backward(plan: Plan, grad: Tensor) -> Tensor:
     return faces.view(plan.directions, plan.face_rows, -1)
 
 
-def output(plan: Plan, table: Tensor) -> Tensor:
+def output(plan: Plan, table: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """A state table ``(D, P, h)`` to raster rows ``(R, D, h)``, zero in the padding."""
-    rows = table.flatten(0, 1).index_select(0, plan.output_rows).reshape(plan.raster_rows, plan.directions, -1)
+    rows = rows_of.take(table.flatten(0, 1), plan.output_rows).reshape(plan.raster_rows, plan.directions, -1)
     return rows if plan.padding is None else rows.masked_fill(plan.padding[:, None, None], 0)
 
 
-def output_backward(plan: Plan, rows: Tensor) -> Tensor:
+def output_backward(plan: Plan, rows: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """Raster rows ``(R, D, h)`` to sites ``(D, M, h)``: the inverse and the gradient of :func:`output`."""
-    return rows.flatten(0, 1).index_select(0, plan.site_rows).reshape(plan.directions, plan.sites, -1)
+    return rows_of.take(rows.flatten(0, 1), plan.site_rows).reshape(plan.directions, plan.sites, -1)
 
 
-def sites_of_output(plan: Plan, rows: Tensor, table: Tensor) -> None:
+def sites_of_output(plan: Plan, rows: Tensor, table: Tensor, rows_of: Rows = ROWS) -> None:
     """Fill the sites of a state table ``(D, P, h)`` from raster rows ``(R * D, h)``; not differentiable."""
     for site_rows, sites in zip(plan.site_rows.split(plan.sites), table, strict=True):
-        torch.index_select(rows, 0, site_rows, out=sites[: plan.sites])
+        rows_of.take(rows, site_rows, sites[: plan.sites])
 
 
 def far_faces(plan: Plan, table: Tensor) -> Tensor:
@@ -56,7 +56,12 @@ def far_faces_backward_(plan: Plan, sites: Tensor, grad: Tensor) -> None:
         flat.index_add_(0, rows, grad.index_select(0, slots).to(flat.dtype))
 
 
-def input_backward(plan: Plan, grad: Tensor) -> Tensor:
+def input_of_sites(plan: Plan, x: Tensor, rows_of: Rows = ROWS) -> Tensor:
+    """Raster rows ``(R, C)`` to what each site is given, ``(D, M, C)``."""
+    return rows_of.take(x, plan.site.reshape(-1)).view(plan.directions, plan.sites, -1)
+
+
+def input_backward(plan: Plan, grad: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """Gradient ``(D, M, C)`` of the gathered input to the raster rows ``(R, C)``, summed over directions."""
-    rows = grad.flatten(0, 1).index_select(0, plan.input_rows).reshape(plan.raster_rows, plan.directions, -1).sum(1)
+    rows = rows_of.take(grad.flatten(0, 1), plan.input_rows).reshape(plan.raster_rows, plan.directions, -1).sum(1)
     return rows if plan.padding is None else rows.masked_fill_(plan.padding[:, None], 0)

@@ -13,6 +13,7 @@ from torch import Tensor
 from spatial_lstm.engine.kernels.tables import TableKernel
 from spatial_lstm.engine.kernels.triton.check import self_check
 from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, Choice, choose
+from spatial_lstm.engine.kernels.triton.rows import TritonRows
 from spatial_lstm.engine.kernels.triton.trial import subject_of
 from spatial_lstm.engine.problem import Problem
 
@@ -30,6 +31,7 @@ class TritonKernel(TableKernel):
 
     name = "triton"
     variant: ClassVar[str | None] = None
+    rows = TritonRows()
 
     def unavailable(self) -> str | None:
         return None if interpreted() and _installed() else _unavailable()

@@ -29,17 +29,17 @@ class Limits(NamedTuple):
     step: int
 
 
-# Estimated, not measured (benchmarks/gpu-predictions.md). A persistent kernel's step costs about 1 us a tile where a launch costs 3.5 us,
-# until its arithmetic on one multiprocessor takes longer; a library's product pays for two launches more once the arithmetic outweighs
-# them. Exact float32 products have no tensor cores, so that both come earlier; in TF32 the weights of 64 features are too large to be kept
-# in shared memory, and a persistent kernel's tile of 16 rows takes longer (benchmarks/instructions.py) than a launch and its tile of 64.
-LIMITS = {"exact": Limits(32, 128), "tf32": Limits(32, 256), "half": Limits(64, 256)}
+# Measured on an H200, images of 32 x 32, each step launched by Python (docs/benchmarks.md): a persistent kernel takes one launch, and up to
+# 64 features in 16 bits no longer for a step than those that are launched for each; a library's product takes the CPU as long as three
+# launches, and pays from where the GPU takes longer. In a CUDA graph it pays from 64 features on. Exact float32 products have no tensor
+# cores: Triton's take twice a library's time from 64 features on. TF32 was timed by the GPU alone.
+LIMITS = {"exact": Limits(32, 64), "tf32": Limits(32, 256), "half": Limits(64, 256)}
 
 # The largest tiles that compile for images for sm_80, sm_90 and sm_100 without spills worth the name: of 414 kernels, every cell in every
 # type, the assembler of Triton 3.7 spills 8 .. 24 bytes of 11, and of 180 with weights held 8 .. 16 bytes of a few. tests/test_triton.py
 # compiles some of the others.
 FORWARD = {"exact": Tile(64, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
-BACKWARD = {"exact": Tile(32, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
+BACKWARD = {"exact": Tile(32, 32, 32, 4, 3), "tf32": Tile(64, 32, 64, 8, 3), "half": Tile(64, 32, 128, 8, 3)}
 
 # Found alike: the rows of these tiles for a cell of more gates than images have, of which it spills 100 .. 150 bytes at 64 rows.
 MOST_BLOCKS = 5
@@ -51,7 +51,7 @@ POINTWISE = Tile(16, 64, 16, 4, 1)
 # By the features, all of them in one tile, and found as above; the weights are read from the cache, so that no stages are kept.
 IMAGES = {
     "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 16, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
-    "tf32": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 32, 8, 1)},
+    "tf32": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
     "half": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 64, 8, 1)},
 }
 
@@ -63,8 +63,8 @@ MOST_HIDDEN = max(IMAGES["exact"])
 # with which warps would do the same products twice. Chosen by counting instructions (benchmarks/instructions.py).
 HELD_BYTES = 80 * 1024
 
-# Tiles that a program may have to do one after the other in a step, at about 1 us each, before the 3.5 us of a launch, after which many
-# programs do them at once, are better: estimated as above.
+# Tiles that a program may have to do one after the other in a step before a launch, after which many programs do them at once, is better:
+# on an H200 eight take 53 us a step where a launch takes 20.
 IMAGES_TILES = 2
 
 # The least side of a tile: what a product on tensor cores takes.
@@ -164,8 +164,8 @@ def _spread(problem: Problem, tile: Tile, multiprocessors: int) -> Tile:
         rows //= 2
     while idle() and features > LEAST:
         features //= 2
-    # 8 warps where they leave a thread 4 entries of every gate
-    warps = tile.warps if rows * features >= 1024 else 4
+    # measured: fewer than 8 entries of every gate a thread take up to twice the time
+    warps = tile.warps if rows * features >= 2048 else 4
     return Tile(rows, features, min(tile.inner, _power(problem.hidden)), warps, tile.stages)
 
 

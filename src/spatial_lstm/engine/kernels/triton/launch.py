@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,7 +13,11 @@ from spatial_lstm.engine.kernels.base import FOLDED, GATES, gates_dtype
 from spatial_lstm.engine.kernels.products import project_input
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, holds_weights
 from spatial_lstm.engine.kernels.triton.device import launched
+from spatial_lstm.engine.kernels.triton.launcher import Launcher
+from spatial_lstm.engine.kernels.triton.rows import TritonRows
 from spatial_lstm.engine.problem import Problem
+
+ROWS = TritonRows()
 
 
 def on(device: torch.device) -> AbstractContextManager[object]:
@@ -25,24 +30,31 @@ def forward(problem: Problem, choice: Choice, keep: str) -> tuple[Tensor, Tensor
     plan = problem.plan
     h = problem.new_table(problem.dtype, problem.tensors.h0)
     c = problem.new_table(problem.carried, problem.tensors.c0)
-    z = project_input(problem)  # (D, M, B h), overwritten by the activated gates where they are saved as they are
+    z = project_input(problem, ROWS)  # (D, M, B h), overwritten by the activated gates where they are saved as they are
     folded = torch.empty_like(z, dtype=gates_dtype(keep, z.dtype)) if keep == FOLDED else None
     weights = (problem.tensors.weight_hh, problem.tensors.weight_ch, problem.tensors.weight_peephole)
     options = {**_equations(problem), "SAVE": keep == GATES, **_tiling(choice, choice.forward)}
     if choice.variant == "images":
-        launched.forward_images[_images_grid(problem, choice)](
-            z, folded, h, c, plan.pred, plan.image_bounds, *weights, plan.sites, plan.table_rows, plan.images, plan.steps,
-            **_images(problem, choice, choice.forward), **options,
-        )  # fmt: skip
+        launch = Launcher(
+            launched.forward_images,
+            (z, folded, h, c, plan.pred, plan.image_bounds, *weights),
+            {**_images(problem, choice, choice.forward), **options},
+        )
+        launch(_images_grid(problem, choice), plan.sites, plan.table_rows, plan.images, plan.steps)
         return h, c, z if keep == GATES else folded
     product = choice.variant == "step"
+    ahead = None if product else _ahead(problem, h)
+    launch = Launcher(
+        launched.forward_step,
+        (z, folded, h, c, ahead, plan.pred, None if product else plan.succ, *weights),
+        {**options, "PRODUCT": product},
+    )
+    blocks, before = ([] if t is None else t.split(plan.block_sizes, 1) for t in (None if product else z, ahead))
     for step, rows in enumerate(plan.block_sizes):
         first, last = plan.offsets[step], plan.offsets[step + 1]
         if not product:
-            _add_products(problem, z[:, first:last], h, c, plan.pred_blocks[step])
-        launched.forward_step[_grid(problem, choice.forward, rows)](
-            z, folded, h, c, plan.pred, *weights, plan.sites, plan.table_rows, first, last, PRODUCT=product, **options
-        )
+            _add_products(problem, blocks[step], before[step], c, plan.pred_blocks[step])
+        launch(_grid(problem, choice.forward, rows), plan.sites, plan.table_rows, first, last)
     return h, c, z if keep == GATES else folded
 
 
@@ -58,10 +70,12 @@ def backward(
     faces = problem.tensors.c0 is not None
     options = {**_equations(problem), "FACES": faces, **_tiling(choice, choice.backward)}
     if choice.variant == "images":
-        launched.backward_images[_images_grid(problem, choice)](
-            dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights, plan.sites, plan.table_rows,
-            plan.images, plan.steps, **_images(problem, choice, choice.backward), **options,
-        )  # fmt: skip
+        launch = Launcher(
+            launched.backward_images,
+            (dz, *tables, plan.pred, plan.succ, plan.image_bounds, *weights),
+            {**_images(problem, choice, choice.backward), **options},
+        )
+        launch(_images_grid(problem, choice), plan.sites, plan.table_rows, plan.images, plan.steps)
     else:
         _backward_steps(problem, choice, dz, tables, weights, options)
     dh0 = dh.new_zeros(dc0.shape)
@@ -83,29 +97,48 @@ def _backward_steps(
     """One launch per step, last to first; with the variant ``"gates"`` the products that the step before reads follow."""
     plan = problem.plan
     product = choice.variant == "step"
-    back: Tensor | None = None  # (D, rows n, h), what the step after sends to its predecessors
-    back_ch: Tensor | None = None
+    back, back_ch = (
+        None
+        if product or weight is None
+        else dz.new_empty(problem.directions * max(plan.block_sizes) * weight.shape[2])
+        for weight in weights[:2]
+    )
+    launch = Launcher(
+        launched.backward_step,
+        (dz, *tables, back, back if back_ch is None else back_ch, plan.pred, plan.succ, *weights),
+        {**options, "PRODUCT": product},
+    )
+    blocks = [] if product else dz.split(plan.block_sizes, 1)
     for step in reversed(range(plan.steps)):
         first, last = plan.offsets[step], plan.offsets[step + 1]
         rows = plan.block_sizes[step]
         after_rows = plan.block_sizes[step + 1] if step + 1 < plan.steps else 0
-        if not product and back is None:
-            back, back_ch = dz, dz  # never read: the last step has no successors
-        launched.backward_step[_grid(problem, choice.backward, rows)](
-            dz, *tables, back, back_ch, plan.pred, plan.succ, *weights, plan.sites, plan.table_rows, first, last, last, after_rows,
-            PRODUCT=product, **options,
-        )  # fmt: skip
+        launch(_grid(problem, choice.backward, rows), plan.sites, plan.table_rows, first, last, last, after_rows)
         if not product and step:
-            back = dz[:, first:last] @ problem.tensors.weight_hh
-            back_ch = back if problem.tensors.weight_ch is None else dz[:, first:last] @ problem.tensors.weight_ch
+            _send_back(blocks[step], weights[0], back)
+            _send_back(blocks[step], weights[1], back_ch)
 
 
-def _add_products(problem: Problem, z: Tensor, h: Tensor, c: Tensor, flat: Tensor) -> None:
-    """Add to one step's z ``(D, rows, B h)`` the products with its predecessors' states."""
-    shape = (problem.directions, z.shape[1], -1)
-    z.baddbmm_(h.index_select(1, flat).view(shape), problem.tensors.weight_hh.mT)
+def _ahead(problem: Problem, h: Tensor) -> Tensor:
+    """``(D, M, n h)``: where a library's product finds the predecessors' h side by side, so far those that come from near faces."""
+    plan = problem.plan
+    ahead = h.new_empty((problem.directions, plan.sites * problem.axes, problem.hidden))
+    ahead.index_copy_(1, plan.edge, h[:, plan.sites :])
+    return ahead.view(problem.directions, plan.sites, -1)
+
+
+def _add_products(problem: Problem, z: Tensor, before: Tensor, c: Tensor, flat: Tensor) -> None:
+    """Add to one step's z ``(D, rows, B h)`` the products with its predecessors' states; their h are ``before`` ``(D, rows, n h)``."""
+    z.baddbmm_(before, problem.tensors.weight_hh.mT)
     if problem.tensors.weight_ch is not None:
-        z.baddbmm_(c.index_select(1, flat).view(shape).to(z.dtype), problem.tensors.weight_ch.mT)
+        z.baddbmm_(c.index_select(1, flat).view(before.shape).to(z.dtype), problem.tensors.weight_ch.mT)
+
+
+def _send_back(dz: Tensor, weight: Tensor | None, back: Tensor | None) -> None:
+    """Overwrite the beginning of ``back`` by what one step's dz ``(D, rows, B h)`` sends to its predecessors, ``(D, rows, n h)``."""
+    if weight is not None and back is not None:
+        shape = (*dz.shape[:2], weight.shape[2])
+        torch.bmm(dz, weight, out=back[: math.prod(shape)].view(shape))
 
 
 def _to_faces(problem: Problem, dz: Tensor, weight: Tensor) -> Tensor:

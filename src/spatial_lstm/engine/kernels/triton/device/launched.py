@@ -15,7 +15,7 @@ RUNTIME = ["sites", "table_rows", "first", "last", "after", "after_rows", "image
 
 @triton.jit(do_not_specialize=RUNTIME)
 def forward_step(
-    z, folded, h, c, pred, weight, weight_ch, peephole, sites, table_rows, first, last,
+    z, folded, h, c, ahead, pred, succ, weight, weight_ch, peephole, sites, table_rows, first, last,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BH: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -29,6 +29,8 @@ def forward_step(
         folded += direction * sites * (B * H)
     h += direction * table_rows * H
     c += direction * table_rows * H
+    if ahead is not None:
+        ahead += direction * sites * (N * H)
     weight += direction * (B * N * H * H)
     if weight_ch is not None:
         weight_ch += direction * (B * N * H * H)
@@ -36,7 +38,7 @@ def forward_step(
         peephole += direction * ((2 * N + 1) * H)
     gates, before = fetch(z, pred, rows, present, cols, N, B, H)
     forward_tile(
-        gates, before, z, folded, h, c, weight, (), weight_ch, peephole, rows, present, cols,
+        gates, before, z, folded, h, c, ahead, succ, weight, (), weight_ch, peephole, rows, present, cols,
         CELL, N, B, H, SAVE, PRODUCT, PRECISION, BK,
     )  # fmt: skip
 
@@ -117,7 +119,7 @@ def forward_images(
         next_present = next_rows < last
         next_gates, next_before = fetch(z, pred, next_rows, next_present, cols, N, B, H)
         forward_tile(
-            gates, before, z, folded, h, c, weight, held, weight_ch, peephole, rows, present, cols,
+            gates, before, z, folded, h, c, None, None, weight, held, weight_ch, peephole, rows, present, cols,
             CELL, N, B, H, SAVE, True, PRECISION, BK,
         )  # fmt: skip
         tl.debug_barrier()

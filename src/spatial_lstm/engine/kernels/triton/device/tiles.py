@@ -28,31 +28,38 @@ def fetch(z, pred, rows, present, cols, N: tl.constexpr, B: tl.constexpr, H: tl.
 
 @triton.jit
 def forward_tile(
-    acc, before, z, folded, h, c, weight, held, weight_ch, peephole, rows, present, cols,
+    acc, before, z, folded, h, c, ahead, succ, weight, held, weight_ch, peephole, rows, present, cols,
     CELL: tl.constexpr, N: tl.constexpr, B: tl.constexpr, H: tl.constexpr, SAVE: tl.constexpr, PRODUCT: tl.constexpr,
     PRECISION: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Fill h and c at ``rows`` where ``present``, and with SAVE overwrite z there by the activated gates, or fill ``folded`` with them.
 
-    ``acc`` and ``before`` come from :func:`fetch`, ``held`` is empty or what :func:`hold` made of the weight.
+    ``acc`` and ``before`` come from :func:`fetch`, ``held`` is empty or what :func:`hold` made of the weight. ``ahead`` ``(M N, H)``, if
+    there is one, gets h where the successors ``succ`` will look for their predecessors', side by side.
     """
     PEEPHOLE: tl.constexpr = peephole is not None
     mask = present[:, None] & (cols < H)[None, :]
-    if len(held) > 0:
-        acc = _add_held(acc, before, h, present, held, cols, N, B, H, PRECISION)
     c_prev = ()
     for k in tl.static_range(N):
-        p = before[k]
-        if PRODUCT:
+        c_prev = c_prev + (tl.load(c + before[k][:, None] * H + cols[None, :], mask=mask, other=0.0),)
+    if len(held) > 0:
+        acc = _add_held(acc, before, h, present, held, cols, N, B, H, PRECISION)
+    if PRODUCT:
+        for k in tl.static_range(N):
+            p = before[k]
             if len(held) == 0:
                 acc = _add_gates(acc, h + p * H, present, weight + k * H, cols, N, B, H, PRECISION, BK)
             if weight_ch is not None:
                 acc = _add_gates(acc, c + p * H, present, weight_ch + k * H, cols, N, B, H, PRECISION, BK)
-        c_prev = c_prev + (tl.load(c + p[:, None] * H + cols[None, :], mask=mask, other=0.0),)
     gates, c_new, h_new = forward_cell(acc, c_prev, _peepholes(peephole, cols, N, H), CELL, N, B, PEEPHOLE)
     state = rows[:, None] * H + cols[None, :]
     tl.store(c + state, c_new, mask=mask)
     tl.store(h + state, h_new.to(h.dtype.element_ty), mask=mask)
+    if ahead is not None:
+        for k in tl.static_range(N):
+            q = tl.load(succ + rows * N + k, mask=present, other=-1)
+            slot = (q * N + k)[:, None] * H + cols[None, :]
+            tl.store(ahead + slot, h_new.to(ahead.dtype.element_ty), mask=mask & (q >= 0)[:, None])
     at = rows[:, None] * (B * H) + cols[None, :]
     if folded is not None:
         for b in tl.static_range(B):
@@ -138,6 +145,10 @@ def backward_tile(
     FOLDED: tl.constexpr = gates.dtype.element_ty != dz.dtype.element_ty
     mask = present[:, None] & (cols < H)[None, :]
     state = rows[:, None] * H + cols[None, :]
+    before, after_rows = (), ()
+    for k in tl.static_range(N):
+        before = before + (tl.load(pred + rows * N + k, mask=present, other=0)[:, None],)
+        after_rows = after_rows + (tl.load(succ + rows * N + k, mask=present, other=-1),)
     peep = _peepholes(peephole, cols, N, H)
     grad_h = tl.load(dh + state, mask=mask, other=0.0).to(tl.float32)
     grad_c = tl.zeros_like(grad_h) if dc is None else tl.load(dc + state, mask=mask, other=0.0)
@@ -147,14 +158,16 @@ def backward_tile(
         active = active + (load_gate(gates + block, b, mask, H, FOLDED),)
     c_prev = ()
     for k in tl.static_range(N):
-        p = tl.load(pred + rows * N + k, mask=present, other=0)[:, None]
-        c_prev = c_prev + (tl.load(c + p * H + cols[None, :], mask=mask, other=0.0),)
+        c_prev = c_prev + (tl.load(c + before[k] * H + cols[None, :], mask=mask, other=0.0),)
     own_c = tl.load(c + state, mask=mask, other=0.0)
     own_h = tl.load(h + state, mask=mask, other=0.0).to(tl.float32)
+    if len(held) > 0:
+        sent = ()
+        for k in tl.static_range(N):
+            sent = sent + _sent_back(dz, after_rows[k], cols, B, H)
     for k in tl.static_range(N):
-        q = tl.load(succ + rows * N + k, mask=present, other=-1)
-        there = q >= 0
-        q = tl.maximum(q, 0)
+        there = after_rows[k] >= 0
+        q = tl.maximum(after_rows[k], 0)
         seen = there[:, None] & (cols < H)[None, :]
         at = q[:, None] * (B * H) + cols[None, :]
         dz_seen = ()
@@ -164,24 +177,25 @@ def backward_tile(
         whole = tl.load(total + q[:, None] * H + cols[None, :], mask=seen, other=0.0)
         grad_c += handed_back(whole, dz_seen, gates + at, seen, peep, k, CELL, N, H, PEEPHOLE, FOLDED)
         if PRODUCT:
-            if len(held) > 0:
-                grad_h = _add_back_held(grad_h, dz + q * (B * H), there, held, cols, k, B, H, PRECISION)
-            else:
+            if len(held) == 0:
                 grad_h = _add_back(grad_h, dz + q * (B * H), there, weight + k * H, cols, N, B, H, PRECISION, BK)
             if weight_ch is not None:
                 grad_c = _add_back(grad_c, dz + q * (B * H), there, weight_ch + k * H, cols, N, B, H, PRECISION, BK)
         else:
-            sent = ((q - after) * N + k)[:, None] * H + cols[None, :]
-            grad_h += tl.load(back + sent, mask=seen, other=0.0).to(tl.float32)
+            slot = ((q - after) * N + k)[:, None] * H + cols[None, :]
+            grad_h += tl.load(back + slot, mask=seen, other=0.0).to(tl.float32)
             if weight_ch is not None:
-                grad_c += tl.load(back_ch + sent, mask=seen, other=0.0).to(tl.float32)
+                grad_c += tl.load(back_ch + slot, mask=seen, other=0.0).to(tl.float32)
+    if len(held) > 0:
+        for b in tl.static_range(N * B):
+            grad_h = tl.dot(sent[b], held[b], grad_h, input_precision=PRECISION)
     grads, grad_c = backward_cell(grad_h, grad_c, active, c_prev, own_c, own_h, peep, CELL, N, B, PEEPHOLE)
     tl.store(total + state, grad_c, mask=mask)
     for b in tl.static_range(B):
         tl.store(dz + block + b * H, grads[b].to(dz.dtype.element_ty), mask=mask)
     if FACES:
         for k in tl.static_range(N):
-            p = tl.load(pred + rows * N + k, mask=present, other=0)[:, None]
+            p = before[k]
             entry = mask & (p >= sites)
             dz_seen = ()
             if PEEPHOLE:
@@ -191,17 +205,14 @@ def backward_tile(
 
 
 @triton.jit
-def _add_back_held(
-    acc, dz, there, held, cols, K: tl.constexpr, B: tl.constexpr, H: tl.constexpr, PRECISION: tl.constexpr
-):  # fmt: skip
-    """Add the product of the successors' dz with the tiles of axis K that are held."""
-    mask = there[:, None] & (cols < H)[None, :]
+def _sent_back(dz, after_rows, cols, B: tl.constexpr, H: tl.constexpr):
+    """The successors' dz of every gate, zero where there is no successor."""
+    mask = (after_rows >= 0)[:, None] & (cols < H)[None, :]
+    at = tl.maximum(after_rows, 0)[:, None] * (B * H) + cols[None, :]
     found = ()
     for b in tl.static_range(B):
-        found = found + (tl.load(dz[:, None] + (b * H + cols)[None, :], mask=mask, other=0.0),)
-    for b in tl.static_range(B):
-        acc = tl.dot(found[b], held[K * B + b], acc, input_precision=PRECISION)
-    return acc
+        found = found + (tl.load(dz + at + b * H, mask=mask, other=0.0),)
+    return found
 
 
 @triton.jit
