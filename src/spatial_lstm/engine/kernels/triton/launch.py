@@ -41,21 +41,31 @@ def forward(problem: Problem, choice: Choice, keep: str) -> tuple[Tensor, Tensor
             {**_images(problem, choice, choice.forward), **options},
         )
         launch(_images_grid(problem, choice), plan.sites, plan.table_rows, plan.images, plan.steps)
-        return h, c, z if keep == GATES else folded
+    else:
+        _forward_steps(problem, choice, (z, folded, h, c), weights, options)
+    return h, c, z if keep == GATES else folded
+
+
+def _forward_steps(
+    problem: Problem,
+    choice: Choice,
+    tables: tuple[Tensor, Tensor | None, Tensor, Tensor],
+    weights: tuple[Tensor | None, ...],
+    options: dict[str, Any],
+) -> None:
+    """One launch per step, with the variant ``"gates"`` after a library's products."""
+    plan, (z, _, h, c) = problem.plan, tables
     product = choice.variant == "step"
-    ahead = None if product else _ahead(problem, h)
+    ahead, succ = (None, None) if product else (_ahead(problem, h), plan.succ)
     launch = Launcher(
-        launched.forward_step,
-        (z, folded, h, c, ahead, plan.pred, None if product else plan.succ, *weights),
-        {**options, "PRODUCT": product},
+        launched.forward_step, (*tables, ahead, plan.pred, succ, *weights), {**options, "PRODUCT": product}
     )
-    blocks, before = ([] if t is None else t.split(plan.block_sizes, 1) for t in (None if product else z, ahead))
+    blocks, before = ([] if table is None else table.split(plan.block_sizes, 1) for table in (z, ahead))
     for step, rows in enumerate(plan.block_sizes):
-        first, last = plan.offsets[step], plan.offsets[step + 1]
         if not product:
             _add_products(problem, blocks[step], before[step], c, plan.pred_blocks[step])
-        launch(_grid(problem, choice.forward, rows), plan.sites, plan.table_rows, first, last)
-    return h, c, z if keep == GATES else folded
+        grid = _grid(problem, choice.forward, rows)
+        launch(grid, plan.sites, plan.table_rows, plan.offsets[step], plan.offsets[step + 1])
 
 
 def backward(
