@@ -94,7 +94,9 @@ BUDGETS = {
     "paper": Budget(64, 32, 32, 24000, 22, 20),
     "tiles": Budget(64, 32, 32, 18000, 64, 2, rate=4e-3, final_rate=5e-5, after="paper"),
     "deeper": Budget(64, 32, 32, 24000, 64, 2, rate=4e-3, final_rate=5e-5, after="tiles", depth=3),
-    "symmetries": Budget(64, 32, 32, 4000, 64, 2, rate=2e-3, final_rate=5e-5, after="deeper", depth=3, symmetries=True),
+    "symmetries": Budget(
+        64, 32, 32, 40000, 64, 4, rate=2e-3, final_rate=2.5e-5, after="deeper", depth=3, symmetries=True
+    ),
 }
 
 
