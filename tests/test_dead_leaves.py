@@ -113,6 +113,11 @@ def test_deep_models_grow_from_shallow_ones() -> None:
     assert found[0].cpu_seconds < found[1].cpu_seconds < found[2].cpu_seconds
     assert contest.ensemble()[1:] == deep[1:]
     assert contest.models["RIDE, thrice the steps"]().steps == deep.steps
+    weights = torch.cat([p.flatten() for p in contest.stacks[3][0].parameters()]).tolist()
+    longer = [contest.models[f"RIDE 3 layers, then {how}"]() for how in ("64x64", "as before")]
+    assert [one.steps for one in longer] == [10, 10]
+    assert longer[0].bits_per_pixel != longer[1].bits_per_pixel
+    assert torch.cat([p.flatten() for p in contest.stacks[3][0].parameters()]).tolist() == weights  # for the ensemble
 
 
 def test_the_table_has_gaps_on_the_same_images() -> None:
