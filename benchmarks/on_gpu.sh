@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that is to be found out with a GPU, in a quarter of an hour, from a checkout, with torch and Triton alone:
-#   benchmarks/on_gpu.sh [PART...]     parts as `python -m benchmarks.on_gpu --help` lists them; all by default
+#   benchmarks/on_gpu.sh [PART...]     parts as `python -m benchmarks.on_gpu --help` lists them, and `tests`; all by default
 # Rows go to $OUT/gpu.jsonl (default out/gpu) as they are found. A part that fails or takes too long loses only its own rest, so two calls
 # may share the parts. SECONDS_IN_ALL (default 840) ends the last one; PYTHON names the Python; REHEARSE=1 tries it without a GPU.
 set -uo pipefail
@@ -10,9 +10,9 @@ output=${OUT:-out/gpu}
 end=$((SECONDS + ${SECONDS_IN_ALL:-840}))
 rehearse=()
 [ "${REHEARSE:-0}" = 1 ] && rehearse=(--rehearse)
-declare -A limit=([compile]=240 [equality]=300 [auto]=60 [layer]=240 [steps]=150 [ride]=60 [jax]=120)
+declare -A limit=([compile]=120 [equality]=120 [tests]=120 [auto]=60 [layer]=240 [steps]=150 [ride]=60 [jax]=120)
 parts=("$@")
-[ "${#parts[@]}" -gt 0 ] || parts=(compile equality auto layer steps ride jax)
+[ "${#parts[@]}" -gt 0 ] || parts=(compile equality tests auto layer steps ride jax)
 
 mkdir -p "$output"
 export PYTHONPATH="src:.${PYTHONPATH:+:$PYTHONPATH}"
@@ -27,7 +27,10 @@ for part in "${parts[@]}"; do
         failed=1
         continue
     fi
-    timeout --kill-after=10 "$seconds" "$python" -m benchmarks.on_gpu "$part" --output "$output/gpu.jsonl" "${rehearse[@]}" ||
+    command=(benchmarks.on_gpu "$part" --output "$output/gpu.jsonl" "${rehearse[@]}")
+    # of the tests of CUDA those of what no other part looks at; without a GPU they skip themselves
+    [ "$part" != tests ] || command=(pytest -q -p no:benchmark -k "bitwise or captured or compiled or tile" tests/test_cuda.py)
+    timeout --kill-after=10 "$seconds" "$python" -m "${command[@]}" ||
         { echo "$part: ended with status $? (124: after its $seconds seconds); rows so far are kept"; failed=1; }
 done
 exit "$failed"
