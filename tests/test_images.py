@@ -46,6 +46,14 @@ def test_dead_leaves_are_the_same_in_parts_and_differ_by_seed() -> None:
     assert made(0, 5, 5, seed=0).shape == (0, 1, 5, 5)
 
 
+def test_dead_leaves_of_a_recipe_of_ones_own_are_split() -> None:
+    splits = data.generated(train=2, held_out=1, side=16, seed=3, noise=0.1, radii=(1.0, 8.0))
+    images = list(made(4, 16, 16, seed=3, noise=0.1, radii=(1.0, 8.0)))
+    for part, expected in ((splits.train, images[:2]), (splits.validation, images[2:3]), (splits.test, images[3:])):
+        assert len(part) == len(expected)
+        assert all(torch.equal(a, b) for a, b in zip(part, expected, strict=True))
+
+
 def test_dead_leaves_have_the_statistics_of_the_recipe() -> None:
     images = made(60, 64, 64, seed=0)
     assert abs(float(images.mean()) - 0.5) < 0.03

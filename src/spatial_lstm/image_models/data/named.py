@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spatial_lstm.arguments import names_data_set
-from spatial_lstm.image_models.data.dead_leaves import NOISE, dead_leaves
+from spatial_lstm.image_models.data.dead_leaves import LARGEST, NOISE, SMALLEST, dead_leaves
 from spatial_lstm.image_models.data.decoding import Gray, missing
 from spatial_lstm.image_models.data.folders import by_area, check_disjoint, folder_part, folder_parts
 from spatial_lstm.image_models.data.levels import Binarization
@@ -115,9 +115,17 @@ def load_part(
     return replace(found, notes=reader.tell())
 
 
-def generated(*, train: int = 400, held_out: int = 20, side: int = 128, seed: int = 0, noise: float = NOISE) -> Splits:
+def generated(
+    *,
+    train: int = 400,
+    held_out: int = 20,
+    side: int = 128,
+    seed: int = 0,
+    noise: float = NOISE,
+    radii: tuple[float, float] = (SMALLEST, LARGEST),
+) -> Splits:
     """Dead leaves: ``train`` images to train on, and twice ``held_out`` others for validation and test."""
-    images = list(dead_leaves(train + 2 * held_out, side, side, seed=seed, noise=noise))
+    images = list(dead_leaves(train + 2 * held_out, side, side, seed=seed, noise=noise, radii=radii))
     ranges = list(pairwise([0, train, train + held_out, train + 2 * held_out]))
     sources = {part: [f"dead leaves of seed {seed}[{a}:{b}]"] for part, (a, b) in zip(PARTS, ranges, strict=True)}
     shown, chosen_by, reported = (images[a:b] for a, b in ranges)
