@@ -95,10 +95,12 @@ def _root_mean_square(tensor: Tensor) -> float:
 def compare(
     devices: Sequence[str] | None = None,
     seed: int = 0,
-    variants: Iterable[str] = VARIANTS,
-    axes: Iterable[int] = FIELDS,
+    variants: Iterable[str] | None = None,
+    axes: Iterable[int] | None = None,
 ) -> Iterator[list[Comparison]]:
     """Yield, for every cell, number of axes, set of directions and device, the comparisons of every type and available backend.
+
+    All cells, of :data:`VARIANTS`, and all numbers of axes, of :data:`FIELDS`, unless some are asked for.
 
     Each is a ragged batch of two images with random near faces, forward and backward. All numbers drawn are multiples of 1/64 below 4,
     which every type holds exactly, so that the reference in float64 starts from the same.
@@ -107,7 +109,7 @@ def compare(
         devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     names = [name for name, found in backends().items() if found.startswith("available") and name != "reference"]
     for device in devices:
-        for variant, n, directions in product(variants, axes, (None, "all")):
+        for variant, n, directions in product(variants or VARIANTS, axes or FIELDS, (None, "all")):
             case = _Case.draw(variant, n, directions, seed)
             expected = case.run("reference", torch.float64, "cpu")
             yield list(_comparisons(case, expected, names, device))
