@@ -217,8 +217,9 @@ def table(rows: list[Row]) -> str:
     """Markdown: bits per pixel, smallest and largest of the seeds, and gaps to the MCGSM on the same images."""
     base = {row["seed"]: row["bits_per_pixel"] for row in rows if row["model"] == BASE}
     lines = []
-    for name in dict.fromkeys(row["model"] for row in rows):
-        own = [row for row in rows if row["model"] == name]
+    names = [_name(row, _cell(rows[0])) for row in rows]
+    for name in dict.fromkeys(names):
+        own = [row for row, of in zip(rows, names, strict=True) if of == name]
         gaps = [row["bits_per_pixel"] - base[row["seed"]] for row in own if row["seed"] in base]
         paper = f"{PAPER[name]:+.2f}" if name in PAPER else ""
         seconds = statistics.median(row["cpu_seconds"] for row in own)
@@ -234,8 +235,7 @@ def report(rows: list[Row]) -> str:
     """Markdown: what was measured, and the table."""
     size = rows[0]["settings"]
     images = f"{size['held_out']} held-out images of {size['side']}x{size['side']} after training on {size['images']}"
-    # Rows that do not name a cell are from before there was another.
-    hidden = f"RIDE has {size['hidden']} hidden units and the cell `{size.get('cell', 'spatial')}`"
+    hidden = f"RIDE has {size['hidden']} hidden units and the cell `{_cell(rows[0])}`, where no other is named"
     leaves = f"leaves of radii from {size.get('smallest', SMALLEST):g} to {LARGEST:g} pixels"
     return (
         f"{images}, {leaves}; mean and range of the seeds. No model can exceed {noise_bound():.3f} bits per pixel on these images; the\n"
@@ -244,6 +244,16 @@ def report(rows: list[Row]) -> str:
         f"the shallower ones they grew from. The ensemble is of the deepest model, which goes on for twice a layer's steps, on larger\n"
         f"patches and, for comparison, on such as it knows.\n\n{table(rows)}"
     )
+
+
+def _cell(row: Row) -> str:
+    """RIDE's; rows that do not name one are from before there was another."""
+    return str(row.get("settings", {}).get("cell", "spatial"))
+
+
+def _name(row: Row, cell: str) -> str:
+    """A model's, with its cell where that is another than ``cell``."""
+    return f"{row['model']}, {_cell(row)}" if row["parameters"] and _cell(row) != cell else str(row["model"])
 
 
 def _range(values: list[float], form: str) -> str:
