@@ -13,7 +13,8 @@ from torch import Tensor
 from spatial_lstm.engine.kernels.tables import TableKernel
 from spatial_lstm.engine.kernels.triton.check import self_check
 from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, Choice, choose
-from spatial_lstm.engine.kernels.triton.rows import TritonRows
+from spatial_lstm.engine.kernels.triton.launcher import on
+from spatial_lstm.engine.kernels.triton.rows import ROWS
 from spatial_lstm.engine.kernels.triton.trial import subject_of
 from spatial_lstm.engine.problem import Problem
 
@@ -31,7 +32,7 @@ class TritonKernel(TableKernel):
 
     name = "triton"
     variant: ClassVar[str | None] = None
-    rows = TritonRows()
+    rows = ROWS
 
     def unavailable(self) -> str | None:
         return None if interpreted() and _installed() else _unavailable()
@@ -68,7 +69,7 @@ class TritonKernel(TableKernel):
     def forward_tables(self, problem: Problem, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
         from spatial_lstm.engine.kernels.triton import launch
 
-        with launch.on(problem.tensors.x.device):
+        with on(problem.tensors.x.device):
             return launch.forward(problem, self.choice(problem), keep)
 
     def backward_tables(
@@ -76,7 +77,7 @@ class TritonKernel(TableKernel):
     ) -> tuple[Tensor, Tensor, Tensor]:
         from spatial_lstm.engine.kernels.triton import launch
 
-        with launch.on(problem.tensors.x.device):
+        with on(problem.tensors.x.device):
             return launch.backward(problem, self.choice(problem), h, c, gates, dh, dc)
 
 

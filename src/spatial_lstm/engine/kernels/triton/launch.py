@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,15 +13,8 @@ from spatial_lstm.engine.kernels.products import project_input
 from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, holds_weights
 from spatial_lstm.engine.kernels.triton.device import launched
 from spatial_lstm.engine.kernels.triton.launcher import Launcher
-from spatial_lstm.engine.kernels.triton.rows import TritonRows
+from spatial_lstm.engine.kernels.triton.rows import ROWS
 from spatial_lstm.engine.problem import Problem
-
-ROWS = TritonRows()
-
-
-def on(device: torch.device) -> AbstractContextManager[object]:
-    """Make ``device`` the current one, on which Triton launches."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def forward(problem: Problem, choice: Choice, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +14,11 @@ _compiled: dict[tuple[Any, ...], Any] = {}
 
 # Triton compiles for addresses that are multiples of as many bytes, or for any.
 _ALIGNED = 16
+
+
+def on(device: torch.device) -> AbstractContextManager[object]:
+    """Make ``device`` the current one, on which Triton launches."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 class Launcher:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.engine.geometry.rows import Rows
-from spatial_lstm.engine.kernels.triton.launcher import Launcher
+from spatial_lstm.engine.kernels.triton.launcher import Launcher, on
 
 # Of a tile.
 ENTRIES = 2048
@@ -31,13 +31,17 @@ class TritonRows(Rows):
         return total(table) if _suits(table, table.shape[-2]) else super().total(table)
 
 
+ROWS = TritonRows()
+
+
 def take(table: Tensor, index: Tensor, out: Tensor) -> Tensor:
     """Fill ``out`` ``(..., len(index), w)`` with rows of ``(..., P, w)``."""
     from spatial_lstm.engine.kernels.triton.device import rows as device
 
     width, source_rows = table.shape[-1], table.shape[-2]
     launch, grid = _tiled(device.take_rows, (table.contiguous(), index.contiguous(), out), table, len(index))
-    launch(grid, len(index), source_rows)
+    with on(table.device):
+        launch(grid, len(index), source_rows)
     return out.view(*table.shape[:-2], len(index), width)
 
 
@@ -50,7 +54,8 @@ def total(table: Tensor) -> Tensor:
     parts = -(-rows // share)
     sums = table.new_empty((*lead, parts, width), dtype=torch.float32)
     launch, (_, across, directions) = _tiled(device.sum_rows, (table.contiguous(), sums), table, rows)
-    launch((parts, across, directions), rows, share)
+    with on(table.device):
+        launch((parts, across, directions), rows, share)
     return sums.sum(-2).to(table.dtype)
 
 

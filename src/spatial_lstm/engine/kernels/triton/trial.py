@@ -18,6 +18,7 @@ from spatial_lstm.engine.kernels.base import FOLDED, GATES
 from spatial_lstm.engine.kernels.folded import unfold
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton.choice import Choice
+from spatial_lstm.engine.kernels.triton.launcher import on
 from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
@@ -85,7 +86,7 @@ def measure(subject: Subject) -> Errors:
     shape = (2, problem.directions, problem.plan.sites, problem.hidden)
     incoming = torch.randn(shape, generator=generator, device=subject.device)
     dh, dc = incoming[0].to(subject.dtype), incoming[1]
-    with launch.on(subject.device):
+    with on(subject.device):
         h, c, gates = launch.forward(problem, subject.choice, FOLDED if subject.folded else GATES)
         assert gates is not None
         dz, *faces = launch.backward(problem, subject.choice, h, c, gates, dh, dc)
