@@ -12,6 +12,7 @@ from spatial_lstm.engine import reference_backend
 from spatial_lstm.engine.cells import get_cell
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.geometry import face_positions
+from spatial_lstm.engine.geometry.rows import Rows
 from spatial_lstm.engine.kernels import FOLDED, GATES, STATES
 from spatial_lstm.engine.kernels.triton import (
     TRITON_KERNELS,
@@ -207,6 +208,19 @@ def test_check_before_use_finds_a_tile_that_is_not_computed(kernel: str, monkeyp
     monkeypatch.setattr(launch, grid.__name__, one_less)
     with pytest.warns(UserWarning, match="another kernel runs instead: they differ from the plain one by nan"):
         assert check.self_check(subject(kernel, "spatial")) is not None
+
+
+def test_check_before_use_of_triton_step_finds_rows_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lazy(Rows):
+        """Sums all rows but the first."""
+
+        def total(self, table: Tensor) -> Tensor:
+            return super().total(table[:, 1:])
+
+    monkeypatch.setattr(trial, "ROWS", Lazy())
+    monkeypatch.setattr(check, "_found", {})
+    with pytest.warns(UserWarning, match="another kernel runs instead: they differ from the plain one"):
+        assert check.self_check(subject("triton-step", "spatial")) is not None
 
 
 @pytest.mark.parametrize("shape", [(2, 300, 5), (300, 40), (1, 1000, 160), (3, 600, 129)], ids=str)

@@ -23,10 +23,10 @@ class Kernel:
         self.looked_at: list[tuple[Any, ...]] = []
         self.launched: list[tuple[Any, ...]] = []
 
-    def __getitem__(self, grid: tuple[int, int, int]) -> Callable[..., Kernel]:
-        def look(*arguments: Any, **options: Any) -> Kernel:
+    def __getitem__(self, grid: tuple[int, int, int]) -> Callable[..., Compiled]:
+        def look(*arguments: Any, **options: Any) -> Compiled:
             self.looked_at.append((grid, arguments, options))
-            return Compiled(self)  # type: ignore[return-value]
+            return Compiled(self)
 
         return look
 

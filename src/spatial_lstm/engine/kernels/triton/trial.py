@@ -19,6 +19,7 @@ from spatial_lstm.engine.kernels.folded import unfold
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton.choice import Choice
 from spatial_lstm.engine.kernels.triton.launcher import on
+from spatial_lstm.engine.kernels.triton.rows import ROWS, WORTH_IT
 from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Tensors, state_dtype
 
@@ -90,6 +91,8 @@ def measure(subject: Subject) -> Errors:
         h, c, gates = launch.forward(problem, subject.choice, FOLDED if subject.folded else GATES)
         assert gates is not None
         dz, *faces = launch.backward(problem, subject.choice, h, c, gates, dh, dc)
+    table, index = _draw_rows(problem, generator)
+    rows = [ROWS.take(table, index), ROWS.total(table)]
     read = unfold(gates) if subject.folded else gates
     # What is expected is computed last: what the kernels leave out must not be found right in memory that is used again.
     plain = PlainKernel()
@@ -98,8 +101,10 @@ def measure(subject: Subject) -> Errors:
     exact_dz, *exact_faces = plain.backward_tables(exact, *(t.double() for t in (h, c, read, dh, dc)))
     if subject.folded:
         read = _but_for_rounding(read.double(), exact_gates)
-    found = [h, c, *_by_gate(problem, read), *_by_gate(problem, dz), *faces]
+    table = table.double()
+    found = [h, c, *_by_gate(problem, read), *_by_gate(problem, dz), *faces, *rows]
     expected = [*states, *_by_gate(problem, exact_gates), *_by_gate(problem, exact_dz), *exact_faces]
+    expected += [table.index_select(1, index), table.sum(1)]
     errors = [_errors(a.double(), b) for a, b in zip(found, expected, strict=True)]
     return Errors(*torch.stack(errors).amax(0).tolist())
 
@@ -160,6 +165,14 @@ def _longest_step(extents: tuple[int, ...]) -> int:
 def _problem(subject: Subject, tensors: Tensors) -> Problem:
     n = subject.axes
     return make_problem(tensors, None, f"{'f' * n},{'r' * n}", subject.cell).lean()
+
+
+def _draw_rows(problem: Problem, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A table as wide as that of dz, and an index, both long enough to be left to kernels."""
+    width, device = problem.blocks * problem.hidden, problem.tensors.x.device
+    rows = WORTH_IT // width + 1
+    table = torch.randn((problem.directions, rows, width), generator=generator, device=device).to(problem.dtype)
+    return table, torch.randint(rows, (rows,), generator=generator, device=device)
 
 
 def _by_gate(problem: Problem, table: Tensor) -> tuple[Tensor, ...]:
