@@ -110,19 +110,42 @@ def test_tables_that_are_written_past_the_caches(options: dict[str, Any]) -> Non
         assert_close([output[image], dx[image]], [expected, *torch.autograd.grad(expected, alone, grad[image])])
 
 
+# Many threads to an image, whose shares of a step move from step to step; sums in one part and in two; images of sizes of their own.
 @needs_kernel
-@pytest.mark.parametrize("directions", [None, "all"])
-def test_threads_change_no_bit(directions: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variant", "batch", "extents", "options", "sizes"),
+    [
+        ("stable", 3, (9, 6), {}, None),
+        ("stable", 3, (9, 6), {"directions": "all"}, None),
+        ("spatial", 1, (40, 70), {}, None),
+        ("spatial", 1, (20, 150), {"dtype": torch.bfloat16}, None),
+        ("graves-peephole", 1, (150, 20), {"recompute": True}, None),
+        ("diagonal", 1, (40, 70), {"dtype": torch.float64}, None),
+        ("graves", 1, (5, 9, 7), {"spatial_dims": 3, "directions": "all"}, None),
+        ("spatial", 1, (3, 4, 3, 5), {"spatial_dims": 4}, None),
+        ("stable", 3, (25, 60), {}, [[25, 2], [3, 60], [1, 1]]),
+    ],
+)
+def test_threads_change_no_bit(
+    variant: str,
+    batch: int,
+    extents: tuple[int, ...],
+    options: dict[str, Any],
+    sizes: list[list[int]] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cpp, "START_COST", 0)
     monkeypatch.setattr(cpp, "WAIT_COST", 0)
-    layer = make_layer("stable", 3, 17, directions=directions, backend="cpp", dtype=torch.float32)
-    x = make_input(layer, 3, (9, 6))
+    layer = make_layer(variant, 3, 17, backend="cpp", **{"dtype": torch.float32, **options})
+    x = make_input(layer, batch, extents)
     before, results = torch.get_num_threads(), []
     try:
-        for threads in (1, 2, 3):
+        for threads in (1, 2, 3, 5):
             torch.set_num_threads(threads)
-            output = layer(x)[0]
-            results.append([output, *gradients([output], [x, *layer.parameters()])])
+            with torch.no_grad():
+                inferred = layer(x, sizes=sizes)[0]
+            output = layer(x, sizes=sizes)[0]
+            results.append([inferred, output, *gradients([output], [x, *layer.parameters()])])
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:

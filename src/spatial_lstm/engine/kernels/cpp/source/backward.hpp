@@ -12,6 +12,7 @@
 #include "input_gradient.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
+#include "pace.hpp"
 #include "places.hpp"
 #include "saved.hpp"
 #include "team.hpp"
@@ -52,6 +53,8 @@ class Backward {
           depth_(B * hidden_),
           stride_(round_up(depth_, PAIR<F>)),
           window_(std::max(WINDOW, units.widest())),
+          sends_(N * hidden_),
+          of_c_(units.widest() * sends_),
           saved_(layer, of),
           gates_(of.gates),
           folded_(of.folded),
@@ -62,7 +65,7 @@ class Backward {
           recomputed_gates_(forward_ ? layer.threads * window_ * depth_ : 0),
           held_(window_ * stride_ + L),
           dz_(layer.threads * held_),
-          sent_(layer.threads * 4 * units.widest() * N * hidden_),
+          sent_(layer.threads * Pace::slots(sent_bytes()) * 2 * of_c_),
           places_(layer.threads * Places::numbers(layer, window_)) {
         if (stride_ > depth_) std::fill_n(dz_.get(), layer.threads * held_, F{});
     }
@@ -85,13 +88,11 @@ class Backward {
     // Where a block stands.
     struct At {
         const Places& places;  // of the window's sites
-        int64_t d, step, team;
+        int64_t d, team;
         Span sites, own, next; // of its step, this member's of them, and this member's of the step that comes next, if the window has it
         int64_t after;         // first site of the step after
+        T *sent, *sent_after;  // what the step sends, and what the step after sent, from its first site on
     };
-
-    // A member's share of some sites.
-    static Span share(const Team& team, Span sites) { return {sites.begin + team.first(sites.size()), sites.begin + team.last(sites.size())}; }
 
     // The first of the steps before `end` that together have no more sites than a window; one at least.
     int64_t window_begin(const Unit& unit, int64_t end) const {
@@ -105,7 +106,7 @@ class Backward {
         const Span all{units_.sites(unit, begin).begin, units_.sites(unit, end - 1).end};
         places.begin = all.begin;
         for (int64_t step = begin; step < end; ++step) {
-            const Span own = share(team, units_.sites(unit, step));
+            const Span own = team.share(units_.sites(unit, step));
             walk.find(step, own.begin, own.end, places);
         }
         if (forward_) {
@@ -117,31 +118,39 @@ class Backward {
                                           team.number * team.members + team.member);
             team.wait();
         }
-        for (int64_t step = end; step-- > begin;) {
-            const Span sites = units_.sites(unit, step), own = share(team, sites), next = step > begin ? share(team, units_.sites(unit, step - 1)) : Span{0, 0};
-            const At at{places, unit.direction, step, team.number, sites, own, next, step + 1 < unit.steps ? units_.sites(unit, step + 1).begin : 0};
-            for (int64_t first = own.begin; first < own.end; first += BLOCK) block(at, first, std::min(own.end, first + BLOCK));
-            team.wait();
+        const Pace pace(team, sent_bytes());
+        for (int64_t step = end; step-- > begin; team.arrive()) {
+            const Span sites = units_.sites(unit, step), own = team.share(sites), next = step > begin ? team.share(units_.sites(unit, step - 1)) : Span{0, 0};
+            const Span after = step + 1 < unit.steps ? units_.sites(unit, step + 1) : Span{0, 0};
+            const At at{places, unit.direction, team.number, sites, own, next, after.begin, sent(pace, step), sent(pace, step + 1)};
+            for (int64_t first = own.begin; first < own.end; first += BLOCK) {
+                const int64_t last = std::min(own.end, first + BLOCK);
+                if (team.members > 1) pace.await(end - 1 - step, after, places.succs(first, last));
+                block(at, first, last);
+            }
+            if (pace.is_done(team.member + 1, end - 1 - step)) {  // what the next step will read of it
+                ::prefetch(at.sent + (own.end - sites.begin) * sends_, sends_);
+                ::prefetch(at.sent + of_c_ + (own.end - sites.begin) * sends_, sends_);
+            }
         }
-        weight_gradient_.add(unit, team, places, all, dz_.get() + team.number * held_);
+        team.await();
+        weight_gradient_.add(unit, team, places, begin, end, dz_.get() + team.number * held_);
     }
 
     // dz of a site in its window.
     F* dz(const At& at, int64_t site) const { return dz_.get() + at.team * held_ + (site - at.places.begin) * stride_; }
 
-    // What the site in row `row` of a step sends to its predecessors, (n, h), of h (0) or c (1); the steps take turns with two buffers.
-    T* sent(const At& at, int64_t step, int64_t row, int which) const {
-        const int64_t table = at.team * 4 + (step & 1) * 2 + which;
-        return sent_.get() + (table * units_.widest() + row) * N * hidden_;
-    }
+    // What the sites of a step send to their predecessors, (n, h) each: of h, and `of_c_` numbers further of c.
+    T* sent(const Pace& pace, int64_t step) const { return sent_.get() + pace.slot(step) * 2 * of_c_; }
+    int64_t sent_bytes() const { return 2 * of_c_ * static_cast<int64_t>(sizeof(T)); }
 
     void block(const At& at, int64_t first, int64_t last) const {
         const int64_t place = (at.d * layer_.sites + first) * depth_;
         if constexpr (FOLDS<S>)
             if (folded_) differentiate(at, first, last, folded_ + place);
         if (!folded_) differentiate(at, first, last, forward_ ? recomputed_gates_.get() + (at.team * window_ + first - at.places.begin) * depth_ : gates_ + place);
-        const int64_t local = first - at.sites.begin;
-        input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), sent(at, at.step, local, 0), sent(at, at.step, local, 1));
+        T* const to = at.sent + (first - at.sites.begin) * sends_;
+        input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), to, to + of_c_);
         for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);
     }
 
@@ -178,8 +187,8 @@ class Backward {
         for (int k = 0; k < N; ++k) {
             const int64_t after = at.places.succ(row, k);
             const bool leaves = after < 0;
-            after_h[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 0) + k * hidden_;
-            after_c[k] = leaves ? nullptr : sent(at, at.step + 1, after - at.after, 1) + k * hidden_;
+            after_h[k] = leaves ? nullptr : at.sent_after + (after - at.after) * sends_ + k * hidden_;
+            after_c[k] = leaves ? nullptr : after_h[k] + of_c_;
             const int64_t slot = leaves ? (at.d * layer_.face_rows - 1 - after) * hidden_ : 0;
             far_h[k] = leaves && data_.far_h ? data_.far_h + slot : nullptr;
             far_c[k] = leaves && data_.far_c ? data_.far_c + slot : nullptr;
@@ -209,7 +218,7 @@ class Backward {
                     peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature, lanes);
             Cell::template backward<T, N>(gates, c_prev, peephole, load(own_c + feature, lanes), load(own_h + feature, lanes), dh, dc, dz, dc_prev);
             for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
-            for (int k = 0; k < N; ++k) store(sent(at, at.step, row - at.sites.begin, 1) + k * hidden_ + feature, dc_prev[k], lanes);
+            for (int k = 0; k < N; ++k) store(at.sent + of_c_ + (row - at.sites.begin) * sends_ + k * hidden_ + feature, dc_prev[k], lanes);
         }
     }
 
@@ -220,16 +229,17 @@ class Backward {
             if (face < 0) continue;
             for (int64_t feature = 0; feature < hidden_; feature += L) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
-                const int64_t place = (at.d * layer_.face_rows + face) * hidden_ + feature, local = row - at.sites.begin;
-                store(data_.near_h + place, load(sent(at, at.step, local, 0) + k * hidden_ + feature, lanes), lanes);
-                store(data_.near_c + place, load(sent(at, at.step, local, 1) + k * hidden_ + feature, lanes), lanes);
+                const int64_t place = (at.d * layer_.face_rows + face) * hidden_ + feature;
+                const T* const from = at.sent + (row - at.sites.begin) * sends_ + k * hidden_ + feature;
+                store(data_.near_h + place, load(from, lanes), lanes);
+                store(data_.near_c + place, load(from + of_c_, lanes), lanes);
             }
         }
     }
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t hidden_, depth_, stride_, window_;
+    const int64_t hidden_, depth_, stride_, window_, sends_, of_c_;
     const Saved<S> saved_;
     const S* const gates_;
     const BFloat16* const folded_;

@@ -10,6 +10,7 @@
 #include "gates.hpp"
 #include "layer.hpp"
 #include "memory.hpp"
+#include "pace.hpp"
 #include "packed.hpp"
 #include "places.hpp"
 #include "product.hpp"
@@ -37,12 +38,13 @@ class Forward {
           depth_(weights_.depth()),
           between_(round_up((recompute ? BLOCK : std::min(BLOCK, units.widest())) * hidden_, L) + L),
           ring_(recompute ? 0 : units.widest() * hidden_),
+          slots_(Pace::slots(ring_bytes())),
           streams_(!recompute && STREAMS<S> && hidden_ % L == 0 && fills_lines(to.output) && fills_lines(to.gates) && written(layer, to) >= LEAST_STREAMED),
           fetches_(layer.inputs + hidden_ <= MOST_FETCHED),
           to_(to),
           saved_(layer, to),
-          ring_h_(layer.threads * 2 * ring_),
-          ring_c_(to.c ? 0 : layer.threads * 2 * ring_),
+          ring_h_(layer.threads * slots_ * ring_),
+          ring_c_(to.c ? 0 : layer.threads * slots_ * ring_),
           numbers_(layer.threads * (B + N) * between_),
           peepholes_(Cell::peephole ? layer.directions * PEEPHOLES * (hidden_ + L) : 0),
           converted_(CONVERTS ? layer.threads * BLOCK * depth_ : 0),
@@ -56,23 +58,31 @@ class Forward {
             Walk walk(layer_, units_, unit);
             const int64_t thread = team.number * team.members + team.member;
             Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
+            const Pace pace(team, ring_bytes());
             for (int64_t step = 0; step < unit.steps; ++step) {
                 const Span sites = units_.sites(unit, step);
-                const int64_t before = step ? units_.sites(unit, step - 1).begin : 0;
-                const auto c = [&](int64_t of, int64_t begin) { return to_.c ? saved_.c(unit.direction, begin) : ring(ring_c_, team, of); };
-                S *const h = ring(ring_h_, team, step), *const previous_h = ring(ring_h_, team, step - 1);
-                const At at{places, unit.direction, thread, sites.begin, before, h, previous_h, c(step, sites.begin), c(step - 1, before)};
-                const int64_t last = sites.begin + team.last(sites.size());
-                int64_t first = sites.begin + team.first(sites.size());
+                const Span before = step ? units_.sites(unit, step - 1) : Span{0, 0};
+                const auto c = [&](int64_t of, int64_t begin) { return to_.c ? saved_.c(unit.direction, begin) : ring(ring_c_, pace, of); };
+                S *const h = ring(ring_h_, pace, step), *const previous_h = ring(ring_h_, pace, step - 1);
+                const At at{places, unit.direction, thread, sites.begin, before.begin, h, previous_h, c(step, sites.begin), c(step - 1, before.begin)};
+                const auto prepare = [&](int64_t first, int64_t last) {
+                    places.begin = first;
+                    walk.find(step, first, last, places);
+                    if (team.members > 1) pace.await(step, before, places.preds(first, last));
+                };
+                auto [first, last] = team.share(sites);
+                if (pace.is_done(team.member - 1, step) && first > sites.begin) {  // what the next step will read of it
+                    ::prefetch(h + (first - 1 - sites.begin) * hidden_, hidden_);
+                    ::prefetch(at.c + (first - 1 - sites.begin) * hidden_, hidden_);
+                }
                 for (; first < last - BLOCK; first += BLOCK) {
-                    find(walk, step, first, first + BLOCK, places);
+                    prepare(first, first + BLOCK);
                     keep(at, first, first + BLOCK, block<false>(at, first, first + BLOCK));
                 }
-                if (first < last) find(walk, step, first, last, places);
+                if (first < last) prepare(first, last);
                 const auto numbers = block<false>(at, first, last);
                 team.arrive();  // what is kept, the others do not read
                 keep(at, first, last, numbers);
-                team.await();
             }
             finish_streams();
         });
@@ -114,11 +124,6 @@ class Forward {
         S *h, *previous_h;
         T *c, *previous_c;
     };
-
-    static void find(Walk& walk, int64_t step, int64_t first, int64_t last, Places& places) {
-        places.begin = first;
-        walk.find(step, first, last, places);
-    }
 
     // The states of sites first .. last, of one step or of several that are known, and their gates.
     template <bool Recompute>
@@ -199,7 +204,8 @@ class Forward {
 
     // The states of a step, one row a site.
     template <class Number>
-    Number* ring(const Buffer<Number>& both, const Team& team, int64_t step) const { return both.get() + (team.number * 2 + (step & 1)) * ring_; }
+    Number* ring(const Buffer<Number>& all, const Pace& pace, int64_t step) const { return all.get() + pace.slot(step) * ring_; }
+    int64_t ring_bytes() const { return ring_ * static_cast<int64_t>(sizeof(S) + sizeof(T)); }
 
     // Where the input of a site lies.
     template <bool Recompute>
@@ -220,10 +226,7 @@ class Forward {
     void convert(const At& at, int64_t site, F* to) const {
         F* const end = to + depth_;
         const auto segment = [&](const auto* from, int64_t length) {
-            for (int64_t k = 0; k < length; k += L) {
-                const int count = static_cast<int>(std::min<int64_t>(L, length - k));
-                store(to + k, load(from + k, count), count);
-            }
+            copy(from, length, to);
             to += length;
         };
         segment(saved_.input(at.places.raster(site)), layer_.inputs);
@@ -275,7 +278,7 @@ class Forward {
     const Units& units_;
     const int64_t hidden_;
     const PackedWeights<S, B> weights_;
-    const int64_t depth_, between_, ring_;
+    const int64_t depth_, between_, ring_, slots_;
     const bool streams_, fetches_;
     const Results<S> to_;
     const Saved<S> saved_;

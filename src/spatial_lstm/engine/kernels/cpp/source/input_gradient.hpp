@@ -97,7 +97,7 @@ class InputGradient {
                 F* const to = panel(d, p) + gate * (last - first);
                 for (int64_t j = std::max(begin, first); j < right; j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
-                    const auto v = paired<F>(load(from + (j - begin), lanes), both ? load(second + (j - begin), lanes) : Vector<T>{});
+                    const auto v = load_paired<F>(from + (j - begin), both ? second + (j - begin) : nullptr, lanes);
                     store_factors(to + (j - first) * PAIR<F>, v, lanes);
                 }
             }

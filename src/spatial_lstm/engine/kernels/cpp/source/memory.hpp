@@ -18,12 +18,12 @@ template <class From, class To>
 inline void copy(const From* from, int64_t count, To* to) {
     constexpr int L = LANES<Compute<From>>;
     if (count < L) {
-        if constexpr (VECTOR_BYTES == 64 || !std::is_same_v<From, To>) store(to, load(from, static_cast<int>(count)), static_cast<int>(count));
+        if constexpr (VECTOR_BYTES == 64 || !std::is_same_v<From, To>) store_stored(to, load_as<To>(from, static_cast<int>(count)), static_cast<int>(count));
         else std::copy_n(from, count, to);  // there are no masks
         return;
     }
-    for (int64_t k = 0; k + L < count; k += L) store(to + k, load(from + k, L), L);
-    store(to + count - L, load(from + count - L, L), L);
+    for (int64_t k = 0; k + L < count; k += L) store_stored(to + k, load_as<To>(from + k, L), L);
+    store_stored(to + count - L, load_as<To>(from + count - L, L), L);
 }
 
 // Whether a vector of S fills a line of the caches and can be written past them: the line need not be read first, nor takes the place of another.

@@ -24,7 +24,24 @@ struct Places {
     // Site of the step after, -1 - f for row f of the flattened far faces.
     int64_t succ(int64_t site, int64_t k) const { return row(1 + axes + k)[site]; }
     int32_t* row(int64_t which) const { return table + which * capacity - begin; }  // by number of the site
+    // Sites of the step before that some sites follow, and of the step after that follow some: from the first on, until after the last.
+    Span preds(int64_t first, int64_t last) const { return reached(1, first, last); }
+    Span succs(int64_t first, int64_t last) const { return reached(1 + axes, first, last); }
     static int64_t numbers(const Layer& layer, int64_t capacity) { return (1 + 2 * layer.axes) * capacity; }
+
+   private:
+    // Along each axis they come in the order of the sites.
+    Span reached(int64_t which, int64_t first, int64_t last) const {
+        Span found{INT64_MAX, 0};
+        for (int64_t k = 0; k < axes; ++k) {
+            const int32_t* const at = row(which + k);
+            int64_t begin = first, end = last;
+            while (begin < end && at[begin] < 0) ++begin;
+            while (begin < end && at[end - 1] < 0) --end;
+            if (begin < end) found = {std::min<int64_t>(found.begin, at[begin]), std::max<int64_t>(found.end, at[end - 1] + 1)};
+        }
+        return found;
+    }
 };
 
 // Finds the places of a unit's sites, for one thread.

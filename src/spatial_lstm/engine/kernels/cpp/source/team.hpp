@@ -1,24 +1,34 @@
 // Threads in teams: a team goes through the steps of one unit of work together, teams work on different units.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <thread>
+#include <vector>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+#include "buffer.hpp"
 
 // How often a thread has come to where its team's members wait for one another, alone in its line of the cache.
 struct alignas(64) Arrivals {
     std::atomic<int64_t> count{0};
 };
 
+struct Span {
+    int64_t begin, end;
+    int64_t size() const { return end - begin; }
+};
+
 // What a thread knows of its team.
 struct Team {
     int64_t number, member, members;
     Arrivals* arrivals;  // of all members
+    int64_t* known;      // how often each had arrived when this member last looked
 
     // Wait for all others: tell that this member has come here, and wait until all have. Each tells of itself and looks at every other, so that
     // what one writes reaches another in one transfer between their caches.
@@ -26,22 +36,30 @@ struct Team {
         arrive();
         await();
     }
-    // What the others wait for is done. What is done between this and `await` they do not wait for.
+    // What others wait for is done. What is done between this and `await` they do not wait for.
     void arrive() const {
-        if (members > 1) arrivals[member].count.store(arrivals[member].count.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+        if (members > 1) arrivals[member].count.store(arrived() + 1, std::memory_order_release);
     }
-    // By spinning, as a step takes microseconds, and giving way once that has not helped.
+    // How often this member has.
+    int64_t arrived() const { return members > 1 ? arrivals[member].count.load(std::memory_order_relaxed) : 0; }
+    // Until all others have as often as this.
     void await() const {
-        if (members == 1) return;
-        const int64_t own = arrivals[member].count.load(std::memory_order_relaxed);
-        for (int64_t other = 0; other < members; ++other)
-            for (int spins = 0; arrivals[other].count.load(std::memory_order_acquire) < own; ++spins)
-                if (spins < PATIENCE) relax();
-                else std::this_thread::yield();
+        for (int64_t other = 0; other < members; ++other) await(other, arrived());
     }
-    // This member's share of 0 .. count.
-    int64_t first(int64_t count) const { return count * member / members; }
-    int64_t last(int64_t count) const { return count * (member + 1) / members; }
+    // Until another has arrived so often: by spinning, as a step takes microseconds, and giving way once that has not helped.
+    void await(int64_t other, int64_t times) const {
+        if (members == 1 || known[other] >= times) return;
+        for (int spins = 0; (known[other] = arrivals[other].count.load(std::memory_order_acquire)) < times; ++spins)
+            if (spins < PATIENCE) relax();
+            else std::this_thread::yield();
+    }
+    // Whether another is known to have.
+    bool knows(int64_t other, int64_t times) const { return known[other] >= times; }
+    // A member's share of some sites, and this one's of 0 .. count.
+    Span share(Span of, int64_t which) const { return {of.begin + of.size() * which / members, of.begin + of.size() * (which + 1) / members}; }
+    Span share(Span of) const { return share(of, member); }
+    int64_t first(int64_t count) const { return share({0, count}).begin; }
+    int64_t last(int64_t count) const { return share({0, count}).end; }
 
    private:
     // Pauses before giving way: 0.1 ms (measured on a Xeon), hundreds of times a barrier, so whoever is still missed is off its core. A judgement.
@@ -55,22 +73,33 @@ struct Team {
     }
 };
 
+// Call work(thread, threads) on so many threads at once, or on fewer where so many are not to be had. The runtime of OpenMP would hide from the
+// sanitizer of threads who waits for whom.
+template <class Work>
+void on_threads(int64_t threads, const Work& work) {
+#if defined(__SANITIZE_THREAD__)
+    std::vector<std::thread> started;
+    for (int64_t thread = 0; thread < threads; ++thread) started.emplace_back(work, thread, threads);
+    for (std::thread& thread : started) thread.join();
+#elif defined(_OPENMP)
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    work(omp_get_thread_num(), omp_get_num_threads());
+#else
+    (void)threads;
+    work(0, 1);
+#endif
+}
+
 // Call work(team) once on each of `teams` x `members` threads, or on fewer teams of fewer members where so many threads are not to be had.
 template <class Work>
 void in_teams(int64_t teams, int64_t members, const Work& work) {
-#ifdef _OPENMP
-    if (teams * members > 1) {
-        const std::unique_ptr<Arrivals[]> arrivals(new Arrivals[static_cast<std::size_t>(teams * members)]);
-#pragma omp parallel num_threads(static_cast<int>(teams * members))
-        {
-            const int64_t threads = omp_get_num_threads(), size = members < threads ? members : threads;
-            const int64_t team = omp_get_thread_num() / size;
-            if (team < threads / size) work(Team{team, omp_get_thread_num() % size, size, &arrivals[static_cast<std::size_t>(team * size)]});
-        }
-        return;
-    }
-#else
-    (void)teams, (void)members;
-#endif
-    work(Team{0, 0, 1, nullptr});
+    if (teams * members == 1) return work(Team{0, 0, 1, nullptr, nullptr});
+    const std::unique_ptr<Arrivals[]> arrivals(new Arrivals[static_cast<std::size_t>(teams * members)]);
+    const int64_t line = (members + 7) / 8 * 8;  // of the cache: each thread has its own
+    const Buffer<int64_t> known(teams * members * line);
+    std::fill_n(known.get(), teams * members * line, int64_t{0});
+    on_threads(teams * members, [&](int64_t thread, int64_t threads) {
+        const int64_t size = members < threads ? members : threads, team = thread / size;
+        if (team < threads / size) work(Team{team, thread % size, size, &arrivals[static_cast<std::size_t>(team * size)], known.get() + thread * line});
+    });
 }

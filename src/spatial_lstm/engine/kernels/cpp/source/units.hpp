@@ -15,11 +15,6 @@ struct Unit {
     int64_t steps;                                 // up to the last that has a site
 };
 
-struct Span {
-    int64_t begin, end;
-    int64_t size() const { return end - begin; }
-};
-
 class Units {
    public:
     explicit Units(const Layer& layer) : layer_(layer) {
@@ -53,6 +48,13 @@ class Units {
     Span sites(const Unit& unit, int64_t step) const {
         const int64_t* from = offsets_[static_cast<std::size_t>(unit.group)].data() + step;
         return {from[0], from[1]};
+    }
+
+    // Into how many parts the sites of each step are cut whose sums, of so many numbers, are taken apart: for threads that share a unit, so that
+    // each sums over its own sites. From the layer alone, too.
+    int64_t parts(int64_t numbers) const {
+        constexpr int64_t LEAST_SITES = 16, MOST_UNITS = 4, MOST_NUMBERS = 1 << 16;
+        return count() <= MOST_UNITS && numbers <= MOST_NUMBERS && layer_.sites / steps_ / groups_ >= LEAST_SITES ? 2 : 1;
     }
 
     // Run all units, whose work is that of `products` products with all weights, so that the last team is done soonest.
@@ -142,14 +144,17 @@ class Units {
         return std::max<int64_t>(1, std::min(layer_.threads, work / layer_.start_cost));
     }
 
-    // Members of a team, for units of so much work each.
+    // Members of a team, for units of so much work each. Each should find a product's worth of sites in a step, for fewer take nearly as long: a
+    // judgment, for machines of more cores than the two that it could be tried on.
     int64_t team_size(int64_t work, int64_t threads) const {
+        constexpr int64_t LEAST_SITES = 6;
+        const int64_t most = layer_.wait_cost ? std::min(threads, layer_.sites / steps_ / groups_ / LEAST_SITES) : threads;
         const auto cost = [&](int64_t members) {
             const int64_t teams = threads / members, rounds = (count() + teams - 1) / teams;
             return rounds * (work / members + (members > 1 ? steps_ * layer_.wait_cost : 0));
         };
         int64_t best = 1;
-        for (int64_t members = 2; members <= threads; ++members)
+        for (int64_t members = 2; members <= most; ++members)
             if (cost(members) < cost(best)) best = members;
         return best;
     }

@@ -83,6 +83,9 @@ inline Vector<Compute<F>> multiply_add(Vector<Compute<F>> sum, Vector<Compute<F>
 inline Vector<float> widen(HalfBits stored) { return (Vector<float>)(__builtin_convertvector(stored, Bits32) << 16); }
 
 inline HalfBits narrow(Vector<float> v) {
+#ifdef __AVX512BF16__  // takes numbers that are not normal, below 1.2e-38, for zero, as the products do
+    return (HalfBits)_mm512_cvtneps_pbh((__m512)v);
+#endif
     const auto bits = (Bits32)v;
     const auto rounded = (bits + (0x7fff + ((bits >> 16) & 1))) >> 16;  // to nearest, ties to even
     const auto quiet = (bits >> 16) | 0x40;
@@ -100,6 +103,9 @@ inline Stored<S> load_some(const S* from, int count) {
     if constexpr (std::is_same_v<S, float>) return (FloatVector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
     if constexpr (std::is_same_v<S, double>) return (DoubleVector)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), from);
 #endif
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (std::is_same_v<S, BFloat16>) return (HalfBits)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1), from);
+#endif
     S lanes[LANES<Compute<S>>] = {};
     for (int i = 0; i < count; ++i) lanes[i] = from[i];
     Stored<S> stored;
@@ -113,29 +119,48 @@ inline void store_some(S* to, Stored<S> stored, int count) {
     if constexpr (std::is_same_v<S, float>) return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)stored);
     if constexpr (std::is_same_v<S, double>) return _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1), (__m512d)stored);
 #endif
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (std::is_same_v<S, BFloat16>) return _mm256_mask_storeu_epi16(to, static_cast<__mmask16>((1u << count) - 1), (__m256i)stored);
+#endif
     S lanes[LANES<Compute<S>>];
     std::memcpy(lanes, &stored, sizeof(stored));
     for (int i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
-// Read `count` numbers, zero in the lanes beyond.
+// Read `count` numbers, zero in the lanes beyond: as they lie in memory, or as they are computed in.
 template <class S>
-inline Vector<Compute<S>> load(const S* from, int count) {
+inline Stored<S> load_stored(const S* from, int count) {
     Stored<S> stored;
     if (count == LANES<Compute<S>>) std::memcpy(&stored, from, sizeof(stored));
     else stored = load_some(from, count);
-    if constexpr (std::is_same_v<S, BFloat16>) return widen(stored);
-    else return stored;
+    return stored;
+}
+
+template <class S>
+inline Vector<Compute<S>> load(const S* from, int count) {
+    if constexpr (std::is_same_v<S, BFloat16>) return widen(load_stored(from, count));
+    else return load_stored(from, count);
 }
 
 // Write the first `count` lanes.
 template <class S>
-inline void store(S* to, Vector<Compute<S>> v, int count) {
-    Stored<S> stored;
-    if constexpr (std::is_same_v<S, BFloat16>) stored = narrow(v);
-    else stored = v;
+inline void store_stored(S* to, Stored<S> stored, int count) {
     if (count == LANES<Compute<S>>) std::memcpy(to, &stored, sizeof(stored));
     else store_some(to, stored, count);
+}
+
+template <class S>
+inline void store(S* to, Vector<Compute<S>> v, int count) {
+    if constexpr (std::is_same_v<S, BFloat16>) store_stored(to, narrow(v), count);
+    else store_stored(to, v, count);
+}
+
+// Read numbers of one type as they lie in memory in another.
+template <class To, class S>
+inline Stored<To> load_as(const S* from, int count) {
+    if constexpr (std::is_same_v<S, To>) return load_stored(from, count);
+    else if constexpr (std::is_same_v<To, BFloat16>) return narrow(load(from, count));
+    else return load(from, count);
 }
 
 // A vector's worth of factors, as they lie.
@@ -146,11 +171,12 @@ inline Vector<Compute<F>> load_factors(const F* from) {
     return v;
 }
 
-// Factors in the lanes of a vector of their own: numbers as they are, or pairs of which these come first and `second` after.
-template <class F>
-inline Vector<Compute<F>> paired(Vector<Compute<F>> first, Vector<Compute<F>> second) {
-    if constexpr (PAIR<F> == 2) return (Vector<float>)(__builtin_convertvector(narrow(first), Bits32) | __builtin_convertvector(narrow(second), Bits32) << 16);
-    else return first;
+// Factors in the lanes of a vector of their own: numbers as they are, or pairs of which those of `from` come first, and those of `second`, or
+// zeros, after.
+template <class F, class S>
+inline Vector<Compute<F>> load_paired(const S* from, const S* second, int count) {
+    if constexpr (PAIR<F> == 1) return load(from, count);
+    else return (Vector<float>)(__builtin_convertvector(load_as<F>(from, count), Bits32) | (second ? __builtin_convertvector(load_as<F>(second, count), Bits32) << 16 : Bits32{}));
 }
 
 // Write the first `count` factors, or pairs, of a vector as they are.

@@ -24,8 +24,8 @@ template <class S>
 class WeightGradient {
     using T = Compute<S>;
     using F = Factor<S>;
-    // R inputs by up to WIDEST vectors of gates are summed at once, and fit the registers. A team's members share out the inputs, not the sites, and gather
-    // each its own, so that they need not wait for one another.
+    // R inputs by up to WIDEST vectors of gates are summed at once, and fit the registers: a tile. A team's members share out the tiles of all parts
+    // of the sites, and gather each its own inputs, so that they need not wait for one another.
     static constexpr int L = LANES<T>, WIDEST = REGISTERS == 32 ? 5 : 2, R = rows_at_once(WIDEST);
     // Numbers of dz are read where they are; pairs of two sites' are put together first, in panels.
     static constexpr bool PACKS = PAIR<F> > 1;
@@ -50,46 +50,37 @@ class WeightGradient {
           width_(vectors_ * L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
           peephole_size_(to.weight_peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
+          parts_(units.parts(tiles_ * R * width_)),
           saved_(layer, of),
           to_(to),
-          totals_(units.count() * tiles_ * R * width_),
+          totals_(units.count() * parts_ * tiles_ * R * width_),
           gathered_(layer.threads * BLOCK * tiles_ * R),
           packed_(PACKS ? layer.threads * BLOCK * width_ : 0),
           peephole_totals_(units.count() * peephole_size_) {}
 
-    // Before the first sites of a unit: this member's share of the totals.
+    // Before the first sites of a unit: this member's share of the totals. Where there is one part, its first block will be the first to write to it.
     void begin(const Unit& unit, const Team& team) const {
+        const int64_t rows = parts_ > 1 ? parts_ * tiles_ : 0;
+        std::fill(total(unit.index, 0, team.first(rows) * R), total(unit.index, 0, team.last(rows) * R), T{0});
         std::fill(peephole_total(unit.index) + team.first(peephole_size_), peephole_total(unit.index) + team.last(peephole_size_), T{0});
     }
 
-    // This member's share of the sums over some sites, whose dz, a row of factors each, starts at `dz`; a unit's last sites come first. A vector
-    // may be read that begins in the last row.
-    void add(const Unit& unit, const Team& team, const Places& places, Span sites, const F* dz) const {
+    // This member's share of the sums over the sites of steps begin .. end, whose dz, a row of factors each, starts at `dz`; a unit's last sites come
+    // first. A vector may be read that begins in the last row.
+    void add(const Unit& unit, const Team& team, const Places& places, int64_t begin, int64_t end, const F* dz) const {
         if (!depth_ && !to_.weight_peephole) return;
-        bool first = sites.end == units_.sites(unit, unit.steps - 1).end;
-        const Span tiles{team.first(tiles_), team.last(tiles_)};
-        F* const inputs = gathered_.get() + (team.number * team.members + team.member) * BLOCK * tiles_ * R;
-        for (int64_t block = 0; sites.begin < sites.end; ++block, sites.begin += BLOCK, dz += BLOCK * stride_, first = false) {
-            const Span some{sites.begin, std::min(sites.end, sites.begin + BLOCK)};
-            const int64_t rows = round_up(some.size(), PAIR<F>) / PAIR<F>;
-            for (int64_t row = 0; row < rows; ++row) gather(places, unit.direction, some.begin + row * PAIR<F>, some.end, tiles, inputs + row * tiles_ * R * PAIR<F>);
-            F* const gates = PACKS ? packed_.get() + (team.number * team.members + block % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
-            if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
-                for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, dz, 2 * row + 1 < some.size(), gates);
-                team.wait();
-            }
-            for (int64_t begin = 0; begin < panels_; begin += TOGETHER)
-                for (int64_t tile = tiles.begin; tile < tiles.end; ++tile)
-                    for (int64_t p = begin; p < std::min(begin + TOGETHER, panels_); ++p)
-                        add_tile(unit.index, tile, p, rows, inputs, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, first);
-            if (to_.weight_peephole) peephole(unit, team, places, some, dz);
+        for (int64_t part = 0, turn = 0; part < parts_; ++part) add_part(unit, team, places, part, begin, end, turn, dz);
+        const Span all{places.begin, units_.sites(unit, end - 1).end};
+        for (Span some{all.begin, 0}; some.begin < all.end && to_.weight_peephole; some.begin += BLOCK) {
+            some.end = std::min(all.end, some.begin + BLOCK);
+            peephole(unit, team, places, some, dz + (some.begin - all.begin) * stride_);
         }
         team.wait();
     }
 
     // Once all units are done: write the results.
     void finish() const {
-        units_.share(layer_.directions * vectors_, depth_ * L * units_.groups(), [this](int64_t first, int64_t last) {
+        units_.share(layer_.directions * vectors_, depth_ * L * units_.groups() * parts_, [this](int64_t first, int64_t last) {
             for (int64_t v = first; v < last; ++v) write(v / vectors_, v % vectors_ * L);
         });
         for (int64_t i = 0; i < layer_.directions * peephole_size_; ++i) {
@@ -103,13 +94,60 @@ class WeightGradient {
    private:
     // Where panel p begins, in vectors of gates: panels are as alike as can be.
     int64_t start(int64_t p) const { return vectors_ * p / panels_; }
-    T* total(int64_t unit, int64_t row) const { return totals_.get() + (unit * tiles_ * R + row) * width_; }
+    T* total(int64_t unit, int64_t part, int64_t row) const { return totals_.get() + ((unit * parts_ + part) * tiles_ * R + row) * width_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
 
-    // What a site read, or a pair of sites: some tiles' inputs of [x, h_0 .., c_0 .., 1], zero beyond what there is.
-    void gather(const Places& places, int64_t d, int64_t site, int64_t end, Span tiles, F* to) const {
-        const int64_t other = site + 1, ahead = std::min(site + AHEAD, end - 1), first = tiles.begin * R, last = tiles.end * R;
-        const bool both = PAIR<F> == 2 && other < end;
+    // The sites of a block, those of one part of each of some steps.
+    struct Block {
+        int64_t count;
+        int32_t sites[BLOCK];  // by number in their window
+    };
+
+    // This member's tiles of a part: its share of those of all parts.
+    Span tiles_of(const Team& team, int64_t part) const {
+        const auto within = [=](int64_t tile) { return std::clamp<int64_t>(tile - part * tiles_, 0, tiles_); };
+        return {within(team.first(parts_ * tiles_)), within(team.last(parts_ * tiles_))};
+    }
+
+    void add_part(const Unit& unit, const Team& team, const Places& places, int64_t part, int64_t begin, int64_t end, int64_t& turn, const F* dz) const {
+        const Span tiles = tiles_of(team, part);
+        bool first = parts_ == 1 && end == unit.steps;
+        Block block;
+        block.count = 0;
+        for (int64_t step = begin; step < end; ++step) {
+            const Span sites = units_.sites(unit, step);
+            const int64_t last = sites.begin + sites.size() * (part + 1) / parts_;
+            for (int64_t site = sites.begin + sites.size() * part / parts_; site < last; ++site) {
+                block.sites[block.count++] = static_cast<int32_t>(site - places.begin);
+                if (block.count < BLOCK) continue;
+                add_block(unit, team, places, part, tiles, block, turn++, dz, first);
+                block.count = 0, first = false;
+            }
+        }
+        if (block.count > 0) add_block(unit, team, places, part, tiles, block, turn++, dz, first);
+    }
+
+    void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
+        const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
+        F* const inputs = gathered_.get() + (team.number * team.members + team.member) * BLOCK * tiles_ * R;
+        if (tiles.begin < tiles.end)
+            for (int64_t row = 0; row < rows; ++row) gather(places, unit.direction, block, row * PAIR<F>, tiles, inputs + row * tiles_ * R * PAIR<F>);
+        F* const gates = PACKS ? packed_.get() + (team.number * team.members + turn % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
+        if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
+            for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, block, dz, gates);
+            team.wait();
+        }
+        for (int64_t begin = 0; begin < panels_; begin += TOGETHER)
+            for (int64_t tile = tiles.begin; tile < tiles.end; ++tile)
+                for (int64_t p = begin; p < std::min(begin + TOGETHER, panels_); ++p)
+                    add_tile(total(unit.index, part, tile * R), tile, p, rows, block, inputs, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, first);
+    }
+
+    // What a site of a block read, or a pair of sites: some tiles' inputs of [x, h_0 .., c_0 .., 1], zero beyond what there is.
+    void gather(const Places& places, int64_t d, const Block& block, int64_t row, Span tiles, F* to) const {
+        const bool both = PAIR<F> == 2 && row + 1 < block.count;
+        const int64_t site = places.begin + block.sites[row], other = both ? places.begin + block.sites[row + 1] : 0;
+        const int64_t ahead = places.begin + block.sites[std::min(row + AHEAD, block.count - 1)], first = tiles.begin * R, last = tiles.end * R;
         int64_t at = 0;
         const auto segment = [&](int64_t length, const auto& of) {
             const int64_t begin = std::max<int64_t>(0, first - at), stop = std::min(length, last - at);
@@ -118,7 +156,7 @@ class WeightGradient {
                 prefetch(of(ahead) + begin, stop - begin);
                 for (int64_t k = begin; k < stop; k += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, stop - k));
-                    store_factors(to + (at + k) * PAIR<F>, paired<F>(load(from + k, lanes), second ? load(second + k, lanes) : Vector<T>{}), lanes);
+                    store_factors(to + (at + k) * PAIR<F>, load_paired<F>(from + k, second ? second + k : nullptr, lanes), lanes);
                 }
             }
             at += length;
@@ -132,35 +170,37 @@ class WeightGradient {
     }
 
     // Row `row` of all panels, from dz of a pair of sites, the second of which may be missing.
-    void pack(int64_t row, int64_t rows, const F* dz, bool both, F* panels) const {
-        dz += row * PAIR<F> * stride_;
+    void pack(int64_t row, int64_t rows, const Block& block, const F* dz, F* panels) const {
+        const bool both = 2 * row + 1 < block.count;
+        const F *const from = dz + block.sites[2 * row] * stride_, *const second = both ? dz + block.sites[2 * row + 1] * stride_ : nullptr;
         for (int64_t p = 0; p < panels_; ++p) {
             F* to = panels + (start(p) * rows + row * (start(p + 1) - start(p))) * L * PAIR<F>;
             for (int64_t gate = start(p) * L; gate < start(p + 1) * L; gate += L, to += L * PAIR<F>) {
                 const int lanes = static_cast<int>(std::min<int64_t>(L, gates_ - gate));
-                store_factors(to, paired<F>(load(dz + gate, lanes), both ? load(dz + stride_ + gate, lanes) : Vector<T>{}), L);
+                store_factors(to, load_paired<F>(from + gate, both ? second + gate : nullptr, lanes), L);
             }
         }
     }
 
-    // R rows of the total, at the gates of a panel, over a block's rows; what comes first is not added to anything.
-    void add_tile(int64_t unit, int64_t tile, int64_t p, int64_t rows, const F* inputs, const F* gates, bool first) const {
+    // R rows of a total, at the gates of a panel, over a block's rows; what comes first is not added to anything.
+    void add_tile(T* to, int64_t tile, int64_t p, int64_t rows, const Block& block, const F* inputs, const F* gates, bool first) const {
         const F* from = inputs + tile * R * PAIR<F>;
-        T* to = total(unit, tile * R) + start(p) * L;
+        to += start(p) * L;
         const int64_t width = start(p + 1) - start(p);
-        if (width == 1) add_up<1>(from, gates, rows, to, first);
-        if (width == 2) add_up<2>(from, gates, rows, to, first);
-        if (width == 3) add_up<3>(from, gates, rows, to, first);
-        if (width == 4) add_up<4>(from, gates, rows, to, first);
-        if (width == 5) add_up<5>(from, gates, rows, to, first);
+        if (width == 1) add_up<1>(from, gates, rows, block, to, first);
+        if (width == 2) add_up<2>(from, gates, rows, block, to, first);
+        if (width == 3) add_up<3>(from, gates, rows, block, to, first);
+        if (width == 4) add_up<4>(from, gates, rows, block, to, first);
+        if (width == 5) add_up<5>(from, gates, rows, block, to, first);
     }
 
     template <int W>
-    void add_up(const F* from, const F* weights, int64_t rows, T* to, bool first) const {
+    void add_up(const F* from, const F* gates, int64_t rows, const Block& block, T* to, bool first) const {
         Vector<T> sums[R][W] = {};
         for (int r = 0; r < R && !first; ++r)  // the totals, of many megabytes where there are many features
             for (int w = 0; w < W; ++w) __builtin_prefetch(to + r * width_ + w * L, 1);
-        for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>, weights += PACKS ? W * L * PAIR<F> : stride_) {
+        for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>) {
+            const F* const weights = gates + (PACKS ? row * W * L * PAIR<F> : block.sites[row] * stride_);
             Vector<T> v[W];
 #pragma GCC unroll 16
             for (int w = 0; w < W; ++w) v[w] = load_factors(weights + w * L * PAIR<F>);
@@ -180,12 +220,12 @@ class WeightGradient {
         int64_t k = 0;
         const auto columns = [&](S* weights, int64_t width, int64_t first, int64_t count) {
             if (!weights) return;
-            const T* const top = total(d * units_.groups(), k) + gate;
-            const int64_t groups = units_.groups(), group = tiles_ * R * width_, next = width_;
+            const T* const top = total(d * units_.groups(), 0, k) + gate;
+            const int64_t totals = units_.groups() * parts_, size = tiles_ * R * width_, next = width_;
             const auto read = [=](int64_t row, int64_t column, int lanes) {
                 const T* from = top + row * next + column;
                 Vector<T> sum{};
-                for (int64_t g = 0; g < groups; ++g, from += group) {
+                for (int64_t i = 0; i < totals; ++i, from += size) {
                     __builtin_prefetch(from + std::min<int64_t>(L, count - row - 1) * next);  // of the next rows, each on a page of its own
                     sum += load(from, lanes);
                 }
@@ -225,7 +265,7 @@ class WeightGradient {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t rows_, gates_, depth_, tiles_, stride_, vectors_, width_, panels_, peephole_size_;
+    const int64_t rows_, gates_, depth_, tiles_, stride_, vectors_, width_, panels_, peephole_size_, parts_;
     const Saved<S> saved_;
     const Gradients<S> to_;
     const Buffer<T> totals_;
