@@ -184,6 +184,7 @@ class Backward {
         const T *after_h[N], *after_c[N], *before[N];
         const S* far_h[N];
         const T* far_c[N];
+#pragma GCC unroll 16
         for (int k = 0; k < N; ++k) {
             const int64_t after = at.places.succ(row, k);
             const bool leaves = after < 0;
@@ -194,8 +195,8 @@ class Backward {
             far_c[k] = leaves && data_.far_c ? data_.far_c + slot : nullptr;
             before[k] = saved_.previous_c(at.places, at.d, row, k);
         }
-        for (int64_t feature = 0; feature < hidden_; feature += L) {
-            const int lanes = static_cast<int>(std::min<int64_t>(L, hidden_ - feature));
+        T* const sent_c = at.sent + of_c_ + (row - at.sites.begin) * sends_;
+        const auto features = [&](int64_t feature, auto lanes) {  // so many, a constant where there is a whole vector
             Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
             if (outside) dh = load(outside + feature, lanes);
             for (int64_t k = N; k < N + layer_.idle; ++k) {
@@ -203,6 +204,7 @@ class Backward {
                 if (data_.far_h) dh += load(data_.far_h + face, lanes);
                 if (data_.far_c) dc += load(data_.far_c + face, lanes);
             }
+#pragma GCC unroll 16
             for (int k = 0; k < N; ++k) {
                 if (far_h[k]) dh += load(far_h[k] + feature, lanes);
                 if (far_c[k]) dc += load(far_c[k] + feature, lanes);
@@ -212,14 +214,20 @@ class Backward {
                 }
                 c_prev[k] = load(before[k] + feature, lanes);
             }
+#pragma GCC unroll 16
             for (int b = 0; b < B; ++b) gates[b] = load_gates<S>(activated + b * hidden_ + feature, lanes);
             if constexpr (Cell::peephole)
                 for (int i = 0; i < 2 * N + 1; ++i)
                     peephole[i] = load(static_cast<const T*>(layer_.weight_peephole) + layer_.peephole_row(at.d, i) * hidden_ + feature, lanes);
             Cell::template backward<T, N>(gates, c_prev, peephole, load(own_c + feature, lanes), load(own_h + feature, lanes), dh, dc, dz, dc_prev);
+#pragma GCC unroll 16
             for (int b = 0; b < B; ++b) store(to + b * hidden_ + feature, dz[b], lanes);
-            for (int k = 0; k < N; ++k) store(at.sent + of_c_ + (row - at.sites.begin) * sends_ + k * hidden_ + feature, dc_prev[k], lanes);
-        }
+#pragma GCC unroll 16
+            for (int k = 0; k < N; ++k) store(sent_c + k * hidden_ + feature, dc_prev[k], lanes);
+        };
+        int64_t feature = 0;
+        for (; feature + L <= hidden_; feature += L) features(feature, std::integral_constant<int, L>{});
+        if (feature < hidden_) features(feature, static_cast<int>(hidden_ - feature));
     }
 
     // What leaves through the near faces.
