@@ -7,8 +7,8 @@
 
 class Pace {
    public:
-    // Slots for the states of a step, which steps take by turns: how many there are for each thread. More where a step has few `bytes`: those that
-    // read what is older than the second cache would lose more than by waiting.
+    // Slots for the states of a step, which steps take by turns: how many there are for each thread. More where a step has so few `bytes` that they
+    // stay in the second cache.
     static int64_t slots(int64_t bytes) { return bytes <= MOST_BYTES ? 4 : 2; }
 
     // From when all members have waited for one another.
@@ -32,8 +32,8 @@ class Pace {
     bool is_done(int64_t other, int64_t taken) const { return 0 <= other && other < team_.members && team_.knows(other, begun_ + taken + 1); }
 
    private:
-    // Both slots of two members fill an eighth of a second cache of a megabyte each. Of 8 instead of 4 slots in all, training at 1x128x128, 16 to
-    // 128, whose steps have twice as much and more, took 5 % longer (two cores of an EPYC).
+    // With twice the slots training at 1x128x128, 16 to 128, whose steps have eight times as much, took 5 % longer, at 1x32x1024, 1 to 16, of 8 KB,
+    // 2 % less (two cores of an EPYC whose second caches have a megabyte). Between these a judgment.
     static constexpr int64_t MOST_BYTES = 1 << 15;
 
     const Team& team_;
