@@ -111,6 +111,7 @@ class WeightGradient {
 
     void add_part(const Unit& unit, const Team& team, const Places& places, int64_t part, int64_t begin, int64_t end, int64_t& turn, const F* dz) const {
         const Span tiles = tiles_of(team, part);
+        if (!PACKS && tiles.begin == tiles.end) return;  // all pack together
         bool first = parts_ == 1 && end == unit.steps;
         Block block;
         block.count = 0;
@@ -130,8 +131,8 @@ class WeightGradient {
     void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
         const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
         F* const inputs = gathered_.get() + (team.number * team.members + team.member) * BLOCK * tiles_ * R;
-        if (tiles.begin < tiles.end)
-            for (int64_t row = 0; row < rows; ++row) gather(places, unit.direction, block, row * PAIR<F>, tiles, inputs + row * tiles_ * R * PAIR<F>);
+        for (int64_t row = 0; row < rows && tiles.begin < tiles.end; ++row)
+            gather(places, unit.direction, block, row * PAIR<F>, tiles, inputs + row * tiles_ * R * PAIR<F>);
         F* const gates = PACKS ? packed_.get() + (team.number * team.members + turn % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
         if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
             for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, block, dz, gates);
