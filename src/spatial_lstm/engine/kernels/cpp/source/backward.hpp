@@ -197,7 +197,7 @@ class Backward {
         }
         T* const sent_c = at.sent + of_c_ + (row - at.sites.begin) * sends_;
         const auto features = [&](int64_t feature, auto lanes) {  // so many, a constant where there is a whole vector
-            Vector<T> gates[B], c_prev[N], peephole[2 * N + 1], dz[B], dc_prev[N], dh{}, dc{};
+            Vector<T> gates[B], c_prev[N], peephole[2 * N + 1] = {}, dz[B], dc_prev[N], dh{}, dc{};
             if (outside) dh = load(outside + feature, lanes);
             for (int64_t k = N; k < N + layer_.idle; ++k) {
                 const int64_t face = (at.d * layer_.face_rows + layer_.starts[k] + at.places.raster(row)) * hidden_ + feature;
