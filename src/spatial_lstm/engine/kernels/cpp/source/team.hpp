@@ -22,6 +22,8 @@ struct alignas(64) Arrivals {
 struct Span {
     int64_t begin, end;
     int64_t size() const { return end - begin; }
+    // One of `parts` that are as alike as can be.
+    Span part(int64_t which, int64_t parts) const { return {begin + size() * which / parts, begin + size() * (which + 1) / parts}; }
 };
 
 // What a thread knows of its team.
@@ -56,7 +58,7 @@ struct Team {
     // Whether another is known to have.
     bool knows(int64_t other, int64_t times) const { return known[other] >= times; }
     // A member's share of some sites, and this one's of 0 .. count.
-    Span share(Span of, int64_t which) const { return {of.begin + of.size() * which / members, of.begin + of.size() * (which + 1) / members}; }
+    Span share(Span of, int64_t which) const { return of.part(which, members); }
     Span share(Span of) const { return share(of, member); }
     int64_t first(int64_t count) const { return share({0, count}).begin; }
     int64_t last(int64_t count) const { return share({0, count}).end; }

@@ -116,9 +116,8 @@ class WeightGradient {
         Block block;
         block.count = 0;
         for (int64_t step = begin; step < end; ++step) {
-            const Span sites = units_.sites(unit, step);
-            const int64_t last = sites.begin + sites.size() * (part + 1) / parts_;
-            for (int64_t site = sites.begin + sites.size() * part / parts_; site < last; ++site) {
+            const Span sites = units_.sites(unit, step).part(part, parts_);
+            for (int64_t site = sites.begin; site < sites.end; ++site) {
                 block.sites[block.count++] = static_cast<int32_t>(site - places.begin);
                 if (block.count < BLOCK) continue;
                 add_block(unit, team, places, part, tiles, block, turn++, dz, first);
