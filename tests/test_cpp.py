@@ -78,6 +78,30 @@ def test_the_derivatives_are_autograds(variant: str, n: int, hidden: int, dtype:
 
 
 @needs_kernel
+@pytest.mark.parametrize("batch", [1, 3, 50])
+@pytest.mark.parametrize("extents", [(12,), (3, 14), (14, 3), (2, 13, 3), (13, 2, 2), (2, 2, 12), (2, 12, 2, 1)], ids=str)
+def test_long_grids(extents: tuple[int, ...], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one axis is longer than all others together most steps are like the one before; some are shared by three threads."""
+    monkeypatch.setattr(cpp, "START_COST", 0)
+    monkeypatch.setattr(cpp, "WAIT_COST", 0)
+    n, threads = len(extents), torch.get_num_threads()
+    results = []
+    for backend, many in (("cpp", 1), ("cpp", 3), ("plain", 1)):
+        torch.manual_seed(0)
+        layer = make_layer("spatial", 2, 3, spatial_dims=n, directions="all", backend=backend)
+        x, state = make_input(layer, batch, extents), make_state(layer, batch, extents)
+        torch.set_num_threads(many)
+        try:
+            output, far = layer(x, state)
+            outputs = [output, *faces(far)]
+            results.append([*outputs, *gradients(outputs, [x, *faces(state), *layer.parameters()])])
+        finally:
+            torch.set_num_threads(threads)
+    assert all(torch.equal(*pair) for pair in zip(*results[:2], strict=True))
+    assert_close(results[0], results[2])
+
+
+@needs_kernel
 def test_many_sites_at_a_step() -> None:
     """More rows than are held in cache at once, and a last group of every size."""
     for batch in (127, 240, 243):

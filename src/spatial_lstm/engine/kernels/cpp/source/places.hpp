@@ -7,10 +7,12 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "layer.hpp"
 #include "units.hpp"
+#include "vector.hpp"
 
 // Places of some sites from number `begin` on, in the way of one direction.
 struct Places {
@@ -44,24 +46,73 @@ struct Places {
     }
 };
 
-// Finds the places of a unit's sites, for one thread.
+// Finds the places of a unit's sites, for one thread: line by line, or from those of a step before where all lines just move on.
 class Walk {
    public:
     Walk(const Layer& layer, const Units& units, const Unit& unit) : layer_(layer), units_(units), unit_(unit) {
         for (int64_t k = layer.axes, stride = 1; k-- > 0; stride *= layer.extents[k]) strides_[k] = reverse(k) ? -stride : stride;
         for (int64_t image = unit.first; image < unit.last; ++image) add_lines(image);
         for (auto& origins : origins_) origins.resize(lines_.size());
+        for (int64_t k = 0; k < layer.axes; ++k)
+            if (layer.extents[k] > layer.extents[longest_]) longest_ = k;
+        for (int64_t k = 0; k < layer.axes; ++k) rest_ += k == longest_ ? 0 : layer.extents[k] - 1;
     }
 
-    // An empty window of `capacity` sites in `table`, for this unit's direction.
-    Places window(int32_t* table, int64_t capacity) const {
-        Places places{table, capacity, layer_.axes, 0, {}};
+    // An empty window of `capacity` sites in `table`, from number `begin` on, for this unit's direction.
+    Places window(int32_t* table, int64_t capacity, int64_t begin = 0) const {
+        Places places{table, capacity, layer_.axes, begin, {}};
         std::copy_n(strides_, MOST_AXES, places.strides);
         return places;
     }
 
     // Fill in the sites first .. last of a step; soonest if they follow those of the call before.
     void find(int64_t step, int64_t first, int64_t last, const Places& to) {
+        if (is_steady(step)) find_steady(step, first, last, to);
+        else find_lines(step, first, last, to);
+    }
+
+   private:
+    static constexpr int64_t L = LANES<float>;
+
+    // Whether a step has sites at all coordinates on the axes but the longest, and on that at none that is its first or last.
+    bool is_steady(int64_t step) const { return !layer_.sizes && rest_ < step && step < layer_.extents[longest_] - 1; }
+
+    // From those of the first such step: from one to the next all sites move on by one along the longest axis, and with them the rows of faces. With
+    // that training at 57x2x96, 3 to 2, took 0.86 of the time, inference 0.84; at 38x302x2, 8 to 21, 0.96 and 0.92 (one core of an EPYC).
+    void find_steady(int64_t step, int64_t first, int64_t last, const Places& to) {
+        const Span sites = units_.sites(unit_, step);
+        const int64_t n = layer_.axes, capacity = round_up(sites.size(), L) + L;
+        if (steady_.empty()) {
+            steady_.resize(static_cast<std::size_t>(Places::numbers(layer_, capacity)));
+            find_lines(step, sites.begin, sites.end, window(steady_.data(), capacity, sites.begin));
+            first_steady_ = step;
+        }
+        const auto row = [&](int64_t which, int64_t each_site, int64_t each_face) {
+            const int64_t steps = step - first_steady_;
+            shift(steady_.data() + which * capacity + (first - sites.begin), last - first, static_cast<int32_t>(steps * each_site),
+                  static_cast<int32_t>(steps * each_face), to.row(which) + first);
+        };
+        row(0, strides_[longest_], 0);
+        for (int64_t k = 0; k < n; ++k) {
+            int64_t along = reverse(longest_) ? -1 : 1;  // from a row of this axis' faces to the next
+            for (int64_t j = longest_ + 1; j < n; ++j) along *= j == k ? 1 : layer_.extents[j];
+            row(1 + k, sites.size(), -along);
+            row(1 + n + k, sites.size(), -along);
+        }
+    }
+
+    // Each number of a site and `site` more, but -1 - a row of a face and `face` more. There is a vector more than is read.
+    static void shift(const int32_t* from, int64_t count, int32_t site, int32_t face, int32_t* to) {
+        for (int64_t i = 0; i < count; i += L) {
+            Integers v;
+            std::memcpy(&v, from + i, sizeof(v));
+            v += v < Integers{} ? face - Integers{} : site - Integers{};
+            if (i + L <= count) std::memcpy(to + i, &v, sizeof(v));
+            else store_some(to + i, v, static_cast<int>(count - i));
+        }
+    }
+
+    void find_lines(int64_t step, int64_t first, int64_t last, const Places& to) {
         for (int64_t near = std::max<int64_t>(0, step - 1); near < std::min(step + 2, unit_.steps); ++near) find_origins(near);
         if (step != step_ || first != next_) line_ = 0;
         step_ = step;
@@ -75,7 +126,6 @@ class Walk {
         }
     }
 
-   private:
     struct Line {
         int64_t image, a, b, before, raster;  // extents of the last two axes, sum of all other coordinates, raster row of q_a = q_b = 0
         int64_t q[MOST_AXES];                 // all other coordinates
@@ -171,4 +221,7 @@ class Walk {
     int64_t found_[4] = {-1, -1, -1, -1};
     int64_t step_ = -1, next_ = 0;
     std::size_t line_ = 0;
+    int64_t longest_ = 0, rest_ = 0;  // which axis, and the sum of the coordinates on all others at the most
+    int64_t first_steady_ = 0;
+    std::vector<int32_t> steady_;  // of its sites, as in Places
 };

@@ -21,6 +21,7 @@ constexpr int VECTOR_BYTES = 16, REGISTERS = 16;
 
 typedef float FloatVector __attribute__((vector_size(VECTOR_BYTES)));
 typedef double DoubleVector __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t Integers __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint32_t Bits32 __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t Bits64 __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint16_t HalfBits __attribute__((vector_size(VECTOR_BYTES / 2)));
@@ -125,6 +126,14 @@ inline void store_some(S* to, Stored<S> stored, int count) {
     S lanes[LANES<Compute<S>>];
     std::memcpy(lanes, &stored, sizeof(stored));
     for (int i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
+inline void store_some(int32_t* to, Integers v, int count) {
+#ifdef __AVX512F__
+    _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << count) - 1), (__m512i)v);
+#else
+    for (int i = 0; i < count; ++i) to[i] = v[i];
+#endif
 }
 
 // Read `count` numbers, zero in the lanes beyond: as they lie in memory, or as they are computed in.
