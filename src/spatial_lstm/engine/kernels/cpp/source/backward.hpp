@@ -196,7 +196,7 @@ class Backward {
             before[k] = saved_.previous_c(at.places, at.d, row, k);
         }
         T* const sent_c = at.sent + of_c_ + (row - at.sites.begin) * sends_;
-        const auto features = [&](int64_t feature, auto lanes) {  // so many, a constant where there is a whole vector
+        const auto features = [&](int64_t feature, auto lanes) __attribute__((always_inline)) {  // so many, a constant where there is a whole vector
             Vector<T> gates[B], c_prev[N], peephole[2 * N + 1] = {}, dz[B], dc_prev[N], dh{}, dc{};
             if (outside) dh = load(outside + feature, lanes);
             for (int64_t k = N; k < N + layer_.idle; ++k) {

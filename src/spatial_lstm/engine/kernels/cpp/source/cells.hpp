@@ -23,7 +23,7 @@ struct Spatial {
     static constexpr int blocks = N + 3;  // i, f_0 .., g, o
 
     template <class T, int N>
-    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
         for (int b = 0; b <= N; ++b) z[b] = sigmoid<T>(z[b]);
         z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
         z[N + 2] = sigmoid<T>(z[N + 2]);
@@ -33,7 +33,7 @@ struct Spatial {
     }
 
     template <class T, int N>
-    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T> h, Vector<T> dh,
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T> h, Vector<T> dh,
                          Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto du = tanh_backward<T>(dh, h);
         dz[N + 2] = sigmoid_backward<T>(du * c, gates[N + 2]);
@@ -56,7 +56,7 @@ struct Graves {
     static constexpr int blocks = N + 3;  // i, f_0 .., g, o
 
     template <class T, int N>
-    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c, Vector<T>& h) {
         if constexpr (WithPeephole) {
             for (int k = 0; k < N; ++k) z[0] += p[k] * c_prev[k];
             for (int k = 0; k < N; ++k) z[1 + k] += p[N + k] * c_prev[k];
@@ -71,7 +71,7 @@ struct Graves {
     }
 
     template <class T, int N>
-    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>* p, Vector<T> c, Vector<T>, Vector<T> dh,
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>* p, Vector<T> c, Vector<T>, Vector<T> dh,
                          Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto t = hyperbolic_tangent<T>(c);
         dz[N + 2] = sigmoid_backward<T>(dh * t, gates[N + 2]);
@@ -95,14 +95,14 @@ struct Stable {
     static constexpr int blocks = N + 3;  // i, f, l_0 .. l_{N-2}, g, o
 
     template <class T, int N>
-    static Vector<T> mix(const Vector<T>* w, const Vector<T>* c_prev) {
+    [[gnu::always_inline]] static Vector<T> mix(const Vector<T>* w, const Vector<T>* c_prev) {
         auto last = fill<T>(1), mixed = Vector<T>{};
         for (int k = 0; k < N - 1; ++k) last -= w[k], mixed += w[k] * c_prev[k];
         return mixed + last * c_prev[N - 1];
     }
 
     template <class T, int N>
-    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
         z[0] = sigmoid<T>(z[0]);
         z[1] = sigmoid<T>(z[1]);
         Vector<T> top{};
@@ -122,7 +122,7 @@ struct Stable {
     }
 
     template <class T, int N>
-    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
                          Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto t = hyperbolic_tangent<T>(c), mixed = mix<T, N>(gates + 2, c_prev);
         dz[N + 2] = sigmoid_backward<T>(dh * t, gates[N + 2]);
@@ -148,7 +148,7 @@ struct Diagonal {
     static constexpr int blocks = 4;  // i, f, g, o
 
     template <class T, int N>
-    static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
         z[0] = sigmoid<T>(z[0]);
         z[1] = sigmoid<T>(z[1]);
         z[2] = hyperbolic_tangent<T>(z[2]);
@@ -158,7 +158,7 @@ struct Diagonal {
     }
 
     template <class T, int N>
-    static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
                          Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto t = hyperbolic_tangent<T>(c);
         dz[3] = sigmoid_backward<T>(dh * t, gates[3]);
