@@ -6,13 +6,15 @@
 
 #include "vector.hpp"
 
-// Sums of 6 rows hide how long an addition takes, more only lengthen the code: a judgement. Segments: x, and h and c of four axes.
-constexpr int MOST_ROWS = 6, MOST_SEGMENTS = 9;
+// Sums of 6 rows hide how long an addition takes, or of 12 where each has but one vector; more only lengthen the code: a judgement. Segments: x, and
+// h and c of four axes.
+constexpr int MOST_ROWS = 12, MOST_SEGMENTS = 9;
 
 // How many rows fit the registers beside `width` vectors of weights and one of input.
 constexpr int rows_at_once(int width) {
     const int fit = (REGISTERS - width - 1) / width;
-    return fit < 1 ? 1 : fit > MOST_ROWS ? MOST_ROWS : fit;
+    const int most = width == 1 ? MOST_ROWS : MOST_ROWS / 2;
+    return fit < 1 ? 1 : fit > most ? most : fit;
 }
 
 // A row of input is several stretches of memory, one after the other: x, the predecessors' h, ... Lengths count factors or pairs of them.

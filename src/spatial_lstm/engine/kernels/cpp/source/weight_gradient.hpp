@@ -130,43 +130,44 @@ class WeightGradient {
     void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
         const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
         F* const inputs = gathered_.get() + (team.number * team.members + team.member) * BLOCK * tiles_ * R;
-        for (int64_t row = 0; row < rows && tiles.begin < tiles.end; ++row)
-            gather(places, unit.direction, block, row * PAIR<F>, tiles, inputs + row * tiles_ * R * PAIR<F>);
+        if (tiles.begin < tiles.end) gather(places, unit.direction, block, tiles, inputs);
         F* const gates = PACKS ? packed_.get() + (team.number * team.members + turn % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
         if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
             for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, block, dz, gates);
             team.wait();
         }
+        const int64_t at_once = vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
         for (int64_t begin = 0; begin < panels_; begin += TOGETHER)
-            for (int64_t tile = tiles.begin; tile < tiles.end; ++tile)
+            for (int64_t tile = tiles.begin; tile < tiles.end; tile += at_once)
                 for (int64_t p = begin; p < std::min(begin + TOGETHER, panels_); ++p)
-                    add_tile(total(unit.index, part, tile * R), tile, p, rows, block, inputs, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, first);
+                    add_tiles(total(unit.index, part, tile * R), tile, std::min(at_once, tiles.end - tile), p, rows, block, inputs, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, first);
     }
 
-    // What a site of a block read, or a pair of sites: some tiles' inputs of [x, h_0 .., c_0 .., 1], zero beyond what there is.
-    void gather(const Places& places, int64_t d, const Block& block, int64_t row, Span tiles, F* to) const {
-        const bool both = PAIR<F> == 2 && row + 1 < block.count;
-        const int64_t site = places.begin + block.sites[row], other = both ? places.begin + block.sites[row + 1] : 0;
-        const int64_t ahead = places.begin + block.sites[std::min(row + AHEAD, block.count - 1)], first = tiles.begin * R, last = tiles.end * R;
+    // What the sites of a block read, a row for each or for each pair: some tiles' inputs of [x, h_0 .., c_0 .., 1], zero beyond what there is.
+    void gather(const Places& places, int64_t d, const Block& block, Span tiles, F* to) const {
+        const int64_t first = tiles.begin * R, last = tiles.end * R, row = tiles_ * R * PAIR<F>;
         int64_t at = 0;
         const auto segment = [&](int64_t length, const auto& of) {
-            const int64_t begin = std::max<int64_t>(0, first - at), stop = std::min(length, last - at);
-            if (begin < stop) {
-                const auto *from = of(site), *second = both ? of(other) : nullptr;
-                prefetch(of(ahead) + begin, stop - begin);
-                for (int64_t k = begin; k < stop; k += L) {
-                    const int lanes = static_cast<int>(std::min<int64_t>(L, stop - k));
-                    store_factors(to + (at + k) * PAIR<F>, load_paired<F>(from + k, second ? second + k : nullptr, lanes), lanes);
+            const int64_t begin = std::max<int64_t>(0, first - at), count = std::min(length, last - at) - begin;
+            F* own = to + (at + begin) * PAIR<F>;
+            at += length;
+            if (count <= 0) return;
+            const auto from = [&](int64_t i) { return of(places.begin + block.sites[i]) + begin; };
+            for (int64_t i = 0; i < block.count; i += PAIR<F>, own += row) {
+                const auto *one = from(i), *other = PAIR<F> == 2 && i + 1 < block.count ? from(i + 1) : nullptr;
+                prefetch(from(std::min(i + AHEAD, block.count - 1)), count);
+                for (int64_t k = 0; k < count; k += L) {
+                    const int lanes = static_cast<int>(std::min<int64_t>(L, count - k));
+                    store_factors(own + k * PAIR<F>, load_paired<F>(one + k, other ? other + k : nullptr, lanes), lanes);
                 }
             }
-            at += length;
         };
         if (to_.weight_ih) segment(layer_.inputs, [&](int64_t i) { return saved_.input(places.raster(i)); });
         for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_h(places, d, i, k); });
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_c(places, d, i, k); });
         static constexpr T one[L] = {1};  // of as many lanes as are read at most
         if (to_.bias) segment(1, [](int64_t) { return one; });
-        if (at < last) std::fill(to + at * PAIR<F>, to + last * PAIR<F>, F{});
+        for (int64_t i = 0; i < block.count && at < last; i += PAIR<F>, to += row) std::fill(to + at * PAIR<F>, to + last * PAIR<F>, F{});
     }
 
     // Row `row` of all panels, from dz of a pair of sites, the second of which may be missing.
@@ -182,11 +183,12 @@ class WeightGradient {
         }
     }
 
-    // R rows of a total, at the gates of a panel, over a block's rows; what comes first is not added to anything.
-    void add_tile(T* to, int64_t tile, int64_t p, int64_t rows, const Block& block, const F* inputs, const F* gates, bool first) const {
+    // The rows of a total that are a tile's or two's, at the gates of a panel, over a block's rows; what comes first is not added to anything.
+    void add_tiles(T* to, int64_t tile, int64_t count, int64_t p, int64_t rows, const Block& block, const F* inputs, const F* gates, bool first) const {
         const F* from = inputs + tile * R * PAIR<F>;
         to += start(p) * L;
         const int64_t width = start(p + 1) - start(p);
+        if (count == 2) return add_up<1, 2 * R>(from, gates, rows, block, to, first);
         if (width == 1) add_up<1>(from, gates, rows, block, to, first);
         if (width == 2) add_up<2>(from, gates, rows, block, to, first);
         if (width == 3) add_up<3>(from, gates, rows, block, to, first);
@@ -194,10 +196,10 @@ class WeightGradient {
         if (width == 5) add_up<5>(from, gates, rows, block, to, first);
     }
 
-    template <int W>
+    template <int W, int ROWS = R>
     void add_up(const F* from, const F* gates, int64_t rows, const Block& block, T* to, bool first) const {
-        Vector<T> sums[R][W] = {};
-        for (int r = 0; r < R && !first; ++r)  // the totals, of many megabytes where there are many features
+        Vector<T> sums[ROWS][W] = {};
+        for (int r = 0; r < ROWS && !first; ++r)  // the totals, of many megabytes where there are many features
             for (int w = 0; w < W; ++w) __builtin_prefetch(to + r * width_ + w * L, 1);
         for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>) {
             const F* const weights = gates + (PACKS ? row * W * L * PAIR<F> : block.sites[row] * stride_);
@@ -205,13 +207,13 @@ class WeightGradient {
 #pragma GCC unroll 16
             for (int w = 0; w < W; ++w) v[w] = load_factors(weights + w * L * PAIR<F>);
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) {
+            for (int r = 0; r < ROWS; ++r) {
                 const Vector<T> x = spread(from + r * PAIR<F>);
 #pragma GCC unroll 16
                 for (int w = 0; w < W; ++w) sums[r][w] = multiply_add<F>(sums[r][w], x, v[w]);
             }
         }
-        for (int r = 0; r < R; ++r, to += width_)
+        for (int r = 0; r < ROWS; ++r, to += width_)
             for (int w = 0; w < W; ++w) store(to + w * L, first ? sums[r][w] : load_factors(to + w * L) + sums[r][w], L);
     }
 
