@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 
 from spatial_lstm.image_models import Ensemble, PixelRNN
 from spatial_lstm.image_models.data import Splits, dequantize
 from spatial_lstm.image_models.pixelrnn import MaskedConv2d
+from spatial_lstm.image_models.pixelrnn.raster import RasterScan
 from spatial_lstm.image_models.training import ImageStage, ImageTask, load_model
 from spatial_lstm.training import BEST, Options, Trainer
 from tests.cases import assert_close
@@ -184,6 +186,47 @@ def test_levels_of_dequantized_pixels_are_their_integers() -> None:
         assert model.quantize(image[None]).flatten().tolist() == list(range(256))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_levels_are_told_apart_in_every_type(dtype: torch.dtype) -> None:
+    for levels in (2, 3, 16, 100, 255, 256):
+        model = PixelRNN(1, levels, hidden_size=1, dtype=dtype)
+        values = torch.arange(float(levels))
+        for images in ((values / (levels - 1)).to(dtype), values.to(dtype) / (levels - 1)):
+            assert torch.equal(model.quantize(images.view(1, 1, 1, -1)).flatten().float(), values), levels
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_values_between_levels_belong_to_their_interval(dtype: torch.dtype) -> None:
+    model = PixelRNN(1, 256, hidden_size=1, dtype=dtype)
+    images = torch.rand(1, 1, 100, 100, dtype=dtype)
+    assert torch.equal(model.quantize(images), (images * 256).floor())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_samples_of_16_bits_are_scored_as_they_were_drawn(dtype: torch.dtype) -> None:
+    model = PixelRNN(1, 256, hidden_size=4, dtype=dtype)
+    scan = RasterScan(model.network, torch.zeros(1, 1, 9, 9, dtype=dtype))
+    values = scan.run(torch.ones(1, 1, 9, 9, dtype=torch.bool), generator=torch.Generator().manual_seed(0))
+    images = model.sample(9, 9, generator=torch.Generator().manual_seed(0))
+    assert images.dtype == dtype
+    assert torch.equal(model.quantize(images), values)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_images_without_values_are_scored(variant: str) -> None:
+    """Batched by vmap, on the meta device, and fake."""
+    model = make(variant, levels=4)
+    images = drawn(model, 3, 4, 5)
+    batched = torch.func.vmap(lambda image: model.log_prob(image.unsqueeze(0)).nats)(images)
+    assert_close([batched.squeeze(1)], [model.log_prob(images).nats])
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert model.log_prob(mode.from_tensor(images)).nats.shape == (3,)
+    empty = PixelRNN(3, hidden_size=4, variant=variant, device="meta")
+    assert empty.log_prob(torch.zeros(2, 3, 4, 5, device="meta")).nats.is_meta
+    with torch.device("meta"):
+        assert not PixelRNN(3, hidden_size=4, variant=variant, device="cpu").network.first.mask.is_meta
+
+
 @pytest.mark.parametrize(("channels", "levels"), [(1, 2), (3, 4)])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_gradients_reach_every_parameter(variant: str, channels: int, levels: int) -> None:
@@ -259,6 +302,12 @@ def test_errors() -> None:
         PixelRNN(variant="column")
     with pytest.raises(ValueError, match="expected levels from 2 to 256, got 1"):
         PixelRNN(levels=1)
+    for levels in (2.0, 4.0, True):
+        with pytest.raises(TypeError, match="expected levels to be an int, got"):
+            PixelRNN(levels=levels)  # type: ignore[arg-type]
+    for variant in VARIANTS:
+        with pytest.raises(ValueError, match="expected backend to be one of .*'auto'.*'reference'.*, got 'foo'"):
+            PixelRNN(variant=variant, backend="foo")
     with pytest.raises(ValueError, match="expected an odd kernel_size, got 4"):
         PixelRNN(kernel_size=4)
     with pytest.raises(

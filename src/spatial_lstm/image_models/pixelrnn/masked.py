@@ -10,13 +10,13 @@ from spatial_lstm.arguments import check_flag, check_positive_int
 
 
 def color_mask(outputs: int, inputs: int, colors: int, *, own: bool = True, blocks: int = 1) -> Tensor:
-    """Which inputs of a pixel an output of the same pixel may see, bool ``(blocks * outputs, inputs)``.
+    """Which inputs of a pixel an output of the same pixel may see, bool ``(blocks * outputs, inputs)`` on the CPU.
 
     Inputs and the outputs of each block are divided evenly into one group for each color, in order. An output sees the groups of earlier
     colors, and with ``own`` that of its own.
     """
-    after = (torch.arange(outputs) * colors // outputs).repeat(blocks).unsqueeze(1)
-    before = torch.arange(inputs) * colors // inputs
+    after = (torch.arange(outputs, device="cpu") * colors // outputs).repeat(blocks).unsqueeze(1)
+    before = torch.arange(inputs, device="cpu") * colors // inputs
     return before <= after if own else before < after
 
 
@@ -84,20 +84,22 @@ class MaskedConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         start = nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         self.register_parameter("bias", start)
-        seen = torch.ones(shape, dtype=torch.bool)
+        seen = torch.ones(shape, dtype=torch.bool, device="cpu")
         seen[:, :, -1, self.radius + 1 :] = False
         seen[:, :, -1, self.radius] = color_mask(
             out_channels // blocks, in_channels, colors, own=mask == "B", blocks=blocks
         )
         self.register_buffer("mask", seen.to(self.weight.device), persistent=False)
         self.kind = mask
+        # Counted where there are values; the mask may be on the meta device.
+        self._inputs_seen = max(1.0, int(seen.sum()) / len(seen))
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the weights from U(-1, 1)/sqrt(s), s the inputs that an output sees on average; biases are 0."""
-        seen = max(1.0, int(self.mask.sum()) / len(self.mask))
-        nn.init.uniform_(self.weight, -(seen**-0.5), seen**-0.5)
+        bound = self._inputs_seen**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spatial_lstm import backends
 from spatial_lstm.arguments import check_flag, check_positive_int
 from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
 from spatial_lstm.image_models.masks import expand_mask
 from spatial_lstm.image_models.pixelrnn.network import PixelNetwork
 from spatial_lstm.image_models.pixelrnn.raster import RasterScan
+from spatial_lstm.image_models.values import values_of
 
 VARIANTS = ("diagonal", "row")
 
@@ -25,7 +27,8 @@ class PixelRNN(ImageModel):
 
     Pixels take ``levels`` values, evenly from 0 to 1, as ``images / 255`` of 8-bit images do. Values in between belong to the interval that
     they fall into, :math:`\lfloor \text{levels} \cdot x \rfloor`, so dequantized images have the level of their integers; a binary model
-    takes 0 and 1 alone.
+    takes 0 and 1 alone. In 16 bits, too, all 256 values are told apart, and what is within their rounding of a level's own value has that
+    level: samples have the levels that were drawn.
 
     Args:
         channels: Channels of the images, C: the colors, in the order in which they depend on one another.
@@ -41,6 +44,7 @@ class PixelRNN(ImageModel):
 
     Raises:
         ValueError: If an argument is out of range.
+        TypeError: If it is of a wrong kind.
 
     Example:
         >>> model = PixelRNN(hidden_size=4)
@@ -67,10 +71,11 @@ class PixelRNN(ImageModel):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        head = 2 * hidden_size if head_features is None else head_features
-        sizes = {"channels": channels, "hidden_size": hidden_size, "num_layers": num_layers, "head_features": head}
+        sizes = {"channels": channels, "levels": levels, "hidden_size": hidden_size, "num_layers": num_layers}
         for name, value in sizes.items():
             check_positive_int(name, value)
+        head = 2 * hidden_size if head_features is None else head_features
+        check_positive_int("head_features", head)
         check_flag("residual", residual)
         if min(hidden_size, head) < channels:
             found = f"{hidden_size} and {head}"
@@ -81,6 +86,9 @@ class PixelRNN(ImageModel):
             raise ValueError(f"expected levels from 2 to 256, got {levels!r}")
         if variant not in VARIANTS:
             raise ValueError(f"expected variant to be one of {', '.join(VARIANTS)}, got {variant!r}")
+        # The Row LSTM has none, which is no reason to take a name that none has.
+        if backend != "auto" and backend not in (names := tuple(backends())):
+            raise ValueError(f"expected backend to be one of {('auto', *names)}, got {backend!r}")
         self._config: dict[str, Any] = {
             "channels": channels,
             "levels": levels,
@@ -129,14 +137,23 @@ class PixelRNN(ImageModel):
             raise ValueError(
                 f"expected images of the model's {like.dtype} on {like.device}, got {images.dtype} on {images.device}"
             )
-        values = (images.detach() * self.levels).floor().clamp(max=self.levels - 1)
-        if images.numel() and not torch.compiler.is_compiling():
-            inside = (images == values) if self.levels == 2 else (images >= 0) & (images <= 1)
-            if not bool(inside.all()):
-                wanted = "of 0 and 1 alone" if self.levels == 2 else "from 0 to 1"
-                low, high = (float(bound) for bound in images.detach().aminmax())
-                raise ValueError(f"expected images with values {wanted}, got others, from {low:.4g} to {high:.4g}")
+        values = self._nearest_or_below(images.detach()).to(images.dtype)
+        inside = (images == values) if self.levels == 2 else (images >= 0) & (images <= 1)
+        if values_of(inside.all) is False:
+            wanted = "of 0 and 1 alone" if self.levels == 2 else "from 0 to 1"
+            low, high = (float(bound) for bound in images.detach().aminmax())
+            raise ValueError(f"expected images with values {wanted}, got others, from {low:.4g} to {high:.4g}")
         return values
+
+    def _nearest_or_below(self, images: Tensor) -> Tensor:
+        """The level of whose own value each is the rounding in its type, else that of the interval that it falls into."""
+        top = self.levels - 1
+        wide = images.to(torch.promote_types(images.dtype, torch.float32))
+        scaled = wide * top
+        nearest = scaled.round()
+        # In 16 bits a level's own value may be rounded out of its interval, and in bfloat16 there is hardly a value in between.
+        own = (scaled - nearest).abs() <= torch.finfo(images.dtype).eps / 2 * scaled
+        return torch.where(own, nearest, (wide * self.levels).floor().clamp(max=top))
 
     @torch.no_grad()
     def sample(
@@ -183,7 +200,7 @@ class PixelRNN(ImageModel):
         values = self.quantize(images.masked_fill(mask, 0.0)).repeat_interleave(candidates, 0)
         scan = RasterScan(self.network, values)
         filled = scan.run(mask.repeat_interleave(candidates, 0), generator=generator, progress=progress)
-        best = scan.density.flatten(1).sum(1).view(-1, candidates).argmax(1)
+        best = scan.density.flatten(1).sum(1).view(len(images), candidates).argmax(1)
         at = torch.arange(len(images), device=images.device) * candidates + best
         return torch.where(mask, filled[at] / (self.levels - 1), images)
 
