@@ -186,6 +186,9 @@ def test_the_scale_is_looked_at_where_there_are_values_alone() -> None:
 def test_errors() -> None:
     model = RIDE(**SMALL)
     images = textured(2, 1, 9, 11)
+    for batch_size, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="expected batch_size to be"):
+            model.bits_per_pixel(images, batch_size=batch_size)  # type: ignore[arg-type]
     with pytest.raises(
         ValueError, match=r"expected images of the model's torch\.float64 on cpu, got torch\.float32 on cpu"
     ):

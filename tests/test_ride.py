@@ -180,6 +180,15 @@ def test_an_added_layer_keeps_all_else_and_hands_on_what_it_reads(cell: str) -> 
     below, above = model.conditioning(white), model.add_layer().conditioning(white)
     assert torch.corrcoef(torch.stack([below.flatten(), above.flatten()]))[0, 1] > 0.95
     assert 0.8 < above.std() / below.std() < 1.25
+
+
+def test_an_added_layer_leaves_parts_in_their_mode() -> None:
+    model = RIDE(**SMALL)
+    model.mcgsm.eval()
+    grown = model.add_layer()
+    assert (grown.training, grown.lstm.training, grown.mcgsm.training) == (True, True, False)
+    with torch.device("meta"):
+        assert not model.add_layer().quantiles.is_meta
     grown.lstm.weight_hh_l0.data.zero_()
     assert not torch.equal(model.lstm.weight_hh_l0, grown.lstm.weight_hh_l0)
 

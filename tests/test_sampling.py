@@ -170,6 +170,15 @@ def test_inpainting_fills_holes_and_nothing_else(name: str) -> None:
     assert damaged.isnan().any()
 
 
+@pytest.mark.parametrize("sweeps", [0, 1])
+@pytest.mark.parametrize("name", [*DENSITIES, "color"])
+def test_no_images_have_no_holes(name: str, sweeps: int) -> None:
+    model = make(name)
+    assert isinstance(model, (ImageDensity, ColorRIDE))
+    images = textured(2, model.channels, 24, 26)[:0]
+    assert model.inpaint(images, hole(24, 26), gibbs_sweeps=sweeps).shape == images.shape
+
+
 def test_inpainting_of_a_hole_of_its_own_in_each_image() -> None:
     model = make_density("ride")
     images, masks = textured(2, 1, 14, 16), torch.zeros(2, 1, 14, 16, dtype=torch.bool)

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm.arguments import check_positive_int
+
 Progress = Callable[[int, int], object]
 FitProgress = Callable[[int, float, "float | None"], object]
 
@@ -96,9 +98,11 @@ class ImageModel(nn.Module):
         """Return the mean log-likelihood of images ``(N, C, H, W)`` in bits per scored pixel; higher is better.
 
         Raises:
-            ValueError: If there is no image.
+            ValueError: If there is no image, or batch_size is not positive.
+            TypeError: If batch_size is no int.
             NotFiniteError: If an image or its log-likelihood is not finite.
         """
+        check_positive_int("batch_size", batch_size)
         if not len(images):
             raise ValueError("expected at least one image, got none")
         batches = [self.log_prob(batch) for batch in images.split(batch_size)]

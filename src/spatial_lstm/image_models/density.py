@@ -67,7 +67,7 @@ class ImageDensity(ImageModel, ABC):
         self.channels = channels
         self.border = self.neighborhood.radius
         self.whitening = ConditionalWhitening(self.neighborhood.dim, channels, device=device, dtype=dtype)
-        levels = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
+        levels = (torch.arange(QUANTILES, dtype=torch.float64, device="cpu") + 0.5) / QUANTILES
         start = torch.special.ndtri(levels).expand(channels, -1)
         like = self.whitening.mean_in
         self.register_buffer("quantiles", start.to(like.device, like.dtype).clone())

@@ -90,7 +90,7 @@ def _best_of(
     many = None if condition is None else condition.repeat_interleave(candidates, 0)
     scan = Scan(model, images.repeat_interleave(candidates, 0), many)
     filled, density = scan.run_and_score(mask.repeat_interleave(candidates, 0), generator=generator, limits=limits)
-    best = density.flatten(1).sum(1).view(-1, candidates).argmax(1)
+    best = density.flatten(1).sum(1).view(len(images), candidates).argmax(1)
     at = torch.arange(len(images), device=images.device) * candidates + best
     return filled[at]
 

@@ -154,7 +154,9 @@ class RIDE(ImageDensity):
         gates = list(reference.CELLS[self.lstm.cell_type].gates(2))
         for gate, rows, start in zip(gates, weight.chunk(len(gates)), bias.chunk(len(gates)), strict=True):
             if gate == "g":
-                rows.copy_(PASSING * torch.eye(len(rows)))
+                rows.copy_(PASSING * torch.eye(len(rows), device=rows.device))
             else:
                 start.fill_({"i": OPEN, "f": CLOSED, "o": OPEN}.get(gate[0], 0.0))
-        return grown.train(self.training)
+        for name, module in self.named_modules():
+            grown.get_submodule(name).training = module.training
+        return grown

@@ -99,7 +99,7 @@ class Scan:
         """Both of the above; without ``density`` the scan ends with the last pixel to be drawn."""
         model, whitening = self._model, self._model.whitening
         images = self._images.clone(memory_format=torch.contiguous_format)
-        flat = images.view(*images.shape[:2], -1)  # (N, C, H W)
+        flat = images.flatten(2)  # (N, C, H W), the same memory
         hole = flat.new_ones((), dtype=torch.bool) if hole is None else hole
         holes = hole.expand(len(images), 1, *images.shape[2:]).flatten(1)  # (N, H W)
         drawing = self._drawing(holes)

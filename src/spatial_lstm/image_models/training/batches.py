@@ -60,7 +60,7 @@ class PatchBatches:
         count = self.views * len(tiles(self.images or images, patch))
         self.per_epoch = max(1, count // batch)
         self._epoch = -1
-        self._patches = torch.empty(0)
+        self._patches = torch.empty(0, device="cpu")
         self._order: NDArray[np.int64] = np.empty(0, np.int64)
 
     def __getitem__(self, step: int) -> Tensor:

@@ -67,7 +67,7 @@ def show(axes: Any, image: Tensor) -> None:
 
 def centered_hole(height: int, width: int, side: int) -> Tensor:
     """A mask ``(1, 1, H, W)``, True in a square in the middle."""
-    mask = torch.zeros(1, 1, height, width, dtype=torch.bool)
+    mask = torch.zeros(1, 1, height, width, dtype=torch.bool, device="cpu")
     top, left = (height - side) // 2, (width - side) // 2
     mask[:, :, top : top + side, left : left + side] = True
     return mask

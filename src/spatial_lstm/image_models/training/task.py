@@ -169,4 +169,4 @@ def evenly(images: Tensor, count: int) -> Tensor:
     """At most ``count`` images, spread evenly over all."""
     if len(images) <= count:
         return images
-    return images[torch.linspace(0, len(images) - 1, count).round().long()]
+    return images[torch.linspace(0, len(images) - 1, count, device="cpu").round().long()]
