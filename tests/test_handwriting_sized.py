@@ -263,6 +263,38 @@ def test_layers_that_would_see_padding_are_refused(layer: nn.Module, error: type
 
 
 @pytest.mark.parametrize(
+    "layers",
+    [
+        (OrderedDict(a=nn.ReLU()), OrderedDict(a=nn.Tanh())),
+        (OrderedDict(a=nn.ReLU()), OrderedDict(b=nn.Tanh())),
+        (nn.ReLU(), OrderedDict({"0": nn.Tanh()})),
+        (OrderedDict({"1": nn.Tanh()}), nn.ReLU()),
+    ],
+    ids=["same", "two", "beside", "before"],
+)
+def test_dictionaries_beside_other_layers_are_refused(layers: Any) -> None:
+    with pytest.raises(
+        TypeError, match="expected layers, or one ordered dictionary of them, got one among 2 arguments"
+    ):
+        SizedSequential(*layers)
+
+
+def test_the_default_device_is_not_where_sizes_are() -> None:
+    network = SizedSequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.MaxPool2d(3, 2, 1), SpatialLSTM(4, 2), nn.AvgPool2d(1)
+    )
+    x, sizes = torch.randn(2, 3, 4, 5), torch.tensor([[4, 5], [2, 3]])
+    for own in (sizes, None):
+        expected, extents = network(x, own)
+        with torch.device("meta"):
+            found, left = network(x, own)
+        assert_close([found], [expected])
+        assert torch.equal(left, extents)
+    with torch.device("meta"):
+        assert network.extents(sizes).device == sizes.device
+
+
+@pytest.mark.parametrize(
     ("x", "sizes", "error", "words"),
     [
         (torch.zeros(2, 1, 5, 5), [[5, 5], [2, 5]], ValueError, r"window of Conv2d.*got 2 x 5 sites in image 1"),
@@ -293,3 +325,4 @@ def test_no_images_at_all() -> None:
     y, sizes = network(torch.zeros(0, 1, 4, 5), torch.zeros(0, 2, dtype=torch.int64))
     assert y.shape == (0, 3, 4, 5)
     assert sizes.shape == (0, 2)
+    assert network.images(torch.zeros(0, 1, 4, 5)) == []

@@ -31,7 +31,7 @@ class Sheet(NamedTuple):
         """Each alone, ``(1, *own, C)``."""
         x = self.x.movedim(1, -1)
         if self.starts is None:
-            return [cropped(image, own) for image, own in zip(x.split(1), sizes, strict=True)]
+            return [cropped(image, own) for image, own in zip(x.split(1)[: len(x)], sizes, strict=True)]
         ends = [start + own[-1] for start, own in zip(self.starts, sizes, strict=True)]
         rests = [start - end for end, start in zip(ends, [*self.starts[1:], x.shape[-2]], strict=True)]
         extents = chain.from_iterable((own[-1], rest) for own, rest in zip(sizes, rests, strict=True))

@@ -56,8 +56,8 @@ class WindowRule(Rule):
             return sizes
         axes = sizes.shape[1]
         stride, padding = _each(module.stride, axes), _each(module.padding, axes)
-        spans = torch.tensor([span + 1 - 2 * p for span, p in zip(_spans(module, axes), padding, strict=True)])
-        return torch.div(sizes - spans, torch.tensor(stride), rounding_mode="floor") + 1
+        spans = [span + 1 - 2 * p for span, p in zip(_spans(module, axes), padding, strict=True)]
+        return torch.div(sizes - _like(sizes, spans), _like(sizes, stride), rounding_mode="floor") + 1
 
     def run(self, module: Any, images: Ragged) -> Ragged:
         """Images whose windows begin where they would begin in each alone, far enough from one another that none sees another's sites."""
@@ -94,7 +94,7 @@ class MaxPoolRule(WindowRule):
 
     def run(self, module: Any, images: Ragged) -> Ragged:
         axes = images.sizes.shape[1]
-        seen = images.sizes >= torch.tensor(_each(module.dilation, axes))
+        seen = images.sizes >= _like(images.sizes, _each(module.dilation, axes))
         # Else a window may have no site in the image, for which PyTorch's backward writes somewhere else.
         if not bool(seen.all()) and any(_each(module.padding, axes)):
             least = images.sizes.amin(0).tolist()
@@ -192,6 +192,11 @@ def rule_of(module: nn.Module) -> Rule:
     raise TypeError(
         f"expected layers whose way with padding is known, {', '.join(kind.__name__ for kind in RULES)}, got {module}"
     )
+
+
+def _like(sizes: Tensor, values: list[int]) -> Tensor:
+    """One number for every axis, where the sizes are: the default device may be another."""
+    return torch.tensor(values, device=sizes.device)
 
 
 def _each(option: Any, axes: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class SizedSequential(SizedModule):
         - sizes: those extents, ``(N, n)``, int64 on the CPU.
 
     Raises:
-        TypeError: If a layer is of a kind whose way with padding is not known.
+        TypeError: If a layer is of a kind whose way with padding is not known, or a dictionary is not alone.
         ValueError: If a layer has options under which images would see their padding, sizes do not fit, or an image is too small for a
             layer's window.
 
@@ -53,10 +53,7 @@ class SizedSequential(SizedModule):
 
     def __init__(self, *layers: nn.Module | OrderedDict[str, nn.Module]) -> None:
         super().__init__()
-        named: dict[str, nn.Module] = {}
-        for place, layer in enumerate(layers):
-            named.update(layer if isinstance(layer, OrderedDict) else {str(place): layer})
-        for name, layer in named.items():
+        for name, layer in _by_name(layers).items():
             rule_of(layer)
             self.add_module(name, layer)
 
@@ -79,7 +76,7 @@ class SizedSequential(SizedModule):
 
     def extents(self, sizes: Tensor) -> Tensor:
         """Return the sizes that come out where ``sizes`` ``(N, n)`` go in; 0 where an image is too small. Computes nothing else."""
-        fits = torch.ones(len(sizes), 1, dtype=torch.bool)
+        fits = torch.ones(len(sizes), 1, dtype=torch.bool, device=sizes.device)
         for layer in self:
             sizes = rule_of(layer).extents(layer, sizes)
             fits &= (sizes >= 1).all(1, keepdim=True)
@@ -112,13 +109,27 @@ class SizedSequential(SizedModule):
             sizes = after
 
 
+def _by_name(layers: Sequence[nn.Module | OrderedDict[str, nn.Module]]) -> Mapping[str, nn.Module]:
+    """Layers by their names, or else their places."""
+    named: dict[str, nn.Module] = {}
+    for place, layer in enumerate(layers):
+        if isinstance(layer, OrderedDict):
+            if len(layers) > 1:
+                raise TypeError(
+                    f"expected layers, or one ordered dictionary of them, got one among {len(layers)} arguments"
+                )
+            return layer
+        named[str(place)] = layer
+    return named
+
+
 def _own_sizes(x: Tensor, sizes: Tensor | Sequence[object] | None) -> Tensor:
     """Checked sizes ``(N, n)``."""
     if not isinstance(x, Tensor):
         raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
     if x.ndim < 3:
         raise ValueError(f"expected a batch x of shape (N, C, *S), got {tuple(x.shape)}")
-    extents = torch.tensor(x.shape[2:])
+    extents = torch.tensor(x.shape[2:], device="cpu")
     own = check_sizes(sizes, x.shape[0], x.shape[2:])
     if own is None:
         return extents.expand(x.shape[0], -1)
