@@ -146,6 +146,43 @@ def test_a_grown_network_reads_what_it_read_before() -> None:
         recognizer.grown(4)
 
 
+def test_a_grown_network_leaves_parts_in_their_mode() -> None:
+    recognizer = make()
+    recognizer.features.eval()
+    larger = recognizer.grown(8)
+    assert (larger.training, larger.output.training) == (True, True)
+    assert not any(module.training for module in larger.features.modules())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_default_device_is_not_where_widths_are(architecture: str) -> None:
+    recognizer, images = make(architecture), lines()
+    expected, lengths = recognizer(images, WIDTHS)
+    loss = recognizer.loss(images, WIDTHS, TARGETS, LENGTHS)
+    with torch.device("meta"):
+        empty = HandwritingRecognizer(4, architecture=architecture)
+        found, own = recognizer(images, WIDTHS)
+        assert torch.equal(found, expected)
+        assert torch.equal(own, lengths)
+        assert_close([recognizer.loss(images, WIDTHS, TARGETS, LENGTHS)], [loss])
+        assert recognizer.grown(6).output.weight.device == images.device
+    assert all(parameter.is_meta for parameter in empty.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_16_bits(dtype: torch.dtype) -> None:
+    recognizer, images = make().to(dtype), lines().nan_to_num().to(dtype)
+    loss = recognizer.loss(images, WIDTHS, TARGETS, LENGTHS)
+    loss.backward()
+    log_probs, lengths = recognizer(images, WIDTHS)
+    nats = functional.ctc_loss(log_probs.float().transpose(0, 1), TARGETS, lengths, LENGTHS, reduction="none")
+    assert_close([loss], [(nats / LENGTHS.clamp(min=1)).mean()])
+    for name, parameter in recognizer.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.dtype == dtype
+        assert parameter.grad.isfinite().all(), name
+
+
 def test_no_lines_at_all() -> None:
     recognizer = make()
     images, none = torch.zeros(0, 1, 32, 20, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
@@ -166,6 +203,11 @@ W, T, L = torch.tensor([20, 10]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([
         (lambda r: HandwritingRecognizer(5, architecture="best"), ValueError, "one of default, graves.*'best'"),
         (lambda r: HandwritingRecognizer(5, height=8), ValueError, "height that is enough.*got 8"),
         (lambda r: HandwritingRecognizer(5, cell="gru"), ValueError, "cell"),
+        (lambda r: HandwritingRecognizer(5, dropout=None), TypeError, "dropout to be a float, got NoneType"),
+        (lambda r: HandwritingRecognizer(5, dropout=-0.5), ValueError, "dropout from 0 to 1, got -0.5"),
+        (lambda r: r.columns(W.double()), TypeError, "widths to be a Tensor of integers, got torch.float64"),
+        (lambda r: r(IMAGES.to("meta"), W), ValueError, "images on cpu, as the weights, got meta"),
+        (lambda r: r(IMAGES, W.cfloat()), TypeError, "got torch.complex64"),
         (lambda r: r(IMAGES[0], W), ValueError, r"\(N, 1, 32, W\), got \(1, 32, 20\)"),
         (lambda r: r(IMAGES[:, :, :31], W), ValueError, r"\(N, 1, 32, W\)"),
         (lambda r: r(IMAGES.float(), W), ValueError, "torch.float64, as the weights, got torch.float32"),

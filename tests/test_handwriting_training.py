@@ -167,6 +167,40 @@ def test_reading_leaves_the_network_training() -> None:
     assert (seen, reader.model.training) == ([False], True)
 
 
+def test_reading_leaves_frozen_layers_frozen() -> None:
+    reader = LineReader(tiny(), CODEC)
+    reader.model.features.eval()
+    before = {name: module.training for name, module in reader.model.named_modules()}
+    assert len(set(before.values())) == 2
+    for read in (reader.read, reader.texts, reader.log_probs):
+        read(DIGITS.test)  # type: ignore[operator]
+        assert {name: module.training for name, module in reader.model.named_modules()} == before
+
+
+def test_a_reader_refuses() -> None:
+    reader = LineReader(tiny(), CODEC)
+    for batch, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):
+        for read in (reader.read, reader.texts, reader.log_probs):
+            with pytest.raises(error, match="expected batch to be"):
+                read(DIGITS.test, batch=batch)  # type: ignore[operator]
+    for line, found in (("x.png", "str"), (np.zeros((3, 4)), "float64"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"expected an array of uint8, got {found}"):
+            reader.read([line])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=r"expected gray values \(height, width\), got shape \(0, 5\)"):
+        reader.read([np.zeros((0, 5), np.uint8)])
+
+
+def test_a_model_on_the_cpu_reads_and_trains_whatever_the_default_device() -> None:
+    reader = LineReader(tiny(), CODEC)
+    expected = reader.read(DIGITS.train)
+    batch = batches(augmentation=Augmentation())[0]
+    with torch.device("meta"):
+        assert reader.read(DIGITS.train) == expected
+        again = batches(augmentation=Augmentation())[0]
+    assert torch.equal(again.images, batch.images)
+    assert torch.equal(again.targets, batch.targets)
+
+
 def test_a_model_file_knows_the_language_of_its_texts(tmp_path: Path) -> None:
     codec = Codec("אב12", right_to_left=True)
     language = learn_language(["אב12"] * 3, codec)

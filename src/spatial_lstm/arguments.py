@@ -20,6 +20,14 @@ def check_flag(name: str, value: object) -> None:
         raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
 
 
+def check_probability(name: str, value: object) -> None:
+    """Refuse anything but a number from 0 to 1."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"expected {name} to be a float, got {type(value).__name__}")
+    if not 0 <= value <= 1:
+        raise ValueError(f"expected {name} from 0 to 1, got {value}")
+
+
 def names_data_set(source: object, names: Collection[str]) -> bool:
     """Whether a text is one of the names of data sets, rather than a path.
 

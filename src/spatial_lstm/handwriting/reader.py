@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.handwriting.codec import Codec
 from spatial_lstm.handwriting.data.line import Line
-from spatial_lstm.handwriting.data.pictures import Gray, normalize
+from spatial_lstm.handwriting.data.pictures import Gray, check_gray, normalize
 from spatial_lstm.handwriting.decoding import BeamSearch, Decoder, Greedy, Language, NGram, Weighting, read_columns
 from spatial_lstm.handwriting.network import HandwritingRecognizer
 from spatial_lstm.training import files, read_model
@@ -135,8 +136,8 @@ class LineReader:
             track: Called with the places of the lines, gives them back one by one: the place for a progress bar.
 
         Raises:
-            TypeError: If pixels are of another type.
-            ValueError: If a picture is empty or broken.
+            TypeError: If pixels are of another type, or batch is no int.
+            ValueError: If a picture is empty or broken, or batch is not positive.
         """
         found: dict[int, Transcription] = {}
         for place, columns in self._columns(lines, batch, track):
@@ -158,6 +159,7 @@ class LineReader:
 
     def _columns(self, lines: Sequence[Line | Gray], batch: int, track: Track = iter) -> Iterator[tuple[int, Tensor]]:
         """The log-probabilities of each line, ``(T, classes)`` on the CPU, with its place; lines of similar width together."""
+        check_positive_int("batch", batch)
         height = self.model.height
         widths = [_width(line, height) for line in lines]
         places: list[int] = []
@@ -223,24 +225,27 @@ def pixels(line: Line | Gray, height: int) -> Tensor:
 
 def stacked(images: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Lines ``(1, height, width)`` as a batch ``(N, 1, height, W)`` with paper on the right, and their widths ``(N,)``."""
-    widths = torch.tensor([image.shape[2] for image in images])
-    found = torch.zeros(len(images), 1, images[0].shape[1], -(-int(widths.max()) // STEP) * STEP)
+    widths = torch.tensor([image.shape[2] for image in images], device="cpu")
+    found = images[0].new_zeros(len(images), 1, images[0].shape[1], -(-int(widths.max()) // STEP) * STEP)
     for place, image in enumerate(images):
         found[place, :, :, : image.shape[2]] = image
     return found, widths
 
 
 def _width(line: Line | Gray, height: int) -> float:
-    """At a height; about, where the pixels are at another one."""
+    """At a height; about, where the pixels are at another one; errors as :func:`normalize`'s."""
     image = line.image(height) if isinstance(line, Line) else line
-    return float(image.shape[-1] * height / max(1, image.shape[0]))
+    check_gray(image)
+    return float(image.shape[1] * height / image.shape[0])
 
 
 @contextmanager
 def _evaluating(model: HandwritingRecognizer) -> Iterator[None]:
-    training = model.training
+    """In evaluation; then every module is as it was, those that are frozen in a model that trains, too."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training

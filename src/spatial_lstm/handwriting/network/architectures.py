@@ -139,7 +139,7 @@ def _dropout(choices: Choices) -> nn.Module:
 
 def _rows(layers: Layers, height: int) -> int:
     """Rows that layers leave of a height, at least 1."""
-    wide = torch.tensor([[height, 10 * height]])
+    wide = torch.tensor([[height, 10 * height]], device="cpu")
     return max(1, int(SizedSequential(OrderedDict(layers)).extents(wide)[0, 0]))
 
 

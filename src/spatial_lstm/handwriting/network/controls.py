@@ -40,7 +40,7 @@ class RowsAndColumns(SizedModule):
         along_rows = _along(self.rows, last, sizes)
         along_columns = _along(self.columns, last.transpose(1, 2), sizes.flip(1)).transpose(1, 2)
         combined: Tensor = self.combine(torch.cat([along_rows, along_columns], dim=-1)).movedim(-1, 1)
-        inside = (torch.arange(n) < sizes[:, axis, None] for axis, n in enumerate(x.shape[2:]))
+        inside = (torch.arange(n, device=sizes.device) < sizes[:, axis, None] for axis, n in enumerate(x.shape[2:]))
         height, width = (own.to(x.device) for own in inside)
         return combined.masked_fill(~(height[:, None, :, None] & width[:, None, None]), 0), sizes
 
@@ -97,7 +97,7 @@ def _sequence_layer(channels: int, hidden_size: int) -> SpatialLSTM:
 
 def _along(layer: SpatialLSTM, x: Tensor, sizes: Tensor) -> Tensor:
     """A 1-D layer over every row of every image ``(N, H, W, C)``; rows beyond an image's own are left out and come out zero."""
-    own = torch.arange(x.shape[1]) < sizes[:, :1]  # (N, H)
+    own = torch.arange(x.shape[1], device=sizes.device) < sizes[:, :1]  # (N, H)
     lengths = sizes[:, 1:].expand(-1, x.shape[1])[own]
     own = own.to(x.device)
     output: Tensor = layer(x[own], sizes=lengths)[0]

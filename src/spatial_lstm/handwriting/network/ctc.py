@@ -27,7 +27,7 @@ def columns_needed(targets: Tensor, target_lengths: Tensor) -> Tensor:
 def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
     """The mean over lines of nats per character, after Graves, Fernandez, Gomez & Schmidhuber, 2006; 0 for no lines.
 
-    An empty text counts as one character.
+    An empty text counts as one character. Of 16 bits the sum is made in float32, and is float32.
 
     Args:
         log_probs: ``(N, T, classes)``.
@@ -35,9 +35,10 @@ def ctc_loss(log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths
         targets: ``(N, L)``.
         target_lengths: ``(N,)``.
     """
+    # Which torch does not compute in 16 bits.
+    columns = log_probs.to(torch.promote_types(log_probs.dtype, torch.float32)).transpose(0, 1)
     if not len(log_probs):
-        return log_probs.sum()
-    columns = log_probs.transpose(0, 1)
+        return columns.sum()
     nats = functional.ctc_loss(columns, targets, lengths, target_lengths, blank=BLANK, reduction="none")
     return (nats / target_lengths.clamp(min=1).to(nats.device)).mean()
 
@@ -55,7 +56,7 @@ def check_targets(targets: object, target_lengths: object, lines: int, classes: 
         raise ValueError(f"expected targets ({lines}, L) and target_lengths ({lines},), got {found[0]} and {found[1]}")
     if bool(((target_lengths < 0) | (target_lengths > targets.shape[1])).any()):
         raise ValueError(f"expected target_lengths from 0 to {targets.shape[1]}, got {target_lengths.tolist()}")
-    own = torch.arange(targets.shape[1]) < target_lengths[:, None]
+    own = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
     wrong = own & ((targets < 1) | (targets >= classes))
     if bool(wrong.any()):
         raise ValueError(f"expected targets from 1 to {classes - 1}, 0 being the blank, got {int(targets[wrong][0])}")
@@ -68,7 +69,8 @@ def whole(name: str, value: object) -> Tensor:
     Raises:
         TypeError: If it is no tensor of integers.
     """
-    if not isinstance(value, Tensor) or value.is_floating_point() or value.dtype == torch.bool:
+    inexact = isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+    if not isinstance(value, Tensor) or inexact or value.dtype == torch.bool:
         found = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"expected {name} to be a Tensor of integers, got {found}")
     return value.to("cpu", torch.int64, copy=True)

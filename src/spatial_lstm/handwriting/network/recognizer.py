@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import check_positive_int, check_probability
 from spatial_lstm.handwriting.codec import BLANK
 from spatial_lstm.handwriting.network.architectures import ARCHITECTURES, Choices
 from spatial_lstm.handwriting.network.ctc import check_targets, columns_needed, ctc_loss, whole
@@ -42,7 +42,7 @@ class HandwritingRecognizer(nn.Module):
         - lengths: ``(N,)``, each line's columns, int64 on the CPU.
 
     Raises:
-        ValueError: If an option, a shape, a dtype or a width does not fit.
+        ValueError: If an option, a shape, a dtype, a device or a width does not fit.
         TypeError: If an argument is of a wrong kind.
 
     Example:
@@ -65,6 +65,7 @@ class HandwritingRecognizer(nn.Module):
         super().__init__()
         check_positive_int("classes", classes)
         check_positive_int("height", height)
+        check_probability("dropout", dropout)
         if architecture not in ARCHITECTURES:
             raise ValueError(f"expected architecture to be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         if classes < 2:
@@ -111,8 +112,12 @@ class HandwritingRecognizer(nn.Module):
         return ctc_loss(log_probs, lengths, targets.to(log_probs.device), target_lengths)
 
     def columns(self, widths: Tensor) -> Tensor:
-        """Return how many columns lines of these widths ``(N,)`` have, int64; 0 for one that is too narrow for any."""
-        widths = widths.to("cpu", torch.int64)
+        """Return how many columns lines of these widths ``(N,)`` have, int64; 0 for one that is too narrow for any.
+
+        Raises:
+            TypeError: If the widths are no tensor of integers.
+        """
+        widths = whole("widths", widths)
         return self.features.extents(torch.stack([torch.full_like(widths, self.height), widths], dim=1)).squeeze(1)
 
     def least_width(self, columns: int) -> int:
@@ -139,14 +144,17 @@ class HandwritingRecognizer(nn.Module):
         if classes < self.classes:
             raise ValueError(f"expected at least the {self.classes} classes that there are, got {classes}")
         like = self.output.weight
-        larger = HandwritingRecognizer(**{**self.config(), "classes": classes}).to(like.device, like.dtype)
+        with like.device:
+            larger = HandwritingRecognizer(**{**self.config(), "classes": classes}).to(like.dtype)
         larger.features.load_state_dict(self.features.state_dict())
         with torch.no_grad():
             larger.output.weight.zero_()
             larger.output.bias.fill_(float(self.output.bias.min()))
             larger.output.weight[: self.classes] = self.output.weight
             larger.output.bias[: self.classes] = self.output.bias
-        return larger.train(self.training)
+        for name, module in self.named_modules():
+            larger.get_submodule(name).training = module.training
+        return larger
 
     def _columns_of(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities and lengths of lines with paper up to ``widths``, which may be beyond the images."""
@@ -162,10 +170,10 @@ class HandwritingRecognizer(nn.Module):
         certain = log_probs[0].new_full((max(counts), self.classes), -torch.inf)
         certain[:, BLANK] = 0.0
         padded = [piece for own in log_probs for piece in (own, certain[len(own) :])]
-        return torch.cat(padded).unflatten(0, (len(counts), -1)), torch.tensor(counts)
+        return torch.cat(padded).unflatten(0, (len(counts), -1)), torch.tensor(counts, device="cpu")
 
     def _count(self, width: int) -> int:
-        return int(self.columns(torch.tensor([width])))
+        return int(self.columns(torch.tensor([width], device="cpu")))
 
     def _check(self, images: object, widths: object) -> Tensor:
         """Return a copy of the widths on the CPU, int64, having refused what does not fit."""
@@ -174,6 +182,8 @@ class HandwritingRecognizer(nn.Module):
         if images.ndim != 4 or images.shape[1:3] != (1, self.height) or images.shape[3] < 1:
             raise ValueError(f"expected images of shape (N, 1, {self.height}, W), got {tuple(images.shape)}")
         like = self.output.weight
+        if images.device != like.device:
+            raise ValueError(f"expected images on {like.device}, as the weights, got {images.device}")
         if images.dtype != like.dtype and not torch.is_autocast_enabled(images.device.type):
             raise ValueError(f"expected images of dtype {like.dtype}, as the weights, got {images.dtype}")
         own = whole("widths", widths)

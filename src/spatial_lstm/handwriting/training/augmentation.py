@@ -63,13 +63,13 @@ class Augmentation:
         slant, width, height, right, down = random.uniform(-1, 1, 5) * amounts
         rows, columns = image.shape[1:]
         wide = max(1, round(columns * (1 + width) + abs(slant) * rows))
-        y = torch.arange(rows) - (rows - 1) / 2
-        x = torch.arange(wide) - (wide - 1) / 2
+        y = torch.arange(rows, device=image.device) - (rows - 1) / 2
+        x = torch.arange(wide, device=image.device) - (wide - 1) / 2
         warp = self._warp(rows, wide, random)
         source_x = (x - right + slant * y[:, None]) / (1 + width) + warp[0]  # (H, W)
         source_y = ((y - down) / (1 + height))[:, None] + warp[1]
         # From pixels about the middle to -1 .. 1 from the first pixel to the last.
-        extents = torch.tensor([max(1, columns - 1), max(1, rows - 1)])
+        extents = torch.tensor([max(1, columns - 1), max(1, rows - 1)], device=image.device)
         grid = torch.stack([source_x, source_y], dim=2) * 2 / extents
         return functional.grid_sample(image[None], grid[None].to(image.dtype), align_corners=True)[0]
 

@@ -109,9 +109,9 @@ class LineBatches:
             self._order, self._epoch = self.order(epoch), epoch
         lines = self._order[place].tolist()
         images, widths = stacked([self._image(line, epoch) for line in lines])
-        targets = [torch.tensor(self.examples.targets[line], dtype=torch.int64) for line in lines]
+        targets = [torch.tensor(self.examples.targets[line], dtype=torch.int64, device="cpu") for line in lines]
         padded = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True)
-        return LineBatch(images, widths, padded, torch.tensor([len(target) for target in targets]))
+        return LineBatch(images, widths, padded, torch.tensor([len(target) for target in targets], device="cpu"))
 
     def order(self, epoch: int) -> list[NDArray[np.int64]]:
         """The lines of each batch of an epoch: cut from an order that is roughly that of widths, and shuffled."""

@@ -66,7 +66,7 @@ def drawn(digits: NDArray[np.float32], random: np.random.Generator) -> Gray:
     """Put digits ``(n, s, s)`` side by side in a line, ``(32, width)``."""
     sides = random.integers(*SIDE, size=len(digits))
     gaps = random.integers(*GAP, size=len(digits) + 1) + 2
-    paper = torch.zeros(1, HEIGHT, int(sides.sum() + gaps.sum()))
+    paper = torch.zeros(1, HEIGHT, int(sides.sum() + gaps.sum()), device="cpu")
     left = 0
     for digit, side, gap in zip(digits, sides.tolist(), gaps.tolist(), strict=False):
         left += gap
