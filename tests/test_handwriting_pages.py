@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spatial_lstm.handwriting.data import Lines, Report, read_lines
+from spatial_lstm.handwriting.data import Lines, Refusal, Report, read_lines
+from spatial_lstm.handwriting.data.outline import parse_points
 from tests.handwriting import (
     FORMATS,
     HEIGHT,
@@ -100,6 +101,18 @@ def test_a_line_is_left_out_with_its_reason(what: str, form: str, tmp_path: Path
     assert left_out(report) == [("page.xml", "l1", reason)]
     about_text = "text" in reason
     assert [line.text for line in read(tmp_path, texts=False)[0]] == [*([None] if about_text else []), "another"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1,15 40,15 40", "expected an even number of coordinates, got 5"),
+        ("1,15 " * 10_001, "expected at most 10000 points, got 10001"),
+    ],
+)
+def test_what_is_wrong_with_points_is_said(text: str, said: str) -> None:
+    with pytest.raises(Refusal, match=said):
+        parse_points(text)
 
 
 @both

@@ -69,8 +69,10 @@ def parse_points(text: str) -> Points:
         Refusal: If these are not pairs of finite numbers, or too many.
     """
     parts = text.replace(",", " ").split()
-    if len(parts) % 2 or len(parts) > 2 * MOST_POINTS:
-        raise Refusal("broken points", f"expected at most {MOST_POINTS} pairs, got {len(parts)} numbers")
+    if len(parts) % 2:
+        raise Refusal("broken points", f"expected an even number of coordinates, got {len(parts)}")
+    if len(parts) > 2 * MOST_POINTS:
+        raise Refusal("broken points", f"expected at most {MOST_POINTS} points, got {len(parts) // 2}")
     try:
         points = np.array([float(part) for part in parts]).reshape(-1, 2)
     except ValueError as error:
