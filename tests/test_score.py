@@ -212,7 +212,10 @@ def test_a_data_set_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             ["pictures", "--data", "pictures"],
             "expected a model file or a run's folder, got pictures, in which there is no",
         ),
-        (["pictures/a.png", "--data", "pictures"], "expected a checkpoint, got pictures/a.png, which cannot be read"),
+        (
+            ["pictures/a.png", "--data", "pictures"],
+            "expected a checkpoint, got pictures/a.png, which cannot be read: it is damaged",
+        ),
         (
             ["other.pt", "--data", "pictures"],
             "expected a checkpoint of an image model, got other.pt, which holds ['weights']",

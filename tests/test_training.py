@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,10 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
         files.read(path)
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="cannot be read: it is damaged, or of another kind$") as refused:
+        files.read(path)
+    assert "weights_only" not in "".join(traceback.format_exception(refused.value))
     with pytest.raises(ValueError, match="got none"):
         files.read(tmp_path / "other.pt")
 

@@ -8,7 +8,9 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import torch
 
 try:
     import fcntl
@@ -34,6 +36,22 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         new.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def read_saved(path: Path) -> Any:
+    """Return what :func:`torch.save` wrote into a file, on the CPU; runs no code that the file might hold.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it is damaged, or of another kind.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception:
+        # torch raises what the file happens to provoke, and may advise to run what it holds: that goes no further.
+        raise ValueError("it is damaged, or of another kind") from None
 
 
 def remove_unfinished(path: Path) -> None:

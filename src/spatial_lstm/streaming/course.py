@@ -102,7 +102,7 @@ class Course:
 
 def start_of(depth: int) -> Position:
     """Where a layer begins."""
-    return Position(depth, 0, 0, torch.zeros(0), torch.zeros(0), [])
+    return Position(depth, 0, 0, torch.zeros(0, device="cpu"), torch.zeros(0, device="cpu"), [])
 
 
 def _unchanged(sweeps: list[Sweep], at: Position, grid: TileGrid) -> list[Digests]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spatial_lstm.files import write_atomically
+from spatial_lstm.files import read_saved, write_atomically
 
 # Seconds between two writes. A judgment: what a killed run loses, against waiting for the disk.
 PERIOD = 10.0
@@ -108,7 +108,7 @@ def _read(path: Path) -> tuple[dict[str, str], Position]:
         ValueError: If the file is no journal.
     """
     try:
-        kept: dict[str, Any] = torch.load(path, weights_only=True)
+        kept: dict[str, Any] = read_saved(path)
         return kept["about"], Position(**kept["position"])
     except Exception as error:
         raise ValueError(f"expected the journal of an interrupted run, got {path}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spatial_lstm.files import write_atomically
+from spatial_lstm.files import read_saved, write_atomically
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -26,12 +26,11 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: If there is no such file, or it holds something else.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_saved(path)
     except FileNotFoundError as error:
         raise ValueError(f"expected a checkpoint {path}, got none") from error
-    except Exception as error:  # torch raises what the broken file happens to provoke
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"expected a checkpoint, got {path}, which cannot be read: {reason}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"expected a checkpoint, got {path}, which cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"expected a checkpoint, got {path}, which holds a {type(content).__name__}")
     return content
