@@ -14,6 +14,8 @@ import torch
 
 from benchmarks import tables
 from spatial_lstm import cli
+from spatial_lstm.cli import htr_options
+from spatial_lstm.image_models.data import named
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts)]
@@ -58,6 +60,13 @@ def test_commands_are_understood(page: Path, line: str, monkeypatch: pytest.Monk
     else:
         assert cli.main(words) == 0
         assert len(ran) == 1
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=lambda value: value if isinstance(value, str) else value.stem)
+def test_folders_in_commands_are_no_data_sets(page: Path, line: str) -> None:
+    """Whose names they would be taken for."""
+    folders = re.findall(r"--(?:data|validation|test) (\S+)", line)
+    assert [name for name in folders if name in (*named.NAMES, *htr_options.NAMES)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
