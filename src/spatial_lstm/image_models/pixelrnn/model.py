@@ -153,7 +153,7 @@ class PixelRNN(ImageModel):
         nearest = scaled.round()
         # In 16 bits a level's own value may be rounded out of its interval, and in bfloat16 there is hardly a value in between.
         own = (scaled - nearest).abs() <= torch.finfo(images.dtype).eps / 2 * scaled
-        return torch.where(own, nearest, (wide * self.levels).floor().clamp(max=top))
+        return torch.where(own, nearest, (wide * self.levels).floor()).clamp(max=top)
 
     @torch.no_grad()
     def sample(
