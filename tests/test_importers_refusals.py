@@ -28,6 +28,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "rnn2d-length": (lambda: from_rnn2d(np.zeros(PARAMETERS + 1), D, layout="y-first"), "expected 4 .1 .* parameters"),
     "rnn2d-hidden": (lambda: from_rnn2d(np.zeros(PARAMETERS), 0, layout="y-first"), "got 320 of hidden_size=0"),
     "rnn2d-layout": (lambda: from_rnn2d(np.zeros(PARAMETERS), D, layout="new"), "one of y-first, x-first, got 'new'"),
+    "rnn2d-list": (lambda: from_rnn2d(np.zeros(PARAMETERS), D, layout=[]), "one of y-first, x-first, got \\[\\]"),  # type: ignore[arg-type]
     "rnn2d-halved": (
         lambda: from_rnn2d(np.zeros(PARAMETERS), D, layout="x-first", cell="halved"),
         "graves, got 'halved'; a cell that halves its forget terms is none of this package's",
@@ -82,6 +83,16 @@ def test_what_does_not_fit_is_refused(name: str) -> None:
     call, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(("hidden", "name"), [(3.0, "float"), (True, "bool")])
+def test_units_that_are_no_int(hidden: Any, name: str) -> None:
+    with pytest.raises(TypeError, match=f"expected hidden_size to be an int, got {name}"):
+        from_rnn2d(np.zeros(PARAMETERS), hidden, layout="y-first")
+
+
+def test_units_may_be_an_int_of_numpy() -> None:
+    assert from_rnn2d(np.zeros(PARAMETERS), np.int64(D), layout="y-first").hidden_size == D
 
 
 def test_integers_are_no_weights() -> None:

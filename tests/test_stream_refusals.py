@@ -124,6 +124,17 @@ def test_layers_that_do_more_than_their_cells_are_refused() -> None:
         stream(layer, SOURCE, np.zeros((3, *EXTENTS)), tile=TILE)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [("merge", "max", ValueError), ("directions", "ff", TypeError), ("cell_type", [], ValueError)],
+)
+def test_options_that_were_changed(name: str, value: object, error: type[Exception]) -> None:
+    layer = SpatialLSTM(3, 4)
+    setattr(layer, name, value)
+    with pytest.raises(error, match=f"expected (layer.)?{name.removesuffix('_type')} to be"):
+        stream(layer, np.zeros((3, 4, 5)), np.zeros((4, 4, 5)), tile=(2, 2))
+
+
 def test_dropout_is_refused() -> None:
     layer = make_layer("spatial", 2, 3, 2, dropout=0.5)
     with pytest.raises(ValueError, match=r"call layer.eval\(\) first"):

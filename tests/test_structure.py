@@ -85,7 +85,7 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
         ("image_models", ("arguments", "files", "idx", "training")),
         ("handwriting", ("arguments", "files", "idx", "training")),
         ("hub", ("files", "training", "image_models", "handwriting")),
-        ("importers", ()),
+        ("importers", ("arguments",)),
     ],
 )
 def test_users_of_the_layer_see_what_everybody_sees(name: str, others: tuple[str, ...]) -> None:

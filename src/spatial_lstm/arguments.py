@@ -4,20 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from numbers import Integral
 
 
 def check_positive_int(name: str, value: object) -> None:
     """Refuse anything but a positive int."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"expected {name} to be an int, got {type(value).__name__}")
+        raise TypeError(f"expected {name} to be an int, got {kind(value)}")
     if value < 1:
         raise ValueError(f"expected {name} to be positive, got {value}")
+
+
+def as_int(name: str, value: object) -> int:
+    """The int that a number is, which may be another program's, such as ``np.int64``.
+
+    Raises:
+        TypeError: If it is none, or a bool.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"expected {name} to be an int, got {kind(value)}")
+    return int(value)
+
+
+def as_positive_int(name: str, value: object) -> int:
+    """The same of one that is positive.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is not positive.
+    """
+    found = as_int(name, value)
+    check_positive_int(name, found)
+    return found
 
 
 def check_flag(name: str, value: object) -> None:
     """Refuse anything but a bool."""
     if not isinstance(value, bool):
-        raise TypeError(f"expected {name} to be a bool, got {type(value).__name__}")
+        raise TypeError(f"expected {name} to be a bool, got {kind(value)}")
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Refuse anything but one of some strings; of another kind of object, such as a list, a dictionary cannot even be asked."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"expected {name} to be one of {tuple(choices)}, got {value!r}")
+
+
+def kind(value: object) -> str:
+    """What type of object it is, with the module of a type that is not Python's own: NumPy has a ``bool``, too."""
+    own = type(value)
+    return own.__name__ if own.__module__ == "builtins" else f"{own.__module__}.{own.__name__}"
 
 
 def check_probability(name: str, value: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from spatial_lstm.arguments import check_flag
 from spatial_lstm.engine import (
     Cell,
     StackOptions,
@@ -77,6 +78,8 @@ def spatial_lstm(
         TypeError: If an argument is of a wrong kind.
     """
     found = check_options(cell, weight_peephole is not None, weight_ch is not None, merge, backend)
+    for name, flag in (("channels_last", channels_last), ("recompute", recompute)):
+        check_flag(name, flag)
     check_saved_gates(saved_gates, recompute)
     given: dict[str, Tensor | None] = {"weight_ih": weight_ih, "weight_hh": weight_hh, "bias": bias}
     given |= {"weight_peephole": weight_peephole, "weight_ch": weight_ch}
@@ -93,6 +96,8 @@ def _axes_and_hidden(weight_hh: object, cell: Cell, input: object) -> tuple[int,
     """Axes n and features h, from the B h rows and n h columns of ``weight_hh``, B being the number of the cell's gates for n axes."""
     if not isinstance(weight_hh, Tensor):
         raise TypeError(f"expected weight_hh to be a Tensor, got {type(weight_hh).__name__}")
+    if weight_hh.is_nested:
+        raise ValueError("expected weight_hh to be dense (torch.strided), got a nested tensor")
     if weight_hh.ndim in (2, 3):
         rows, columns = weight_hh.shape[-2:]
         spatial = [input.ndim - 2, input.ndim - 1] if isinstance(input, Tensor) else []  # first what fits the input

@@ -9,7 +9,7 @@ from torch import distributed, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor.parallel import ParallelStyle
 
-from spatial_lstm.arguments import check_flag, check_positive_int
+from spatial_lstm.arguments import as_int, as_positive_int, check_flag
 from spatial_lstm.distributed.run import SplitRun
 from spatial_lstm.modules import SpatialLSTM
 
@@ -54,15 +54,11 @@ class SpatialParallel(ParallelStyle):
         self, axis: int = -1, blocks: int | None = None, *, recompute: bool = False, timeout: float | None = None
     ) -> None:
         super().__init__()
-        if isinstance(axis, bool) or not isinstance(axis, int):
-            raise TypeError(f"expected axis to be an int, got {type(axis).__name__}")
-        if blocks is not None:
-            check_positive_int("blocks", blocks)
+        self.axis = as_int("axis", axis)
+        self.blocks = None if blocks is None else as_positive_int("blocks", blocks)
         check_flag("recompute", recompute)
         if timeout is not None and not 0 < timeout < math.inf:
             raise ValueError(f"expected timeout to be a positive number of seconds or None, got {timeout}")
-        self.axis = axis
-        self.blocks = blocks
         self.recompute = recompute
         self.timeout = None if timeout is None else timedelta(seconds=timeout)
 

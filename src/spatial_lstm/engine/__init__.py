@@ -26,6 +26,7 @@ from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
 from spatial_lstm.engine.tiling import Tile, TileGrid
 from spatial_lstm.engine.validation import (
     check_dropout,
+    check_dtype,
     check_forget_bias,
     check_options,
     check_saved_gates,
@@ -49,6 +50,7 @@ __all__ = [
     "autocast_dtype",
     "backends",
     "check_dropout",
+    "check_dtype",
     "check_forget_bias",
     "check_options",
     "check_saved_gates",

@@ -24,7 +24,7 @@ def parse_directions(directions: str | Sequence[str] | None, axes: int) -> tuple
     """
     if directions is None:
         return ("f" * axes,)
-    if directions == "all":
+    if isinstance(directions, str) and directions == "all":
         return tuple(format(i, f"0{axes}b").replace("0", "f").replace("1", "r") for i in range(2**axes))
     parsed = (directions,) if isinstance(directions, str) else directions
     if not isinstance(parsed, (list, tuple)):

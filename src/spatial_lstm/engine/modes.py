@@ -86,6 +86,18 @@ def followed() -> bool:
     )
 
 
+def vmapped(tensor: Tensor) -> bool:
+    """Whether ``torch.vmap`` maps over a tensor, whose entries then have values of their own that no program can read."""
+    if torch.compiler.is_compiling():  # where values are not read
+        return False
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):  # by `grad`, in which a mapped one may be hidden
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
+
+
 def plain(tensors: Iterable[Tensor | None]) -> bool:
     """Whether tensors are their memory and no more."""
     for t in tensors:  # noqa: SIM110  (all() takes twice the time, which a small call notices)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_positive_int, check_choice, kind
+from spatial_lstm.engine import modes
 from spatial_lstm.engine.autocast import autocast_dtype
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
 from spatial_lstm.engine.layout import MERGES, Faces
@@ -16,6 +19,10 @@ from spatial_lstm.engine.router import BACKENDS
 from spatial_lstm.engine.tensors import state_dtype
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+INTEGERS = (
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+)
 SAVED_GATES = ("bfloat16",)
 
 
@@ -28,10 +35,10 @@ def check_options(cell: str, peephole: bool, extended: bool, merge: str = "conca
     if extended and not found.takes_extended:
         takers = _those_that(lambda each: each.takes_extended)
         raise ValueError(f"expected extended=True with cell={takers} alone, got cell={cell!r}")
-    if merge not in MERGES:
-        raise ValueError(f"expected merge to be one of {MERGES}, got {merge!r}")
-    if backend not in BACKENDS:
-        raise ValueError(f"expected backend to be one of {BACKENDS}, got {backend!r}")
+    if not isinstance(merge, str) or merge not in MERGES:  # two calls less, which a small call notices
+        check_choice("merge", merge, MERGES)
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        check_choice("backend", backend, BACKENDS)
     return found
 
 
@@ -40,14 +47,23 @@ def _those_that(take: Callable[[Cell], bool]) -> str:
     return " or ".join(repr(name) for name, cell in CELLS.items() if take(cell))
 
 
+def check_dtype(dtype: object) -> None:
+    """Refuse a type of parameters, None being torch's default, that no input can have."""
+    if dtype is None:
+        dtype = torch.get_default_dtype()
+    if not isinstance(dtype, torch.dtype):
+        raise TypeError(f"expected dtype to be a torch.dtype or None, got {kind(dtype)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"expected dtype to be one of {', '.join(map(str, DTYPES))}, got {dtype}")
+
+
 def check_weight(name: str, weight: object, shape: tuple[int, ...], like: Tensor | None) -> Tensor:
     """Return a weight, having refused what is no dense tensor of this shape, and of the dtype and device of ``like`` where given."""
     if not isinstance(weight, Tensor):
         raise TypeError(f"expected {name} to be a Tensor, got {type(weight).__name__}")
+    _check_dense(name, weight)
     if weight.shape != shape:
         raise ValueError(f"expected {name} of shape {shape}, got {tuple(weight.shape)}")
-    if weight.layout != torch.strided:
-        raise ValueError(f"expected {name} to be dense (torch.strided), got {weight.layout}")
     if like is not None:
         _check_like(name, weight, like, (like.dtype,))
     return weight
@@ -98,24 +114,50 @@ def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | N
         sizes = _as_tensor(sizes, len(extents))
     if not isinstance(sizes, Tensor):
         raise TypeError(f"expected sizes to be an integer Tensor or a sequence of integers, got {type(sizes).__name__}")
-    if sizes.is_floating_point() or sizes.is_complex() or sizes.dtype == torch.bool:
+    _check_dense("sizes", sizes)
+    if sizes.dtype not in INTEGERS:
         raise TypeError(f"expected sizes to be integers, got {sizes.dtype}")
+    if sizes.is_meta or modes.vmapped(sizes):
+        told = "a tensor on the meta device" if sizes.is_meta else "a tensor that vmap maps over"
+        raise ValueError(f"expected sizes whose values are known, the same in every entry of a vmap, got {told}")
     if sizes.ndim == 1 and len(extents) == 1:
         sizes = sizes.unsqueeze(1)
     elif sizes.ndim == 1 and batch == 1:
         sizes = sizes.unsqueeze(0)
     if tuple(sizes.shape) != (batch, len(extents)):
         raise ValueError(f"expected sizes of shape {(batch, len(extents))}, got {tuple(sizes.shape)}")
-    return sizes.to("cpu", torch.int64)
+    found = sizes.to("cpu", torch.int64)
+    if sizes.dtype == torch.uint64 and not modes.without_values(sizes) and bool((found < 0).any()):
+        raise ValueError(f"expected sizes from 1 to the batch's extents {tuple(extents)}, got {sizes.tolist()}")
+    return found
 
 
 def _as_tensor(sizes: Sequence[object], axes: int) -> Tensor:
     try:
-        return torch.tensor(sizes) if sizes else torch.zeros((0, axes), dtype=torch.int64)
+        if any(map(_holds_bool, sizes)):
+            raise TypeError("a bool is no size")
+        # Whatever the default device is: the values are needed on the CPU.
+        return torch.tensor(sizes, device="cpu") if sizes else torch.zeros((0, axes), dtype=torch.int64, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"expected sizes to be a Tensor or a sequence of integers, one row each, got {sizes!r}"
         ) from error
+
+
+def _holds_bool(entry: object) -> bool:
+    """Whether among some sizes there is a bool, which torch would take for 0 or 1."""
+    if isinstance(entry, (list, tuple)):
+        return any(map(_holds_bool, entry))
+    return isinstance(entry, bool) or (
+        isinstance(entry, (Tensor, np.ndarray, np.generic)) and "bool" in str(entry.dtype)
+    )
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is not rows of numbers side by side; of some others torch cannot even tell the shape."""
+    if tensor.is_nested or tensor.layout != torch.strided:
+        told = "a nested tensor" if tensor.is_nested else tensor.layout
+        raise ValueError(f"expected {name} to be dense (torch.strided), got {told}")
 
 
 def check_state(
@@ -153,6 +195,7 @@ def _check_face(
         return None
     if not isinstance(face, Tensor):
         raise TypeError(f"expected {name} to be a Tensor or None, got {type(face).__name__}")
+    _check_dense(name, face)
     if tuple(face.shape) != shape:
         raise ValueError(f"expected {name} of shape {shape}, got {tuple(face.shape)}")
     _check_like(name, face, like, dtypes)
@@ -176,11 +219,13 @@ def _describe(value: object) -> str:
 
 
 def check_forget_bias(forget_bias: object, bias: bool) -> None:
-    """Refuse a forget bias that is no number, or that has no bias to go into."""
+    """Refuse a forget bias that is no finite number, or that has no bias to go into."""
     if forget_bias is None:
         return
     if isinstance(forget_bias, bool) or not isinstance(forget_bias, (int, float)):
-        raise TypeError(f"expected forget_bias to be a float or None, got {type(forget_bias).__name__}")
+        raise TypeError(f"expected forget_bias to be a float or None, got {kind(forget_bias)}")
+    if not abs(forget_bias) < math.inf:
+        raise ValueError(f"expected forget_bias to be finite, got {forget_bias}")
     if not bias:
         raise ValueError(f"expected forget_bias=None with bias=False, got {forget_bias}")
 
@@ -189,6 +234,7 @@ def check_site(x: object, weight: Tensor, features: int) -> None:
     """Refuse the input of one site where it is not ``(N, C)`` or ``(C,)``."""
     if not isinstance(x, Tensor):
         raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
+    _check_dense("x", x)
     if x.ndim not in (1, 2) or x.shape[-1] != features:
         raise ValueError(f"expected x of shape (N, {features}) or ({features},), got {tuple(x.shape)}")
     if x.dtype not in DTYPES:
@@ -225,18 +271,17 @@ def check_tile(tile: object, axes: int, backend: str) -> tuple[int, ...] | None:
         raise TypeError(f"expected tile to be a tuple of {axes} ints or None, got {type(tile).__name__}")
     if len(tile) != axes:
         raise ValueError(f"expected tile to have one extent for each of {axes} spatial axes, got {tuple(tile)}")
-    for axis, extent in enumerate(tile):
-        check_positive_int(f"tile[{axis}]", extent)
+    extents = tuple([as_positive_int(f"tile[{axis}]", extent) for axis, extent in enumerate(tile)])
     if backend in ("composite", "reference"):
         raise ValueError(f"expected backend 'auto' or the name of a kernel with a tile, got {backend!r}")
-    return tuple(tile)
+    return extents
 
 
 def check_saved_gates(saved_gates: object, recompute: bool) -> None:
     """Refuse what is no way to save gates, or any where none are saved."""
     if saved_gates is None:
         return
-    if saved_gates not in SAVED_GATES:
+    if not isinstance(saved_gates, str) or saved_gates not in SAVED_GATES:
         raise ValueError(f"expected saved_gates to be one of {SAVED_GATES} or None, got {saved_gates!r}")
     if recompute:
         raise ValueError(f"expected saved_gates=None with recompute=True, which saves no gates, got {saved_gates!r}")
@@ -251,6 +296,6 @@ def check_gates_of(dtype: torch.dtype, saved_gates: str | None) -> None:
 def check_dropout(dropout: object) -> None:
     """Refuse anything but a probability."""
     if isinstance(dropout, bool) or not isinstance(dropout, (int, float)):
-        raise TypeError(f"expected dropout to be a float, got {type(dropout).__name__}")
+        raise TypeError(f"expected dropout to be a float, got {kind(dropout)}")
     if not 0 <= dropout <= 1:
         raise ValueError(f"expected dropout in [0, 1], got {dropout}")

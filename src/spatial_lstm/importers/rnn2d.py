@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.arguments import as_int
 from spatial_lstm.importers.arrays import Array, Order, as_array, common_dtype, fill, from_columns, named
 
 
@@ -61,10 +62,11 @@ def from_rnn2d(
 
     Raises:
         ValueError: If the array's length does not fit, there is no such layout, or not of this cell.
-        TypeError: If it is no array of floating point numbers.
+        TypeError: If it is no array of floating point numbers, or ``hidden_size`` no int.
     """
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"expected layout to be one of {', '.join(LAYOUTS)}, got {layout!r}")
+    hidden_size = as_int("hidden_size", hidden_size)
     found = LAYOUTS[layout]
     if cell not in found.cells:
         why = "a cell that halves its forget terms is none of this package's"

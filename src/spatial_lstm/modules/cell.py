@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.arguments import check_flag, check_positive_int
+from spatial_lstm.arguments import as_positive_int, check_flag
 from spatial_lstm.engine import (
     Cell,
     Weights,
+    check_dtype,
     check_forget_bias,
     check_options,
     check_site,
@@ -89,15 +90,14 @@ class SpatialLSTMCell(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("spatial_dims", spatial_dims)):
-            check_positive_int(name, value)
+        self.input_size = as_positive_int("input_size", input_size)
+        self.hidden_size = as_positive_int("hidden_size", hidden_size)
+        self.spatial_dims = as_positive_int("spatial_dims", spatial_dims)
         for name, flag in (("bias", bias), ("peephole", peephole), ("extended", extended)):
             check_flag(name, flag)
         check_options(cell, peephole, extended)
+        check_dtype(dtype)
         check_forget_bias(forget_bias, bias)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.spatial_dims = spatial_dims
         self.cell_type = cell
         self.forget_bias = forget_bias
         asked = {"bias": bias, "weight_peephole": peephole, "weight_ch": extended}
@@ -118,12 +118,22 @@ class SpatialLSTMCell(nn.Module):
         return [name for name in Weights._fields if self._parameters.get(name, self) is not None]
 
     def _weights(self) -> Weights:
-        """The weights, checked."""
-        shapes, read = self._shapes(), parameters.Reader(self)
-        return Weights(**{name: read(name, shapes[name]) for name in self._present()})
+        """The weights, checked, and the options as they are now."""
+        for name in ("input_size", "hidden_size", "spatial_dims"):
+            as_positive_int(name, getattr(self, name))
+        shapes, read, present = self._shapes(), parameters.Reader(self), self._present()
+        check_options(self.cell_type, "weight_peephole" in present, "weight_ch" in present)
+        return Weights(**{name: read(name, shapes[name]) for name in present})
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew; see :mod:`spatial_lstm.modules.parameters` for the distributions and their reason."""
+        """Draw the parameters anew; see :mod:`spatial_lstm.modules.parameters` for the distributions and their reason.
+
+        Raises:
+            RuntimeError: If a weight is no parameter, or has a parametrization without ``right_inverse``.
+            ValueError: If ``forget_bias`` is no longer a number to start at.
+            TypeError: If it is of a wrong kind.
+        """
+        check_forget_bias(self.forget_bias, "bias" in self._present())
         cell, axes = self._equations(), self.spatial_dims
         for name in self._present():
             parameters.reset(self, name, name, cell, axes, self.hidden_size, self.forget_bias)

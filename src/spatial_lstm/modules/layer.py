@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.arguments import check_flag, check_positive_int
+from spatial_lstm.arguments import as_int, as_positive_int, check_flag
 from spatial_lstm.engine import (
     StackOptions,
     Weights,
     check_dropout,
+    check_dtype,
     check_forget_bias,
     check_options,
     check_saved_gates,
@@ -27,6 +28,8 @@ from spatial_lstm.engine import (
 from spatial_lstm.modules import lstm_conversion, parameters
 from spatial_lstm.modules.cell import SpatialLSTMCell
 from spatial_lstm.state import State
+
+FLAGS = ("bias", "channels_last", "peephole", "extended", "recompute")
 
 
 class SpatialLSTM(nn.Module):
@@ -139,23 +142,11 @@ class SpatialLSTM(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        sizes = {
-            "input_size": input_size,
-            "hidden_size": hidden_size,
-            "num_layers": num_layers,
-            "spatial_dims": spatial_dims,
-        }
-        for name, value in sizes.items():
-            check_positive_int(name, value)
-        flags = {
-            "bias": bias,
-            "channels_last": channels_last,
-            "peephole": peephole,
-            "extended": extended,
-            "recompute": recompute,
-        }
-        for name, flag in flags.items():
+        spatial_dims = as_positive_int("spatial_dims", spatial_dims)
+        num_layers = as_positive_int("num_layers", num_layers)
+        for name, flag in zip(FLAGS, (bias, channels_last, peephole, extended, recompute), strict=True):
             check_flag(name, flag)
+        check_dtype(dtype)
         check_options(cell, peephole, extended, merge, backend)
         check_saved_gates(saved_gates, recompute)
         check_forget_bias(forget_bias, bias)
@@ -165,8 +156,8 @@ class SpatialLSTM(nn.Module):
             warnings.warn(
                 f"dropout acts between layers; dropout={dropout} does nothing with num_layers=1", stacklevel=2
             )
-        self.input_size = input_size
-        self.hidden_size = hidden_size
+        self.input_size = as_positive_int("input_size", input_size)
+        self.hidden_size = as_positive_int("hidden_size", hidden_size)
         self.num_layers = num_layers
         self.bias = bias
         self.channels_last = channels_last
@@ -215,7 +206,10 @@ class SpatialLSTM(nn.Module):
 
         Raises:
             RuntimeError: If a weight is no parameter, or has a parametrization without ``right_inverse``.
+            ValueError: If ``forget_bias`` is no longer a number to start at.
+            TypeError: If it is of a wrong kind.
         """
+        check_forget_bias(self.forget_bias, self.bias)
         cell, axes = get_cell(self.cell_type), self.spatial_dims
         for layer in range(self.num_layers):
             for direction in self.directions:
@@ -232,8 +226,8 @@ class SpatialLSTM(nn.Module):
         tile: Sequence[int] | None = None,
     ) -> tuple[Tensor, State]:
         """Return output and far faces; see the class."""
-        options, drops = self._options(tile), self.dropout > 0 and self.training
-        between = self._drop if drops else None
+        options = self._options(tile)
+        between = self._drop if self.dropout > 0 and self.training else None
         output, (h, c) = self.runner(input, self._weights(options.directions), state, sizes, options, between)
         return output, State(h, c)
 
@@ -242,7 +236,14 @@ class SpatialLSTM(nn.Module):
         sizes = self.input_size, self.hidden_size, self.num_layers, self.spatial_dims
         for name, size in zip(("input_size", "hidden_size", "num_layers", "spatial_dims"), sizes, strict=True):
             if type(size) is not int or size < 1:  # four calls more, which a small call notices
-                check_positive_int(name, size)
+                as_positive_int(name, size)
+        flags: tuple[object, ...] = self.bias, self.channels_last, self.peephole, self.extended, self.recompute
+        bias, last, peephole, extended, recompute = flags
+        if not (type(bias) is type(last) is type(peephole) is type(extended) is type(recompute) is bool):  # likewise
+            for name, flag in zip(FLAGS, flags, strict=True):
+                check_flag(name, flag)
+        if self.dropout != 0.0:
+            check_dropout(self.dropout)
         check_options(self.cell_type, self.peephole, self.extended, self.merge, self.backend)
         check_saved_gates(self.saved_gates, self.recompute)
         directions = parse_directions(self.directions, self.spatial_dims)
@@ -278,13 +279,16 @@ class SpatialLSTM(nn.Module):
 
         Raises:
             ValueError: If there is no such layer or direction.
+            TypeError: If ``layer`` is no int.
         """
-        direction = self.directions[0] if direction is None else direction
+        directions = parse_directions(self.directions, self.spatial_dims)
+        direction = directions[0] if direction is None else direction
+        layer = as_int("layer", layer)
         if layer not in range(self.num_layers):
             raise ValueError(f"expected layer in 0 .. {self.num_layers - 1}, got {layer!r}")
-        if direction not in self.directions:
-            raise ValueError(f"expected direction to be one of {self.directions}, got {direction!r}")
-        shapes, read = self._shapes(layer, self.directions), parameters.Reader(self)
+        if direction not in directions:
+            raise ValueError(f"expected direction to be one of {directions}, got {direction!r}")
+        shapes, read = self._shapes(layer, directions), parameters.Reader(self)
         cell = SpatialLSTMCell(
             shapes["weight_ih"][1],
             self.hidden_size,

@@ -125,7 +125,7 @@ def check(
 
 
 def _cell(name: str, peephole: bool, extended: bool) -> Cell:
-    if name not in CELLS:
+    if not isinstance(name, str) or name not in CELLS:
         raise ValueError(f"expected cell to be one of {sorted(CELLS)}, got {name!r}")
     cell = CELLS[name]
     if peephole and not cell.takes_peephole:
