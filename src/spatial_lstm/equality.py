@@ -141,14 +141,16 @@ class _Case:
     def draw(cls, variant: str, axes: int, directions: str | None, seed: int) -> _Case:
         extents, sizes = FIELDS[axes]
         generator = torch.Generator().manual_seed(seed)
-        layer = SpatialLSTM(3, 4, directions=directions, spatial_dims=axes, dtype=torch.float64, **VARIANTS[variant])
+        layer = SpatialLSTM(
+            3, 4, directions=directions, spatial_dims=axes, device="cpu", dtype=torch.float64, **VARIANTS[variant]
+        )
         with torch.no_grad():
             for parameter in layer.parameters():
                 parameter.copy_(_draw(parameter.shape, generator, 0.5))
         rows = len(layer.directions)
         shapes = [(rows, 2, 4, *extents[:k], *extents[k + 1 :]) for k in range(axes)]
         inputs = [_draw(shape, generator) for shape in ((2, 3, *extents), *shapes, *shapes)]
-        return cls(variant, directions, layer, inputs, torch.tensor(sizes), seed)
+        return cls(variant, directions, layer, inputs, torch.tensor(sizes, device="cpu"), seed)
 
     def run(self, backend: str, dtype: torch.dtype, device: str) -> list[Tensor]:
         """Output, far faces, and the gradients of inputs, near faces and parameters."""
@@ -179,5 +181,5 @@ class _Case:
 
 def _draw(shape: Sequence[int], generator: torch.Generator, scale: float = 1.0) -> Tensor:
     """Normal numbers in multiples of 1/64, smaller than 4."""
-    drawn = torch.randn(tuple(shape), generator=generator, dtype=torch.float64) * scale
+    drawn = torch.randn(tuple(shape), generator=generator, dtype=torch.float64, device="cpu") * scale
     return (drawn * 64).round().clamp(-255, 255) / 64

@@ -27,7 +27,7 @@ def make_plan(grid: Grid, device: torch.device | str = "cpu") -> Plan:
     """Return the plan of a batch of grids, from a bounded cache where it was made before; ``device`` is where its tables are put."""
     key = (*grid.key, str(device))
     # While a program is traced, new tensors are not plain ones: they must not outlive the trace, nor plain ones enter it.
-    tracing = type(torch.empty(0)) is not Tensor
+    tracing = type(torch.empty(0, device="cpu")) is not Tensor
     plan = None if tracing else _cache.get(key)
     if plan is None:
         with ordinary_tensors():

@@ -74,7 +74,7 @@ class Faces:
         for axis, pair in enumerate(self._axes):
             others = [k for k in range(len(self._axes)) if k != axis]
             for dim, k in enumerate(others, 3):
-                beyond = torch.arange(pair[0].shape[dim]) >= sizes[:, k, None]  # (N, S_k)
+                beyond = torch.arange(pair[0].shape[dim], device=sizes.device) >= sizes[:, k, None]  # (N, S_k)
                 shape = [1] * pair[0].ndim
                 shape[2], shape[dim] = beyond.shape
                 for faces in pair:

@@ -97,9 +97,10 @@ def part_of(tile: Tile, sizes: Tensor | None) -> Part | None:
     """What images of ``sizes`` ``(N, n)``, or without their own, have in a tile; None for nothing."""
     if sizes is None:
         return Part(tile, slice(None), None)
-    own = torch.minimum(sizes - torch.tensor(tile.start), torch.tensor(tile.extents))
+    start, extents = (torch.tensor(each, device=sizes.device) for each in (tile.start, tile.extents))
+    own = torch.minimum(sizes - start, extents)
     there = (own > 0).all(1)
     if not there.any():
         return None
-    full = bool((own[there] == torch.tensor(tile.extents)).all())
+    full = bool((own[there] == extents).all())
     return Part(tile, slice(None) if bool(there.all()) else there.nonzero().squeeze(1), None if full else own[there])
