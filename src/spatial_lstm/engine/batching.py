@@ -20,17 +20,23 @@ def one_by_one(operator: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         def entry(i: int) -> Any:
             return operator(*(_entry(arg, dim, i) for arg, dim in zip(args, in_dims, strict=True)))
 
-        results = [entry(i) for i in range(info.batch_size)]
+        size = info.batch_size
+        results = [entry(i) for i in range(size or 1)]  # of an empty batch one is made up, for its shapes
         if isinstance(results[0], Tensor):
-            return torch.stack(results), 0
-        stacked = [torch.stack(same) for same in zip(*results, strict=True)]
+            return torch.stack(results)[:size], 0
+        stacked = [torch.stack(same)[:size] for same in zip(*results, strict=True)]
         return type(results[0])(stacked), type(results[0])([0] * len(stacked))
 
     return rule
 
 
 def _entry(arg: Any, dim: Any, i: int) -> Any:
-    """One entry of an argument: a tensor batched along ``dim``, a list of such with as many dims, or what is the same for all."""
+    """One entry of an argument: a tensor batched along ``dim``, a list of such with as many dims, or what is the same for all.
+
+    One of no entries is made up: of ones, as sizes must not be zero.
+    """
     if isinstance(arg, (list, tuple)) and isinstance(dim, (list, tuple)):
         return [_entry(each, own, i) for each, own in zip(arg, dim, strict=True)]
-    return arg.select(dim, i) if isinstance(arg, Tensor) and dim is not None else arg
+    if not isinstance(arg, Tensor) or dim is None:
+        return arg
+    return arg.select(dim, i) if arg.shape[dim] else arg.new_ones((*arg.shape[:dim], *arg.shape[dim + 1 :]))

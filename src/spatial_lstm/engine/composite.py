@@ -35,12 +35,12 @@ def _tables(problem: Problem) -> tuple[Tensor, Tensor]:
     cs: list[Tensor] = []
     for step, z in enumerate(project_input(problem).split(plan.block_sizes, dim=1)):
         rows = plan.block_sizes[step]
-        h_prev = _gather(hs, h0[step], plan.pred_local[step]).reshape(-1, rows, n * hidden)
+        h_prev = _gather(hs, h0[step], plan.pred_local[step]).reshape(problem.directions, rows, n * hidden)
         c_prev = _gather(cs, c0[step], plan.pred_local[step])
         z = z + h_prev @ w_hh
         if w_ch is not None:
-            z = z + c_prev.reshape(-1, rows, n * hidden).to(z.dtype) @ w_ch
-        c_prev = c_prev.reshape(-1, rows, n, hidden)
+            z = z + c_prev.reshape(problem.directions, rows, n * hidden).to(z.dtype) @ w_ch
+        c_prev = c_prev.reshape(problem.directions, rows, n, hidden)
         h, c = problem.cell.forward(z.unflatten(-1, (problem.blocks, hidden)).to(c_prev.dtype), c_prev, peephole)
         hs.append(h.to(problem.dtype))
         cs.append(c)

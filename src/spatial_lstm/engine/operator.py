@@ -232,7 +232,7 @@ def _differentiate(
         if modes.plain(grads) and (course is not None or modes.plain(given)):
             return without_autocast(given.x.device.type, compute.backward, given, options, grads, kept, wanted, course)
     full, (output, c, gates), (grad_output, *others) = given.with_directions(), kept, grads
-    apart = (*given.x.shape[:-1], full.weight_hh.shape[0], -1)
+    apart = (*given.x.shape[:-1], full.weight_hh.shape[0], full.weight_hh.shape[-1] // (given.x.ndim - 2))
     grads = None if grad_output is None else grad_output.reshape(apart), *others
     present = full.present()
     found: Mapping[str, Tensor | None]

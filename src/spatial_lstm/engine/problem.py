@@ -49,7 +49,7 @@ class Problem:
         """With x ``(R, C)``, the input at every raster row, and no more of the weights ``(D, ..)`` than this takes; differentiable."""
         x, *_, h0, c0 = full = self.tensors.with_directions()
         weights = self.places.take(full.weights) if self.idle else full.weights
-        return Problem(self.cell, self.grid, Tensors(x.view(-1, x.shape[-1]), *weights, h0, c0))
+        return Problem(self.cell, self.grid, Tensors(x.view(self.grid.raster_rows, x.shape[-1]), *weights, h0, c0))
 
     def of_lean(self, found: Gradients) -> Gradients:
         """Gradients that were found for :meth:`lean`, zero where the weights play no part."""

@@ -16,25 +16,27 @@ def near_faces(plan: Plan, faces: Tensor | None) -> Tensor | None:
     """Flattened faces ``(D, F, h)`` to near-face rows ``(D, E, h)``."""
     if faces is None:
         return None
-    return faces.flatten(0, 1).index_select(0, plan.near_rows).reshape(plan.directions, plan.edges, -1)
+    return faces.flatten(0, 1).index_select(0, plan.near_rows).reshape(plan.directions, plan.edges, faces.shape[-1])
 
 
 def near_faces_backward(plan: Plan, grad: Tensor) -> Tensor:
     """Gradient of :func:`near_faces`: ``(D, E, h)`` to ``(D, F, h)``."""
     faces = grad.new_zeros((plan.directions * plan.face_rows, grad.shape[-1]))
     faces.index_copy_(0, plan.near_rows, grad.flatten(0, 1))
-    return faces.view(plan.directions, plan.face_rows, -1)
+    return faces.view(plan.directions, plan.face_rows, grad.shape[-1])
 
 
 def output(plan: Plan, table: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """A state table ``(D, P, h)`` to raster rows ``(R, D, h)``, zero in the padding."""
-    rows = rows_of.take(table.flatten(0, 1), plan.output_rows).reshape(plan.raster_rows, plan.directions, -1)
+    shape = (plan.raster_rows, plan.directions, table.shape[-1])
+    rows = rows_of.take(table.flatten(0, 1), plan.output_rows).reshape(shape)
     return rows if plan.padding is None else rows.masked_fill(plan.padding[:, None, None], 0)
 
 
 def output_backward(plan: Plan, rows: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """Raster rows ``(R, D, h)`` to sites ``(D, M, h)``: the inverse and the gradient of :func:`output`."""
-    return rows_of.take(rows.flatten(0, 1), plan.site_rows).reshape(plan.directions, plan.sites, -1)
+    shape = (plan.directions, plan.sites, rows.shape[-1])
+    return rows_of.take(rows.flatten(0, 1), plan.site_rows).reshape(shape)
 
 
 def sites_of_output(plan: Plan, rows: Tensor, table: Tensor, rows_of: Rows = ROWS) -> None:
@@ -45,7 +47,8 @@ def sites_of_output(plan: Plan, rows: Tensor, table: Tensor, rows_of: Rows = ROW
 
 def far_faces(plan: Plan, table: Tensor) -> Tensor:
     """A state table ``(D, P, h)`` to flattened far faces ``(D, F, h)``, zero beyond each image's extents."""
-    faces = table.flatten(0, 1).index_select(0, plan.far_rows).reshape(plan.directions, plan.face_rows, -1)
+    shape = (plan.directions, plan.face_rows, table.shape[-1])
+    faces = table.flatten(0, 1).index_select(0, plan.far_rows).reshape(shape)
     return faces if plan.face_padding is None else faces.masked_fill(plan.face_padding[:, None], 0)
 
 
@@ -58,10 +61,11 @@ def far_faces_backward_(plan: Plan, sites: Tensor, grad: Tensor) -> None:
 
 def input_of_sites(plan: Plan, x: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """Raster rows ``(R, C)`` to what each site is given, ``(D, M, C)``."""
-    return rows_of.take(x, plan.site.reshape(-1)).view(plan.directions, plan.sites, -1)
+    return rows_of.take(x, plan.site.reshape(-1)).view(plan.directions, plan.sites, x.shape[-1])
 
 
 def input_backward(plan: Plan, grad: Tensor, rows_of: Rows = ROWS) -> Tensor:
     """Gradient ``(D, M, C)`` of the gathered input to the raster rows ``(R, C)``, summed over directions."""
-    rows = rows_of.take(grad.flatten(0, 1), plan.input_rows).reshape(plan.raster_rows, plan.directions, -1).sum(1)
+    shape = (plan.raster_rows, plan.directions, grad.shape[-1])
+    rows = rows_of.take(grad.flatten(0, 1), plan.input_rows).reshape(shape).sum(1)
     return rows if plan.padding is None else rows.masked_fill_(plan.padding[:, None], 0)
