@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.parametrizations import weight_norm
 
-from spatial_lstm import SpatialLSTM
+from spatial_lstm import SpatialLSTM, State
 from tests.cases import SIZES, VARIANTS, assert_close, faces, gradients, make_input, make_layer, make_state
 
 pytestmark = [  # of torch's own compiler and exporter
@@ -79,6 +80,22 @@ def test_export(variant: str, ragged: bool) -> None:
         x = make_input(layer, shape[0], shape[1:], grad=False)
         options = {"sizes": torch.tensor(sizes)} if ragged else {}
         assert_close([exported(x, **options)[0]], [layer(x, **options)[0]])
+
+
+@pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch 2.11, of its own archives
+@pytest.mark.parametrize("near", [None, "all", "one"])
+def test_exported_programs_are_saved(near: str | None) -> None:
+    layer = make_layer("spatial", 3, 4, 2, directions="all")
+    x, state = make_input(layer, grad=False), make_state(layer, 2, (4, 3), grad=False)
+    given = (x,) if near is None else (x, state if near == "all" else state.along(0))
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(layer, given), file)
+    file.seek(0)
+    output, far = torch.export.load(file).module()(*given)
+    expected = layer(*given)
+    assert isinstance(far, State)
+    assert torch.equal(output, expected[0])
+    assert all(map(torch.equal, faces(far), faces(expected[1])))
 
 
 @per_cell

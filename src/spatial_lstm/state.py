@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 
 class State(NamedTuple):
@@ -51,3 +52,7 @@ class State(NamedTuple):
 
 
 torch.serialization.add_safe_globals([State])
+# Programs that torch.export saves name the types of what they take and return. A private name of torch, 2.6 to 2.13; where it is gone,
+# such programs are not saved, and all else goes on.
+if hasattr(_pytree, "_register_namedtuple"):
+    _pytree._register_namedtuple(State, serialized_type_name="spatial_lstm.State")
