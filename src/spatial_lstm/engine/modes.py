@@ -53,6 +53,11 @@ def onnx_export_active() -> bool:
     return torch._C._is_tracing() and torch.onnx.is_in_onnx_export()
 
 
+def traced() -> bool:
+    """Whether ``torch.jit.trace`` records the program: its operators, with what Python decides now as constants."""
+    return not torch.compiler.is_compiling() and torch._C._is_tracing()
+
+
 def _exporting() -> bool:
     from torch.onnx._internal.exporter import _flags  # dynamo takes `is_in_onnx_export` to be false
 

@@ -28,6 +28,7 @@ from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
 
 # Schemas are written out, since torch 2.6 infers none from annotations that are strings.
 _INPUTS = "Tensor[] tensors, str names, Tensor? sizes, str directions, str cell, str kernel"
+_TRACED = f"({_INPUTS}, str keep) -> (Tensor, Tensor, Tensor)"
 _FORWARD = f"({_INPUTS}, str keep, SymInt sites, SymInt edges) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 _BACKWARD = (
     f"({_INPUTS}, Tensor? grad_output, Tensor? grad_far_h, Tensor? grad_far_c, Tensor output, Tensor c_table, Tensor gates, "
@@ -152,10 +153,29 @@ def run(
             return _as_asked(given.x, together, *compute.forward(given, options, keep, checked=True)[:3])
         results = _Recurrence.apply(options, keep, together, *given)  # type: ignore[no-untyped-call]
         return results[0], results[1 : axes + 1], results[axes + 1 :]
-    present, rows = given.with_directions().present(), _rows_to_hold(given.x, options)
-    output, far_h, far_c, *_ = forward(list(present.values()), ",".join(present), *options, keep, *rows)
-    output, h_faces, c_faces = with_faces(output, far_h, far_c)
+    present = given.with_directions().present()
+    arguments = list(present.values()), ",".join(present), *options, keep
+    results = torch.ops.spatial_lstm.recurrence(*arguments) if modes.traced() else _run_operator(*arguments)
+    output, h_faces, c_faces = with_faces(*results)
     return output.flatten(-2) if together else output, h_faces, c_faces
+
+
+def _run_operator(
+    tensors: Sequence[Tensor], names: str, sizes: Tensor | None, directions: str, cell: str, kernel: str, keep: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The forward operator's first three results, and as many rows as there are."""
+    options = Options(sizes, directions, cell, kernel)
+    rows = _rows_to_hold(_by_name(tensors, names).x, options)
+    output, far_h, far_c, *_ = forward(tensors, names, *options, keep, *rows)
+    return output, far_h, far_c
+
+
+def _as_traced(
+    tensors: Sequence[Tensor], names: str, sizes: Tensor | None, directions: str, cell: str, kernel: str, keep: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same in a program of ``torch.jit.trace``, which would hold for one grid and for training alone, or for anything but training."""
+    training = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return _run_operator(tensors, names, sizes, directions, cell, kernel, keep if training else NOTHING)
 
 
 def _as_asked(
@@ -301,6 +321,8 @@ def _by_name(tensors: Sequence[Tensor], names: str) -> Tensors:
     return Tensors(**dict(zip(keys, tensors, strict=True)))
 
 
+torch.library.define("spatial_lstm::recurrence", _TRACED)
+torch.library.impl("spatial_lstm::recurrence", "CompositeImplicitAutograd", _as_traced)
 forward.register_autograd(_forward_backward, setup_context=_save_forward)
 backward.register_autograd(_backward_backward, setup_context=_save_backward)
 torch.library.register_vmap(forward, one_by_one(forward))

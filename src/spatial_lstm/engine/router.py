@@ -70,7 +70,8 @@ def recurrence(
         )
     # Not any(), which takes twice the time, nor the truth of a list, which torch 2.6 does not compile.
     training = torch.is_grad_enabled() and len([t for t in tensors if t is not None and t.requires_grad]) > 0
-    keep = _to_keep(tensors.x.dtype, recompute, saved_gates) if training else NOTHING
+    # A traced program decides each time that it runs.
+    keep = _to_keep(tensors.x.dtype, recompute, saved_gates) if training or modes.traced() else NOTHING
     return operator.run(tensors, Options(sizes, names, cell, backend), keep, together=together)
 
 
@@ -95,7 +96,7 @@ def run_composite(tensors: Tensors, sizes: Tensor | None, directions: str, cell:
         ValueError: In the exporter to ONNX that goes through TorchScript.
     """
     if not modes.onnx_export_active():
-        if modes.without_values(tensors.x, sizes):
+        if modes.without_values(tensors.x, sizes) or modes.traced():
             return skewed.forward(tensors, sizes, directions, cell, skewed.unrolled)
         return composite.forward(tensors, sizes, directions, cell)
     if not torch.compiler.is_compiling():

@@ -22,6 +22,7 @@ from spatial_lstm.engine.tiling.stage import Stage, StageOptions, whole
 
 # Schemas are written out, since torch 2.6 infers none from annotations that are strings.
 _INPUTS = "Tensor[] tensors, str names, Tensor? sizes, str directions, str cell, str kernel, str merge, SymInt[] tile"
+_TRACED = f"({_INPUTS}) -> (Tensor, Tensor, Tensor)"
 _FORWARD = f"({_INPUTS}, bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 _BACKWARD = (
     f"({_INPUTS}, Tensor? grad_output, Tensor? grad_far_h, Tensor? grad_far_c, Tensor near_h, Tensor near_c, "
@@ -124,8 +125,24 @@ def _(
 def run(stage: Stage) -> tuple[Tensor, Tensor, Tensor]:
     """Run a stage, differentiably where gradients are recorded; return its output and flattened far faces of all planes."""
     given = stage.tensors()
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
-    output, far_h, far_c, *_ = forward(list(given.values()), ",".join(given), *stage.options, keep)
+    run_now = torch.ops.spatial_lstm.tiled_recurrence if modes.traced() else _recurrence
+    output, far_h, far_c = run_now(list(given.values()), ",".join(given), *stage.options)
+    return output, far_h, far_c
+
+
+def _recurrence(
+    tensors: Sequence[Tensor],
+    names: str,
+    sizes: Tensor | None,
+    directions: str,
+    cell: str,
+    kernel: str,
+    merge: str,
+    tile: Sequence[int],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The forward operator's first three results; an operator itself, so that a traced program decides when it runs what to keep."""
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    output, far_h, far_c, *_ = forward(tensors, names, sizes, directions, cell, kernel, merge, tile, keep)
     return output, far_h, far_c
 
 
@@ -178,6 +195,8 @@ def _backward_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     return [to_inputs.get(name) for name in given], *([None] * 7), *to_incoming, *([None] * 3)
 
 
+torch.library.define("spatial_lstm::tiled_recurrence", _TRACED)
+torch.library.impl("spatial_lstm::tiled_recurrence", "CompositeImplicitAutograd", _recurrence)
 forward.register_autograd(_forward_backward, setup_context=_save_forward)
 backward.register_autograd(_backward_backward, setup_context=_save_backward)
 torch.library.register_vmap(forward, one_by_one(forward))
