@@ -69,10 +69,32 @@ def without_values(*tensors: Tensor | None) -> bool:
     return torch.compiler.is_compiling() or any(isinstance(tensor, FakeTensor) for tensor in tensors)
 
 
+def valueless(tensors: Iterable[Tensor]) -> bool:
+    """Whether one has a shape alone, as on the meta device and in fake mode."""
+    return any(t.is_meta or isinstance(t, FakeTensor) for t in tensors)
+
+
+def exporting() -> bool:
+    """Whether ``torch.export`` runs; torch 2.6 does not say so."""
+    return hasattr(torch.compiler, "is_exporting") and torch.compiler.is_exporting()
+
+
 def batched(tensors: Sequence[Tensor | None]) -> bool:
     """Whether one is batched by ``is_grads_batched``, in which operators on lists cannot run."""
     asked = torch._C._functorch.is_legacy_batchedtensor
     return len([t for t in tensors if t is not None and asked(t)]) > 0  # any() takes twice the time
+
+
+def vmapped(tensor: Tensor) -> bool:
+    """Whether ``torch.vmap`` maps over a tensor, whose entries then have values of their own that no program can read."""
+    if torch.compiler.is_compiling():  # where values are not read
+        return False
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):  # by `grad`, in which a mapped one may be hidden
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False
 
 
 def backward_needs_composite(grads: Sequence[Tensor | None]) -> bool:
@@ -89,18 +111,6 @@ def followed() -> bool:
         or torch._C._is_tracing()
         or torch._C._autograd._profiler_enabled()
     )
-
-
-def vmapped(tensor: Tensor) -> bool:
-    """Whether ``torch.vmap`` maps over a tensor, whose entries then have values of their own that no program can read."""
-    if torch.compiler.is_compiling():  # where values are not read
-        return False
-    functorch = torch._C._functorch
-    while functorch.is_functorch_wrapped_tensor(tensor):  # by `grad`, in which a mapped one may be hidden
-        if functorch.is_batchedtensor(tensor):
-            return True
-        tensor = functorch.get_unwrapped(tensor)
-    return False
 
 
 def plain(tensors: Iterable[Tensor | None]) -> bool:

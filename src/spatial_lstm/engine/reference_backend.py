@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm import reference
+from spatial_lstm.engine import modes
 from spatial_lstm.engine.layout import face_shapes, unflatten_faces
 from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
 
@@ -21,7 +22,15 @@ def forward(tensors: Tensors, sizes: Tensor | None, directions: tuple[str, ...],
     """Return the output and the far faces of h and c; arguments and shapes as in :mod:`spatial_lstm.engine.operator`.
 
     Computed in float64 and rounded to the tensors' own types at the end. Derivatives of first order alone.
+
+    Raises:
+        ValueError: If NumPy is not to see the tensors' values, or a traced program would take the results for constants.
     """
+    if modes.traced() or modes.exporting() or modes.valueless(tensors.present().values()):
+        raise ValueError(
+            "expected another backend than 'reference', such as 'auto', for tensors without values (on the meta device, fake) and for "
+            "programs that are exported or traced"
+        )
     output, far_h, far_c = _ReferenceFunction.apply(sizes, directions, cell, *tensors)  # type: ignore[no-untyped-call]
     return output, far_h, far_c
 
@@ -43,8 +52,11 @@ class _ReferenceFunction(torch.autograd.Function):
         return _to(output, x), _to(far_h, x), _to(far_c, carried)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if modes.functorch_active() or modes.backward_needs_composite(grads):
+            raise ValueError(
+                "expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and batched gradients, got 'reference'"
+            )
         output, far_h, far_c = (grad.detach().to("cpu", torch.float64) for grad in grads)
         batch, *extents, _, _ = output.shape
         shapes = face_shapes(batch, extents, far_h.shape[-1])
@@ -60,8 +72,24 @@ class _ReferenceFunction(torch.autograd.Function):
         }
         for name, state in (("h0", "h"), ("c0", "c")):
             found[name] = np.stack([_rows(getattr(part.state, state)) for part in parts])
-        gradients = (None if t is None else _to(found[name], t) for name, t in ctx.like._asdict().items())
-        return None, None, None, *gradients
+        present = ctx.like.present()
+        gradients = [_to(found[name], t) for name, t in present.items()]
+        if torch.is_grad_enabled():
+            gradients = _NoFurther.apply(len(gradients), *gradients, *present.values())  # type: ignore[no-untyped-call]
+        by_name = dict(zip(present, gradients, strict=True))
+        return None, None, None, *map(by_name.get, Tensors._fields)
+
+
+class _NoFurther(torch.autograd.Function):
+    """Gradients of which a derivative is refused, instead of being zero."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.view_as(t) for t in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, ...]:
+        raise ValueError("expected backend 'auto' or 'composite' for derivatives of second order, got 'reference'")
 
 
 def _run(tensors: Tensors, sizes: Tensor | None, d: int, direction: str, cell: str) -> reference.Forward:

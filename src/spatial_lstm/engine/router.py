@@ -57,16 +57,16 @@ def recurrence(
         ValueError: If a pinned backend cannot run here.
     """
     names = ",".join(directions)
-    if backend == "reference":
-        return _joined(
-            together, *with_faces(*reference_backend.forward(tensors.with_directions(), sizes, directions, cell))
-        )
     needed = composite_needed()
     if backend == "composite" or (needed and backend == "auto"):
         return _joined(together, *with_faces(*run_composite(tensors.with_directions(), sizes, names, cell)))
     if needed:
         raise ValueError(
             f"expected backend 'auto' or 'composite' under forward-mode AD, torch.func transforms and ONNX export, got {backend!r}"
+        )
+    if backend == "reference":
+        return _joined(
+            together, *with_faces(*reference_backend.forward(tensors.with_directions(), sizes, directions, cell))
         )
     # Not any(), which takes twice the time, nor the truth of a list, which torch 2.6 does not compile.
     training = torch.is_grad_enabled() and len([t for t in tensors if t is not None and t.requires_grad]) > 0
