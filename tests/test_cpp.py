@@ -79,7 +79,9 @@ def test_the_derivatives_are_autograds(variant: str, n: int, hidden: int, dtype:
 
 @needs_kernel
 @pytest.mark.parametrize("batch", [1, 3, 50])
-@pytest.mark.parametrize("extents", [(12,), (3, 14), (14, 3), (2, 13, 3), (13, 2, 2), (2, 2, 12), (2, 12, 2, 1)], ids=str)
+@pytest.mark.parametrize(
+    "extents", [(12,), (3, 14), (14, 3), (2, 13, 3), (13, 2, 2), (2, 2, 12), (2, 12, 2, 1)], ids=str
+)
 def test_long_grids(extents: tuple[int, ...], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where one axis is longer than all others together most steps are like the one before; some are shared by three threads."""
     monkeypatch.setattr(cpp, "START_COST", 0)
