@@ -178,6 +178,26 @@ def test_inside_a_compiled_model(variant: str) -> None:
     assert_close(gradients([compiled(x)], inputs), gradients([model(x)], inputs))
 
 
+@pytest.mark.parametrize(("channels", "n"), [(1, 2), (3, 2), (3, 3)])
+def test_sizes_change_between_convolutions_with_inductor(channels: int, n: int) -> None:
+    """Whose inputs are kept for the backward in a layout of the compiler's choice."""
+    conv = getattr(nn, f"Conv{n}d")
+    model = nn.Sequential(
+        conv(1, channels, 2),
+        First(make_layer("spatial", channels, 4, spatial_dims=n, dtype=torch.float32)),
+        conv(4, 2, 1),
+    )
+    compiled = torch.compile(model, fullgraph=True)
+    for extents in ((6, 5, 4), (7, 6, 4)):
+        x = torch.randn(2, 1, *extents[:n], requires_grad=True)
+        inputs = [x, *model.parameters()]
+        results = []
+        for run in (compiled, model):
+            output = run(x)
+            results.append([output, *gradients([output], inputs)])
+        assert_close(*results)
+
+
 class First(nn.Module):
     """A layer's output without its state, as ``nn.Sequential`` wants it."""
 

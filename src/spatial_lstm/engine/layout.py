@@ -49,14 +49,24 @@ def to_channels_last(input: Tensor, axes: int, channels_last: bool) -> Tensor:
     """``(N, C, *S)``, ``(N, *S, C)`` or either without N to ``(N, *S, C)``."""
     if input.ndim == axes + 1:
         return to_channels_last(input.unsqueeze(0), axes, channels_last)
-    return input if channels_last else input.movedim(1, -1)
+    return input if channels_last else _moved(input, 1, -1)
 
 
 def from_channels_last(output: Tensor, batched: bool, channels_last: bool) -> Tensor:
     """``(N, *S, C)`` to the layout of the input."""
     if not channels_last:
-        output = output.movedim(-1, 1)
+        output = _moved(output, -1, 1)
     return output if batched else output.squeeze(0)
+
+
+def _moved(tensor: Tensor, source: int, destination: int) -> Tensor:
+    """``movedim``, but a copy where a program is compiled for training: inductor (torch 2.13) keeps what a convolution reads, and what a
+    layer before one reads, and of a view it then compares strides that are not known.
+    """
+    moved = tensor.movedim(source, destination)
+    if torch.compiler.is_compiling() and torch.is_grad_enabled():
+        return moved.clone(memory_format=torch.contiguous_format)
+    return moved
 
 
 def merge_directions(output: Tensor, merge: str) -> Tensor:
