@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial_lstm.handwriting import BLANK, Codec
-from spatial_lstm.handwriting.text import is_right_to_left, normal_text, turned
+from spatial_lstm.handwriting.text import FORMS, Form, is_right_to_left, normal_text, turned
 
 
 def test_classes_are_the_sorted_characters_from_one() -> None:
@@ -107,15 +107,35 @@ def test_the_order_on_paper(text: str) -> None:
     assert turned(text, right_to_left=False) == from_left
 
 
-letters = st.text("אבג\u062f\u0627\u0628abc 12.,()«-\u05b8\u0301", max_size=20).filter(
-    lambda text: not text or unicodedata.category(text[0]) != "Mn"
-)
+letters = st.text("אבג\u062f\u0627\u0628abc 12.,()«[<-\u05b8\u0301", max_size=20)
 
 
 @settings(deadline=None)
 @given(text=letters, right_to_left=st.booleans())
 def test_turning_twice_is_the_text(text: str, right_to_left: bool) -> None:
     assert turned(turned(text, right_to_left=right_to_left), right_to_left=right_to_left) == text
+
+
+@settings(deadline=None)
+@given(text=letters, right_to_left=st.sampled_from([True, False, None]), form=st.sampled_from(FORMS))
+def test_what_is_encoded_is_decoded(text: str, right_to_left: bool | None, form: Form) -> None:
+    """All of it, by a codec of no other text, and by an older one with what that lacked."""
+    codec = Codec.of_texts([text, "א"], form=form, right_to_left=right_to_left)
+    for able in (codec, Codec("x", form=form, right_to_left=codec.right_to_left).extended([text])):
+        assert able.decode(able.encode(text)) == able.normal(text)
+        assert len(able.encode(text)) == len(able.normal(text))
+        assert not able.unknown([text])
+
+
+@pytest.mark.parametrize(("text", "right_to_left"), [("א) שלום", True), ("abc אב)גד x", False)])
+def test_a_bracket_whose_mirror_image_is_unknown_is_not_dropped(text: str, right_to_left: bool) -> None:
+    codec = Codec(sorted(set(text)), right_to_left=right_to_left)
+    assert codec.unknown([text]) == {"(": 1}
+    with pytest.raises(ValueError, match=r"got '\(' \(U\+0028\) in .*, on paper '.*\(.*'"):
+        codec.encode(text)
+    assert len(codec.encode(text, skip_unknown=True)) == len(text) - 1
+    assert codec.extended([text]).characters == (*codec.characters, "(")
+    assert Codec.of_texts([text]).unknown([text]) == {}
 
 
 def test_the_side_is_that_of_most_letters() -> None:

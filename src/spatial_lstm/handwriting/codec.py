@@ -48,7 +48,7 @@ class Codec:
 
     @classmethod
     def of_texts(cls, texts: Iterable[str], *, form: Form = "NFC", right_to_left: bool | None = None) -> Codec:
-        """The codec of all characters of some texts, sorted.
+        """The codec of all characters of some texts as they are on paper, sorted: of a bracket that is turned the mirrored one.
 
         Args:
             texts: To learn from.
@@ -59,10 +59,10 @@ class Codec:
             ValueError: If the texts have no character.
         """
         normal = [normal_text(text, form) for text in texts]
-        characters = sorted(set().union(*normal))
+        turn = is_right_to_left("".join(normal)) if right_to_left is None else right_to_left
+        characters = sorted(set().union(*(turned(text, right_to_left=turn) for text in normal)))
         if not characters:
             raise ValueError(f"expected texts with characters, got {len(normal)} without any")
-        turn = is_right_to_left("".join(normal)) if right_to_left is None else right_to_left
         return cls(characters, form=form, right_to_left=turn)
 
     @property
@@ -83,6 +83,9 @@ class Codec:
         """A text in the form in which it is learnt and compared, in the order of reading."""
         return normal_text(text, self.form)
 
+    def _on_paper(self, text: str) -> str:
+        return turned(self.normal(text), right_to_left=self.right_to_left)
+
     def encode(self, text: str, *, skip_unknown: bool = False) -> list[int]:
         """The classes of a text in normal form, in the order on paper.
 
@@ -93,11 +96,11 @@ class Codec:
         Raises:
             ValueError: If there are such, and they are not to be skipped.
         """
-        normal = self.normal(text)
-        if not skip_unknown and (unknown := set(normal) - self._classes.keys()):
+        on_paper = self._on_paper(text)
+        if not skip_unknown and (unknown := set(on_paper) - self._classes.keys()):
             told = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in sorted(unknown))
-            raise ValueError(f"expected the codec's {len(self.characters)} characters, got {told} in {text!r}")
-        on_paper = turned(normal, right_to_left=self.right_to_left)
+            where = repr(text) if unknown <= set(self.normal(text)) else f"{text!r}, on paper {on_paper!r}"
+            raise ValueError(f"expected the codec's {len(self.characters)} characters, got {told} in {where}")
         return [self._classes[character] for character in on_paper if character in self._classes]
 
     def decode(self, classes: Iterable[int]) -> str:
@@ -114,8 +117,8 @@ class Codec:
         return turned("".join(found), right_to_left=self.right_to_left)
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
-        """The characters of some texts that the codec does not have, and how often each occurs."""
-        count = Counter(character for text in texts for character in self.normal(text))
+        """The characters of some texts, as they are on paper, that the codec does not have, and how often each occurs."""
+        count = Counter(character for text in texts for character in self._on_paper(text))
         return Counter({character: number for character, number in count.items() if character not in self._classes})
 
     def extended(self, texts: Iterable[str]) -> Codec:

@@ -4,7 +4,8 @@ The order: a network reads from left to right, but text is stored in the order o
 the order on paper to be learnt, and back after reading. The rule is simpler than Unicode's (UAX 9), and undoes itself: a line is reversed,
 and in it each run of numbers and left-to-right letters, with what stands between two of them, is put back; in a line of a left-to-right
 script the same is done with each run of right-to-left letters, with what stands between two of them. Marks stay behind the letter that they
-belong to; brackets that are reversed are mirrored. Unicode's direction characters have no effect.
+belong to, or in front of the line if they belong to none; brackets that are reversed are mirrored. Unicode's direction characters have no
+effect.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def turned(text: str, *, right_to_left: bool) -> str:
         right_to_left: Whether lines begin at the right, as they do in a right-to-left script whatever stands in them.
     """
     clusters = _clusters(text)
+    if clusters and _is_mark(text[0]):
+        return clusters[0] + turned(text[len(clusters[0]) :], right_to_left=right_to_left)
     kinds = _sides("".join(cluster[0] for cluster in clusters))
     if right_to_left:
         return _reversed(clusters, kinds)
@@ -70,11 +73,15 @@ def _clusters(text: str) -> list[str]:
     """Characters with the marks that follow them."""
     found: list[str] = []
     for character in text:
-        if found and unicodedata.category(character) in ("Mn", "Me"):
+        if found and _is_mark(character):
             found[-1] += character
         else:
             found.append(character)
     return found
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Me")
 
 
 def _sides(text: str) -> str:
