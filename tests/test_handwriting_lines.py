@@ -201,3 +201,34 @@ def test_lines_given_one_by_one_or_listed_are_of_no_known_page(tmp_path: Path) -
     save_line(tmp_path / "p1" / "c.png")
     (tmp_path / "list.txt").write_text("a.png\np1/c.png\n")
     assert read_lines(tmp_path / "list.txt")[0].pages() == ["p1"]
+
+
+def test_pages_are_the_same_however_they_are_named(tmp_path: Path) -> None:
+    """By the folder of their folders, by these, by some of them twice, by a list, by their lines."""
+    for number in range(7):
+        for line in "ab":
+            save_line(tmp_path / "set" / f"p{number}" / f"{line}.png", f"{number}{line}")
+    folders, files = sorted((tmp_path / "set").glob("*")), sorted((tmp_path / "set").glob("*/*.png"))
+    (tmp_path / "list.txt").write_text("\n".join(map(str, files)))
+    ways = (
+        [tmp_path / "set"],
+        folders,
+        [f"{folder}/" for folder in (*folders, folders[0])],
+        [*folders[:6], *files[12:]],
+    )
+    for way in (*ways, [tmp_path / "set", folders[3]], files):
+        lines, _ = read_lines(*way)
+        assert lines.pages() == [folder.name for folder in folders]
+        parts = divide(lines, validation=0.2, test=0.3)
+        assert [len(part.pages()) for part in (parts.train, parts.validation, parts.test)] == [4, 1, 2]
+        assert parts.test.pages() == divide(read_lines(tmp_path / "set")[0], validation=0.2, test=0.3).test.pages()
+    assert len(read_lines(tmp_path / "list.txt")[0].pages()) == 7
+
+
+def test_one_folder_of_lines_is_no_page_nor_is_one_that_names_a_part(tmp_path: Path) -> None:
+    for folder in ("train", "more", "more/within"):
+        save_line(tmp_path / folder / "1.png")
+    assert read_lines(tmp_path / "train")[0].pages() == []
+    assert read_lines(f"{tmp_path}/more/", tmp_path / "more")[0].pages() == ["within"]
+    assert read_lines(tmp_path / "more" / "within", tmp_path / "more")[0].pages() == ["within"]
+    assert read_lines(tmp_path / "train", tmp_path / "more" / "within")[0].pages() == ["more/within"]

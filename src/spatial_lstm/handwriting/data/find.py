@@ -27,7 +27,7 @@ class Files:
         pictures: Pictures, of lines or of pages.
         transcripts: The texts of lines.
         parts: Of files whose folder or list names one.
-        tops: The folders that were asked for, and those in them that name a part.
+        named: Of the folders that were asked for, and those in them, the ones that name a part.
     """
 
     base: Path
@@ -35,7 +35,7 @@ class Files:
     pictures: list[Path] = field(default_factory=list)
     transcripts: list[Path] = field(default_factory=list)
     parts: dict[Path, str] = field(default_factory=dict)
-    tops: set[Path] = field(default_factory=set)
+    named: set[Path] = field(default_factory=set)
 
     def name(self, path: Path) -> str:
         """A file's name from the base."""
@@ -101,7 +101,7 @@ def _files_of(path: Path, files: Files, report: Report) -> Iterator[Path]:
 
 def _files_in(folder: Path, files: Files, report: Report) -> Iterator[Path]:
     listed = _listed_parts(folder)
-    files.tops |= {folder, *(folder / name for name in os.listdir(folder) if name.lower() in NAMES)}
+    files.named |= {here for here in (folder, *folder.iterdir()) if here.name.lower() in NAMES}
     for here, folders, names in os.walk(folder):
         for name in [name for name in folders if Path(here, name).is_symlink()]:
             report.refuse(files.name(Path(here, name)), "", Refusal("link to a folder", "not followed"))

@@ -20,8 +20,8 @@ def line_pictures(
 ) -> Iterator[Line]:
     """The lines among the pictures found.
 
-    The transcript of ``a.png`` is ``a.gt.txt``, that of ``a.bin.png`` too. Lines in a folder of their own within the folder asked for, or
-    within the one that all files asked for are in, are taken to be a page's, unless there are more than a hundred.
+    The transcript of ``a.png`` is ``a.gt.txt``, that of ``a.bin.png`` too. Lines in a folder of their own within the one that all files
+    and folders asked for are in are taken to be a page's, unless there are more than a hundred, or the folder's name is a part's.
 
     Args:
         files: What was found.
@@ -42,7 +42,7 @@ def line_pictures(
                 continue
             text = None
         folder = picture.parent
-        apart = folder not in {files.base, *files.tops} and in_folder[folder] <= LINES_OF_A_PAGE
+        apart = folder not in {files.base, *files.named} and in_folder[folder] <= LINES_OF_A_PAGE
         page = files.name(folder) if apart else None
         name = files.name(picture)
         yield Line(name, text, page, picture, picture, pictures, part=files.parts.get(picture))
