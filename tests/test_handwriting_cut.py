@@ -12,7 +12,7 @@ from scipy.ndimage import rotate
 
 from spatial_lstm.handwriting.data.band import with_bands
 from spatial_lstm.handwriting.data.cut import cut
-from spatial_lstm.handwriting.data.outline import Outline, Points, parse_points
+from spatial_lstm.handwriting.data.outline import Outline, Points, overlap, parse_points
 from spatial_lstm.handwriting.data.pictures import Gray
 from spatial_lstm.handwriting.data.report import Refusal
 from tests.handwriting import HEIGHT, INK, PAPER, WIDTH, Path2, assert_same_pixels, band, points, scribbled, stroke
@@ -169,3 +169,16 @@ def test_baselines_alone_are_cut_by_their_distance() -> None:
     outlines = [Outline(parse_points(f"40,{y} 360,{y}"), None) for y in (60, 100, 140)]
     heights = [sum(outline.band or ()) for outline in with_bands(outlines, WIDTH, HEIGHT)]
     assert all(math.isclose(height, 24 * 1.05) for height in heights)  # no more than two 25ths of the page's height
+
+
+def test_how_much_outlines_have_in_common() -> None:
+    """Whatever their first point and direction, and whether it comes again at the end."""
+    bent = np.array([[10, 50], [300, 20], [600, 50], [600, 90], [300, 60], [10, 90]], float)
+    line = Outline(None, bent)
+    assert overlap(line, line) == 1
+    assert overlap(line, Outline(None, np.concatenate([bent[3:], bent[:4]])[::-1])) == 1
+    for down, expected in ((8, 32 / 48), (20, 20 / 60), (35, 5 / 75), (200, 0)):
+        assert overlap(line, Outline(None, bent + np.array([0, down]))) == pytest.approx(expected, abs=0.08)
+    assert overlap(line, Outline(None, bent + np.array([1000, 0]))) == 0
+    with pytest.raises(ValueError, match="expected two outlines with polygons, got 1"):
+        overlap(line, Outline(bent[:3], None))

@@ -130,6 +130,42 @@ def test_parts_of_their_own(tmp_path: Path, lines: Path, capsys: pytest.CaptureF
     assert "expected other lines for test than those trained on, got" in said
 
 
+def rows(prefix: str, places: range, *, moved: int = 0) -> list[Row]:
+    """Lines of a page, some pixels from where they might be."""
+    return [
+        Row(f"{prefix}{k}", "1 2", f"40,{y} 360,{y}", f"40,{y - 20} 360,{y - 20} 360,{y + 8} 40,{y + 8}")
+        for k in places
+        for y in [40 + 30 * k + moved]
+    ]
+
+
+@pytest.mark.parametrize("moved", [0, 4])
+def test_a_line_is_the_same_whatever_the_xml_of_its_page_calls_it(
+    moved: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other lines of that page, whose polygons have some pixels in common with those trained on, are others."""
+    pages, out = tmp_path / "pages", tmp_path / "run"
+    write(pages / "alto", FORMATS["alto"](rows("a", range(4))), None)
+    again = write(pages / "page", FORMATS["page"](rows("b", range(2, 4), moved=moved)), None)
+    others = write(pages / "others", FORMATS["page"](rows("c", range(4, 8))), None)
+    scribbled().save(pages / "page.png")
+    train_on = ["train-htr", "--data", pages / "alto", "--validation", others, "--out", out, "--no-pictures", *SMALL]
+    assert "for test than those trained on, got b2 in both" in refused(capsys, *train_on, "--test", again)
+    assert command(*train_on, "--test", others, *QUIET) == 0
+    capsys.readouterr()
+    assert command("test-htr", out, "--data", again, *QUIET) == 0
+    assert "2 of 2 lines were trained on" in capsys.readouterr().out
+    assert command("test-htr", out, "--data", others, *QUIET) == 0
+    assert "trained on" not in capsys.readouterr().out
+
+
+def test_a_picture_that_is_a_line_has_the_lines_of_its_xml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    xml = write(tmp_path, FORMATS["page"](rows("a", range(4))), scribbled())
+    (tmp_path / "page.gt.txt").write_text("1 2")
+    options = ["--data", xml, "--validation", tmp_path / "page.png", "--out", tmp_path / "run"]
+    assert "for validation than those trained on, got page.png" in refused(capsys, "train-htr", *options)
+
+
 def test_a_run_is_neither_lost_nor_resumed_on_other_lines(
     tmp_path: Path, lines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Entries of the table of what was left out that are printed; all are in the result.
 SHOWN = 20
 HELD_OUT = 0.1
+# Lines whose outlines have more than this in common are one: neighbors' boxes on a slanted page come to some 0.4.
+SAME = 0.5
 
 
 @dataclass
@@ -91,8 +93,10 @@ def parts_again(record: Mapping[str, Any], lines: Lines, *, height: int) -> Part
 
     notes, told = record.get("notes", {}), record.get("task", {}).get("data", {})
     homes = {Path(path) for path in notes.get("data") or ()}
-    files = {line.file.resolve() for line in lines}
-    if not any(homes & {file, *file.parents} for file in files):
+    files = {path.resolve() for line in lines for path in (line.file, line.picture)}
+    # a page's picture may lie in the folder above its XML, and other XML tell of it
+    near = {folder for home in homes for folder in home.parents[:2]}
+    if not any(homes & {file, *file.parents} or file.parent in near for file in files):
         return None
     try:
         parts = given_parts({"validation": None, "test": None, "seed": 0, **notes}, height=height).parts
@@ -102,11 +106,18 @@ def parts_again(record: Mapping[str, Any], lines: Lines, *, height: int) -> Part
 
 
 def among(lines: Lines, others: Lines) -> Lines:
-    """Those of the lines that are among others, too."""
+    """Those of the lines that are among others, too: by their name, or by their place on a page whatever its XML calls them."""
     from spatial_lstm.handwriting.data import Lines
 
     known = set(map(_key, others))
-    return Lines(line for line in lines if _key(line) in known)
+    on_picture: dict[Path, list[Line]] = {}
+    for other in others:
+        on_picture.setdefault(other.picture.resolve(), []).append(other)
+    return Lines(
+        line
+        for line in lines
+        if _key(line) in known or any(_same_place(line, other) for other in on_picture.get(line.picture.resolve(), ()))
+    )
 
 
 def lines_of(paths: Sequence[str], *, height: int, texts: bool = True) -> tuple[Lines, Report]:
@@ -158,6 +169,13 @@ def _check_apart(parts: Parts) -> None:
 def _key(line: Line) -> tuple[Path, str]:
     """The same for what is the same line, however it was named."""
     return line.picture.resolve(), line.id if line.outline else ""
+
+
+def _same_place(line: Line, other: Line) -> bool:
+    """Whether two lines of one picture are the same; one that is all of the picture is any in it."""
+    from spatial_lstm.handwriting.data.outline import overlap
+
+    return line.outline is None or other.outline is None or overlap(line.outline, other.outline) > SAME
 
 
 def _tracked(lines: Sequence[Line]) -> Iterator[Line]:

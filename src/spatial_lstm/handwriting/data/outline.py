@@ -19,6 +19,8 @@ SAMPLES = 256
 THINNEST = 3
 # How much of a baseline has to lie near its polygon, no farther off than this is high.
 NEAR = 0.5
+# Rows and columns of the raster on which two outlines are compared.
+CELLS = 64
 # How much of an outline may lie beyond the page's edge, where it is cut off: a little is how people draw, much is another page's outline.
 OUTSIDE = 0.25
 
@@ -126,6 +128,27 @@ def along(path: Points, count: int) -> Points:
     way = np.concatenate([[0], steps.cumsum()])
     at = np.linspace(0, way[-1], count)
     return np.stack([np.interp(at, way, path[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def overlap(one: Outline, other: Outline) -> float:
+    """How much of what two polygons of one picture cover together both cover, about: 1 of the same, 0 of those apart.
+
+    Raises:
+        ValueError: If an outline has no polygon.
+    """
+    from PIL import Image, ImageDraw
+
+    paths = [path for path in (one.polygon, other.polygon) if path is not None]
+    if len(paths) < 2:
+        raise ValueError(f"expected two outlines with polygons, got {len(paths)}")
+    low = np.minimum(*(path.min(0) for path in paths))
+    extent = np.maximum(*(path.max(0) for path in paths)) - low
+    covered = []
+    for path in paths:
+        mask = Image.new("1", (CELLS, CELLS))
+        ImageDraw.Draw(mask).polygon([(x, y) for x, y in (path - low) / extent * (CELLS - 1)], fill=1)
+        covered.append(np.asarray(mask))
+    return float((covered[0] & covered[1]).sum() / (covered[0] | covered[1]).sum())
 
 
 def check_on_page(outline: Outline, width: int, height: int) -> None:
