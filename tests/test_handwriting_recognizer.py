@@ -85,6 +85,29 @@ def test_a_line_narrower_than_a_block_is_continued_with_paper() -> None:
     assert_close([found], [recognizer(functional.pad(narrow, (0, 2)), torch.tensor([4]))[0]])
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_narrow_lines_are_continued_with_paper_not_with_padding(architecture: str, width: int) -> None:
+    recognizer, widths = make(architecture).eval(), torch.tensor([40, width])
+    texts, sizes = torch.tensor([[1, 2, 0], [3, 4, 4]]), torch.tensor([2, 3])
+    clean = torch.rand(2, 1, 32, 40, dtype=torch.float64)
+    narrow = clean[1:, ..., :width]
+    read = recognizer(narrow, widths[1:])[0][0]
+    nats = [recognizer.loss(clean[:1], widths[:1], texts[:1], sizes[:1])]
+    nats.append(recognizer.loss(narrow, widths[1:], texts[1:], sizes[1:]))
+    for padding in (0.0, 1.0, torch.nan):
+        images = clean.clone()
+        images[1, ..., width:] = padding
+        given = images.clone().requires_grad_()
+        log_probs, lengths = recognizer(given, widths)
+        loss = recognizer.loss(given, widths, texts, sizes)
+        assert_close([log_probs[1, : lengths[1]], loss], [read, torch.stack(nats).mean()])
+        (slope,) = gradients([loss + log_probs[1, : lengths[1]].sum()], [given])
+        assert bool((slope[1, ..., width:] == 0).all())
+        assert bool(slope.isfinite().all())
+        assert torch.equal(given.detach().nan_to_num(), images.nan_to_num())
+
+
 def test_columns_needed_are_those_from_which_on_the_loss_is_finite() -> None:
     needed = columns_needed(TARGETS, LENGTHS)
     assert needed.tolist() == [5, 1, 1, 4]

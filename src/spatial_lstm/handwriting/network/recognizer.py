@@ -85,7 +85,7 @@ class HandwritingRecognizer(nn.Module):
     def forward(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and lengths; see the class."""
         widths = self._check(images, widths)
-        return self._columns_of(images, widths.clamp(min=self._least))
+        return self._columns_of(images, widths, widths.clamp(min=self._least))
 
     def loss(self, images: Tensor, widths: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
         """Return the mean over lines of nats per character (CTC); 0 for no lines.
@@ -106,9 +106,10 @@ class HandwritingRecognizer(nn.Module):
         widths = self._check(images, widths)
         targets, target_lengths = check_targets(targets, target_lengths, len(images), self.classes)
         needed = columns_needed(targets, target_lengths)
+        enough = widths.clone()
         for line in (self.columns(widths) < needed).nonzero().flatten().tolist():
-            widths[line] = self.least_width(int(needed[line]))
-        log_probs, lengths = self._columns_of(images, widths)
+            enough[line] = self.least_width(int(needed[line]))
+        log_probs, lengths = self._columns_of(images, widths, enough)
         return ctc_loss(log_probs, lengths, targets.to(log_probs.device), target_lengths)
 
     def columns(self, widths: Tensor) -> Tensor:
@@ -156,10 +157,12 @@ class HandwritingRecognizer(nn.Module):
             larger.get_submodule(name).training = module.training
         return larger
 
-    def _columns_of(self, images: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities and lengths of lines with paper up to ``widths``, which may be beyond the images."""
+    def _columns_of(self, images: Tensor, own: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and lengths of lines with paper from their own widths up to ``widths``, which may be beyond the images."""
         widest = int(widths.max()) if len(widths) else images.shape[3]
-        images = nn.functional.pad(images, (0, widest - images.shape[3]))
+        images = nn.functional.pad(images, (0, widest - images.shape[3]))  # a copy, even where it is as wide
+        for line in (own < widths).nonzero().flatten().tolist():
+            images[line, ..., int(own[line]) :] = 0.0
         sizes = torch.stack([torch.full_like(widths, self.height), widths], dim=1)
         if not len(widths):
             features, lengths = self.features(images, sizes)
