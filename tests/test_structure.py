@@ -83,7 +83,7 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
     [
         ("training", ("arguments", "files", "progress")),
         ("image_models", ("arguments", "files", "idx", "training")),
-        ("handwriting", ("arguments", "files", "idx", "training")),
+        ("handwriting", ("arguments", "files", "idx", "shared", "training")),
         ("hub", ("files", "training", "image_models", "handwriting")),
         ("importers", ("arguments",)),
     ],

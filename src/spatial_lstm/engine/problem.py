@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,6 +44,7 @@ class Problem:
         self.blocks = self.places.blocks
         self.dtype = tensors.x.dtype
         self.carried = state_dtype(self.dtype)
+        self._plan: Plan | None = None
 
     def lean(self) -> Problem:
         """With x ``(R, C)``, the input at every raster row, and no more of the weights ``(D, ..)`` than this takes; differentiable."""
@@ -57,10 +58,12 @@ class Problem:
             return found
         return Gradients(found.x, *self.places.put_back(found.weights), found.h0, found.c0)
 
-    @cached_property
+    @property
     def plan(self) -> Plan:
         """The tables of the sites, for kernels that need them."""
-        return make_plan(self.grid, self.tensors.x.device)
+        if self._plan is None:
+            self._plan = make_plan(self.grid, self.tensors.x.device)
+        return self._plan
 
     def new_table(self, dtype: torch.dtype, faces: Tensor | None) -> Tensor:
         """An uninitialized state table ``(D, M + E, h)`` whose near-face rows are filled."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import OrderedDict
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from spatial_lstm.engine.geometry.grid import Grid
 from spatial_lstm.engine.geometry.plan import Plan, ordinary_tensors
+from spatial_lstm.shared import Shared
 
 Array = npt.NDArray[np.int64]
 
@@ -44,22 +44,21 @@ def clear_plans() -> None:
     _cache.clear()
 
 
-class _PlanCache:
+class _PlanCache(Shared):
     """The most recently used plans, bounded in number and in bytes; one that is larger than all that is allowed is kept alone."""
 
-    def __init__(self) -> None:
+    def begin(self) -> None:
         self._plans: OrderedDict[object, Plan] = OrderedDict()
-        self._lock = threading.Lock()
 
     def get(self, key: object) -> Plan | None:
-        with self._lock:
+        with self.lock:
             plan = self._plans.get(key)
             if plan is not None:
                 self._plans.move_to_end(key)
             return plan
 
     def put(self, key: object, plan: Plan) -> None:
-        with self._lock:
+        with self.lock:
             self._plans[key] = plan
             while len(self._plans) > 1 and (
                 len(self._plans) > _CACHE_PLANS or sum(kept.most_bytes for kept in self._plans.values()) > _CACHE_BYTES
@@ -67,8 +66,8 @@ class _PlanCache:
                 self._plans.popitem(last=False)
 
     def clear(self) -> None:
-        with self._lock:
-            self._plans.clear()
+        with self.lock:
+            self.begin()
 
 
 _cache = _PlanCache()

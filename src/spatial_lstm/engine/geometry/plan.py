@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,15 +23,21 @@ def ordinary_tensors() -> Iterator[None]:
         yield
 
 
-def derived(compute: Callable[[Any], T]) -> cached_property[T]:
-    """A cached property whose tensors serve training wherever they were first asked for."""
+class derived(Generic[T]):
+    """A cached property whose tensors serve training wherever they were first asked for.
 
-    def guarded(self: Any) -> T:
+    Threads may compute it twice. Before Python 3.12 :func:`functools.cached_property` has a lock, which a child that is forked meanwhile
+    would wait for without end.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self.compute, self.__doc__ = compute, compute.__doc__
+
+    def __get__(self, owner: Any, kind: type | None = None) -> T:
         with ordinary_tensors():
-            return compute(self)
-
-    guarded.__doc__ = compute.__doc__
-    return cached_property(guarded)
+            found = self.compute(owner)
+        owner.__dict__[self.compute.__name__] = found  # which is asked from then on
+        return found
 
 
 @dataclass(frozen=True, eq=False)
