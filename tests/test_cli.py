@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import warnings
@@ -59,6 +60,13 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch, module: Modu
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert end_with(KeyboardInterrupt(), monkeypatch) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_with(OSError(errno.EROFS, "Read-only file system", "figures.json"), monkeypatch) == 2
+    assert capsys.readouterr().err == f"check: [Errno {errno.EROFS}] Read-only file system: 'figures.json'\n"
 
 
 def test_missing_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from benchmarks import dead_leaves as benchmark
 from spatial_lstm.cli import main, ride_demo
+from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.image_models import data
 from spatial_lstm.training import BEST, Trainer
 
@@ -54,6 +56,16 @@ def test_an_interrupted_main_job_says_how_to_go_on(
         assert ride_demo.demo(tmp_path, seconds=1e-3) == 130
     assert f"train-ride --resume --out {tmp_path}" in capsys.readouterr().err
     assert main(["train-ride", "--resume", "--out", str(tmp_path), "--no-pictures"]) == 0
+
+
+@pytest.mark.usefixtures("small")
+def test_a_main_job_on_a_full_disk_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ride_demo, "_draw", full)
+    with pytest.raises(UsageError, match=f"No space left on device; .* train-ride --resume --out {tmp_path} continues"):
+        ride_demo.demo(tmp_path, seconds=1e-3)
 
 
 @pytest.mark.usefixtures("small")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from spatial_lstm import SpatialLSTM, stream
 from spatial_lstm.files import sole_writer, write_atomically
@@ -48,6 +50,31 @@ def test_a_failed_write_leaves_the_old_file(broken: str, tmp_path: Path, monkeyp
         write_atomically(path, fail if broken == "write" else lambda file: file.write(b"new"))
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["figures"]
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def write(self, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("write", [lambda file: Full().write(b""), lambda file: torch.save(torch.zeros(3), Full())])
+def test_a_full_disk_is_said_to_be_full(write: Callable[[object], object], tmp_path: Path) -> None:
+    path = tmp_path / "figures"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match=r"No space left on device: '.*/figures'$"):
+        write_atomically(path, write)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["figures"]
+
+
+def test_what_fails_otherwise_stays_what_it_is(tmp_path: Path) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("another")
+
+    with pytest.raises(RuntimeError, match="another"):
+        write_atomically(tmp_path / "figures", fail)
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,52 @@ def test_an_interrupted_run_says_how_to_resume(
     assert f"train-ride --resume --out {tmp_path} continues" in capsys.readouterr().err
     assert command("--out", tmp_path, "--resume", "--no-pictures") == 0
     assert Checkpoint.read(tmp_path).state.total == 3
+
+
+@pytest.mark.parametrize(("broken", "named"), [((os, "fsync"), LAST), ((Path, "open"), METRICS)])
+def test_a_run_on_a_full_disk_says_how_to_resume(
+    broken: tuple[object, str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step = Trainer._step
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+
+        def filled(self: Trainer[Any], *args: Any) -> None:
+            if self.state.total == 2:
+                patch.setattr(*broken, full)
+            step(self, *args)
+
+        patch.setattr(Trainer, "_step", filled)
+        options = ["--checkpoint-seconds", "0" if named == LAST else "1000", "--no-pictures", *SMALL_RUN]
+        assert command("--out", tmp_path, *options) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"train-ride: [Errno {errno.ENOSPC}] No space left on device: '{tmp_path / named}'; "
+        f"python -m spatial_lstm train-ride --resume --out {tmp_path} continues from the last checkpoint"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, BEST, METRICS}
+    assert Checkpoint.read(tmp_path).state.total == 2
+    assert command("--out", tmp_path, "--resume", "--no-pictures") == 0
+    assert [line["step"] for line in read_metrics(tmp_path / METRICS)] == [2, 3]
+
+
+def test_a_full_disk_before_the_first_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = refused(capsys, "--out", tmp_path / "run", "--no-pictures", *SMALL_RUN)
+    assert said == f"train-ride: [Errno {errno.ENOSPC}] No space left on device: '{tmp_path / 'run' / LAST}'"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_resumed_run_keeps_its_options(

@@ -22,7 +22,29 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Let ``write`` fill a binary file, then put it in the place of ``path``: a reader sees the old content or the new, never a part.
 
     The file has the permissions of any new file. When the function returns, content and name are on the disk.
+
+    Raises:
+        OSError: If it cannot be written; what was there still is.
     """
+    with naming(path):
+        _replace(path, write)
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around writing a file: the system's errors say which one, as those of a full disk do not by themselves."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # Where a write fails in torch.save, closing its archive fails in another way.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -33,9 +55,9 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         os.replace(new, path)
     except BaseException:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink()
         raise
-    _sync_folder(path.parent)
 
 
 def read_saved(path: Path) -> Any:

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads what is printed has seen enough
         sys.stdout = None
         return 1
-    except UsageError as error:
+    except (UsageError, OSError) as error:  # what the system refuses is none of the program's errors
         print(f"{args.command}: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from spatial_lstm.cli.check import print_table
 from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.cli.numbers import non_negative_int, positive_float
-from spatial_lstm.cli.runs import require, tell_diverged, tell_interrupted
+from spatial_lstm.cli.runs import require, system_errors, tell_diverged, tell_interrupted
 
 if TYPE_CHECKING:
     from spatial_lstm.image_models import ImageModel
@@ -80,7 +80,8 @@ def demo(out: Path, seconds: float = 120.0, seed: int = 0) -> int:
     require("matplotlib")
     refuse_other_runs(out)
     try:
-        _demo(out, seconds, seed)
+        with system_errors("train-ride", out):
+            _demo(out, seconds, seed)
     except DivergedError as error:
         return tell_diverged("ride", error)
     except KeyboardInterrupt:

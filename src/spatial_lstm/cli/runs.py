@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from spatial_lstm.cli.errors import UsageError
 
 # The shell's status of what Ctrl-C ended.
 STOPPED = 130
@@ -26,17 +29,33 @@ def require(*modules: str) -> None:
 
 def tell_interrupted(command: str, folder: Path) -> int:
     """Say what is kept in a run's folder and with which command to go on; return the exit status."""
-    from spatial_lstm.training import LAST
-
-    how = f"python -m spatial_lstm {command} --resume --out {folder} continues from the last checkpoint"
-    print(f"\ninterrupted; {how if (folder / LAST).is_file() else 'before the first checkpoint'}", file=sys.stderr)
+    print(f"\ninterrupted; {_how_to_go_on(command, folder)}", file=sys.stderr)
     return STOPPED
+
+
+@contextmanager
+def system_errors(command: str, folder: Path) -> Iterator[None]:
+    """Around a run: what the system refuses, such as a write to a full disk, becomes a :class:`UsageError` that says how to go on."""
+    try:
+        yield
+    except BrokenPipeError:  # of who reads what is printed
+        raise
+    except OSError as error:
+        raise UsageError(f"{error}; {_how_to_go_on(command, folder)}") from error
 
 
 def tell_diverged(command: str, error: FloatingPointError) -> int:
     """Say that training diverged; return the exit status."""
     print(f"{command}: {error}", file=sys.stderr)
     return 1
+
+
+def _how_to_go_on(command: str, folder: Path) -> str:
+    from spatial_lstm.training import LAST
+
+    if not (folder / LAST).is_file():
+        return "before the first checkpoint"
+    return f"python -m spatial_lstm {command} --resume --out {folder} continues from the last checkpoint"
 
 
 def write_result(folder: Path, found: dict[str, Any], more: Mapping[str, Any] | None = None) -> None:

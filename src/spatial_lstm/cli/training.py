@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from spatial_lstm.cli.errors import input_errors
-from spatial_lstm.cli.runs import require, tell_diverged, tell_interrupted
+from spatial_lstm.cli.runs import require, system_errors, tell_diverged, tell_interrupted
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def run_job(args: argparse.Namespace, job: Job[T]) -> int:
     """Train; 1 if training diverged, 130 if interrupted, else what the job says.
 
     Raises:
-        UsageError: If the options, the data or the checkpoint are not usable.
+        UsageError: If the options, the data or the checkpoint are not usable, or the system refuses to write.
     """
     from spatial_lstm.training import DivergedError, group_from_environment, local_device
 
@@ -49,7 +49,7 @@ def run_job(args: argparse.Namespace, job: Job[T]) -> int:
     with input_errors():
         device = local_device(args.device)
     try:
-        with group_from_environment(device) as group:
+        with system_errors(args.command, args.out), group_from_environment(device) as group:
             with input_errors():
                 trainer = (job.resume if args.resume else job.begin)(device, group)
                 trainer.prepare()

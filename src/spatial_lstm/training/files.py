@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from spatial_lstm.files import read_saved, write_atomically
+from spatial_lstm.files import naming, read_saved, write_atomically
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ class Metrics:
 
     def add(self, **values: Any) -> None:
         """Append a line."""
-        with self.path.open("a") as file:
+        with naming(self.path), self.path.open("a") as file:
             file.write(json.dumps(values, allow_nan=False) + "\n")
 
 
