@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +10,8 @@ import torch
 import spatial_lstm
 from spatial_lstm.engine.cells import CELLS
 from spatial_lstm.engine.cells.diagonal import DiagonalCell
-from spatial_lstm.engine.geometry import build
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.kernels.cpp import kernel as cpp
-from spatial_lstm.engine.kernels.cpp import memory
 from tests.cases import VARIANTS, assert_close, faces, gradients, knows, make_input, make_layer, make_state
 
 needs_kernel = pytest.mark.usefixtures("cpp_kernel")
@@ -270,15 +266,6 @@ def test_a_cell_that_the_compiled_library_does_not_have(monkeypatch: pytest.Monk
 
 
 @needs_kernel
-def test_memory_that_was_freed_is_not_read() -> None:
-    layer = make_layer("spatial", 2, 3, backend="cpp")
-    output, _ = layer(make_input(layer))
-    layer.weight_hh_l0.untyped_storage().resize_(0)
-    with pytest.raises(RuntimeError, match=r"expected weight_hh of shape \(15, 6\) to have memory"):
-        output.sum().backward()
-
-
-@needs_kernel
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if knows("cpp", variant)])
 def test_recomputed_gates_are_the_saved_ones(variant: str, dtype: torch.dtype) -> None:
@@ -294,92 +281,6 @@ def test_recomputed_gates_are_the_saved_ones(variant: str, dtype: torch.dtype) -
 
 
 @needs_kernel
-@pytest.mark.parametrize("sizes", [None, [(300, 200), (200, 300)]], ids=["dense", "sizes"])
-def test_large_outputs_lie_on_large_pages(sizes: list[tuple[int, int]] | None) -> None:
-    if not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists():
-        pytest.skip("the system has no large pages")
-    output, _ = spatial_lstm.SpatialLSTM(1, 16, backend="cpp")(torch.zeros(2, 1, 300, 300), sizes=sizes)
-    assert "hg" in flags_of_mapping(output.data_ptr() + output.nbytes // 2)
-
-
-def flags_of_mapping(address: int) -> list[str]:
-    """What Linux notes of the memory around an address."""
-    inside = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        head, *rest = line.split()
-        if "-" in head:
-            start, end = (int(part, 16) for part in head.split("-"))
-            inside = start <= address < end
-        elif inside and head == "VmFlags:":
-            return rest
-    raise AssertionError(f"no mapping around {address}")
-
-
-def test_memory_of_large_tables_is_used_again() -> None:
-    memory.clear()
-    shape = (1 << 16, 17)
-    first, second = memory.new_empty(shape, torch.float32), memory.new_empty(shape, torch.float32)
-    assert first.shape == second.shape == shape
-    places = {first.data_ptr(), second.data_ptr()}
-    assert len(places) == 2
-    view = first[5:].fill_(1.0)
-    del first, second
-    third = memory.new_empty(shape, torch.float32)  # that of the second: the first has a view that lives
-    assert third.data_ptr() in places - {view.data_ptr() - 5 * 17 * 4}
-    third.fill_(2.0)
-    assert bool((view == 1).all())
-    kept = third.data_ptr()
-    del third
-    smaller = memory.new_empty((1 << 16, 9), torch.float32)  # of varying sizes few blocks are kept
-    assert smaller.data_ptr() == kept
-    del smaller
-    assert memory.new_empty((1 << 16, 7), torch.float32).data_ptr() != kept
-    for _ in range(memory.PATIENCE - 1):
-        assert kept in {block_start(block) for _, block in memory._free}
-        memory.new_empty((4 * memory.LEAST,), torch.float64)
-    assert kept not in {block_start(block) for _, block in memory._free}
-
-
-def block_start(block: mmap.mmap) -> int:
-    return torch.frombuffer(block, dtype=torch.uint8).data_ptr()
-
-
-def test_small_tables_are_torchs() -> None:
-    assert memory.new_empty((3, 0), torch.bfloat16).shape == (3, 0)
-    tensor = memory.new_empty((3, 5), torch.bfloat16)
-    assert (tensor.shape, tensor.dtype) == ((3, 5), torch.bfloat16)
-    assert memory.new_empty((), torch.float64).numel() == 1
-
-
-def test_what_is_free_can_be_cleared() -> None:
-    memory.new_empty((memory.LEAST,), torch.float32)
-    assert memory._free
-    spatial_lstm.clear_cache()
-    assert not memory._free
-
-
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    spatial_lstm.clear_cache()
-    monkeypatch.setattr(memory, "MOST", 5 * 4 * memory.LEAST)
-    for _ in range(2):
-        tables = [memory.new_empty((memory.LEAST,), torch.float32) for _ in range(7)]
-        del tables
-        assert sum(len(block) for _, block in memory._free) == memory.MOST
-
-
-@needs_kernel
-def test_new_sizes_leave_nothing_behind() -> None:
-    """No index tables are made, whatever the sizes: not of dense batches, nor of ragged ones."""
-    spatial_lstm.clear_cache()
-    layer = make_layer("spatial", 2, 3, directions="all", backend="cpp")
-    for width in range(2, 7):
-        x = make_input(layer, 2, (5, width))
-        for sizes in (None, [[5, width], [3, 2]]):
-            layer(x, make_state(layer, 2, (5, width)), sizes=sizes)[0].sum().backward()
-    assert not build._cache._plans
-
-
-@needs_kernel
 @pytest.mark.parametrize("merge", ["sum", "mean", "concat"])
 def test_merged_directions_share_their_gradient(merge: str) -> None:
     """The gradient of a sum comes in once, of a mean and of what is concatenated once for each direction."""
@@ -392,18 +293,3 @@ def test_merged_directions_share_their_gradient(merge: str) -> None:
         assert output.shape[1] == (20 if merge == "concat" else 5)
         results.append([output, *gradients([output], [x, *layer.parameters()])])
     assert_close(*results)
-
-
-def test_more_memory_than_there_is() -> None:
-    """Torch's own kind of error, whoever finds it."""
-    with pytest.raises(torch.OutOfMemoryError, match="no 1125899906842624 bytes"):
-        memory.new_empty((1 << 48,), torch.float32)
-
-
-def test_uninitialized_tables_are_filled_where_torchs_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in all tests, which run in torch's deterministic mode."""
-    for fill in (True, False):
-        monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", fill)
-        memory.new_empty((memory.LEAST,), torch.float32).zero_()  # given back at once, and taken again
-        table = memory.new_empty((memory.LEAST,), torch.float32)
-        assert bool(table.isnan().all()) == fill

@@ -1,6 +1,6 @@
 // The cells' pointwise equations and their derivatives, one vector of features at a time. With N axes: z and gates [blocks<N>],
 // predecessors' cell states c_prev [N], peepholes p [2 N + 1]: i of every axis, f of every axis, o. A new cell is a struct here and an entry
-// in the list at the end.
+// in the list at the end. Equations are always inlined: compilers that think otherwise pass every vector through memory.
 #pragma once
 
 #include "vector.hpp"
@@ -33,8 +33,8 @@ struct Spatial {
     }
 
     template <class T, int N>
-    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T> h, Vector<T> dh,
-                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T> h,
+                                                Vector<T> dh, Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto du = tanh_backward<T>(dh, h);
         dz[N + 2] = sigmoid_backward<T>(du * c, gates[N + 2]);
         dc += du * gates[N + 2];
@@ -71,8 +71,8 @@ struct Graves {
     }
 
     template <class T, int N>
-    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>* p, Vector<T> c, Vector<T>, Vector<T> dh,
-                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>* p, Vector<T> c, Vector<T>,
+                                                Vector<T> dh, Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto t = hyperbolic_tangent<T>(c);
         dz[N + 2] = sigmoid_backward<T>(dh * t, gates[N + 2]);
         dc += tanh_backward<T>(dh * gates[N + 2], t);
@@ -122,8 +122,8 @@ struct Stable {
     }
 
     template <class T, int N>
-    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
-                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>,
+                                                Vector<T> dh, Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto t = hyperbolic_tangent<T>(c), mixed = mix<T, N>(gates + 2, c_prev);
         dz[N + 2] = sigmoid_backward<T>(dh * t, gates[N + 2]);
         dc += tanh_backward<T>(dh * gates[N + 2], t);
@@ -158,8 +158,8 @@ struct Diagonal {
     }
 
     template <class T, int N>
-    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>, Vector<T> dh,
-                         Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
+    [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>,
+                                                Vector<T> dh, Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
         const auto t = hyperbolic_tangent<T>(c);
         dz[3] = sigmoid_backward<T>(dh * t, gates[3]);
         dc += tanh_backward<T>(dh * gates[3], t);
