@@ -126,7 +126,13 @@ def test_layers_that_do_more_than_their_cells_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "error"),
-    [("merge", "max", ValueError), ("directions", "ff", TypeError), ("cell_type", [], ValueError)],
+    [
+        ("merge", "max", ValueError),
+        ("directions", "ff", TypeError),
+        ("cell_type", [], ValueError),
+        ("recompute", "no", TypeError),
+        ("dropout", "no", TypeError),
+    ],
 )
 def test_options_that_were_changed(name: str, value: object, error: type[Exception]) -> None:
     layer = SpatialLSTM(3, 4)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from spatial_lstm.arguments import check_flag
-from spatial_lstm.engine import TileGrid, Weights, check_options, check_tile, parse_directions
+from spatial_lstm.engine import TileGrid, Weights, check_tile
 from spatial_lstm.modules import SpatialLSTM
 from spatial_lstm.progress import Bar
 from spatial_lstm.streaming.arrays import Field, check_sink, check_source
@@ -86,8 +86,7 @@ def _check_layer(layer: object) -> None:
     """Refuse what is no layer, and layers whose call does more than the cells that run here: drop, call hooks, compute something else."""
     if not isinstance(layer, SpatialLSTM):
         raise TypeError(f"expected layer to be a SpatialLSTM, got {type(layer).__name__}")
-    check_options(layer.cell_type, layer.peephole, layer.extended, layer.merge, layer.backend)  # as they are now
-    if layer.directions != parse_directions(layer.directions, layer.spatial_dims):
+    if layer.directions != layer._options(None).directions:  # all options are checked, as a call checks them
         raise TypeError(f"expected layer.directions to be a tuple of strings, got {layer.directions!r}")
     if layer.training and layer.dropout > 0 and layer.num_layers > 1:
         raise ValueError("expected a layer that draws no dropout, got one in training mode: call layer.eval() first")
