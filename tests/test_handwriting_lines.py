@@ -161,6 +161,19 @@ def test_folders_name_parts(tmp_path: Path) -> None:
     )
 
 
+def test_folders_given_side_by_side_name_parts_as_their_folder_does(tmp_path: Path) -> None:
+    """Unless all are called train: those are data of several kinds."""
+    for folder in ("a/train", "a/val", "a/test", "b/train"):
+        save_line(tmp_path / folder / "1.png", folder)
+    together, _ = read_lines(tmp_path / "a")
+    apart, _ = read_lines(*sorted((tmp_path / "a").iterdir()))
+    assert [(line.text, line.part) for line in apart] == sorted((line.text, line.part) for line in together)
+    assert [line.part for line in read_lines(tmp_path / "b" / "train", tmp_path / "a" / "test")[0]] == ["train", "test"]
+    for folders in (("a/train", "b/train"), ("a/test",), ("a/val", "a/test"), ("a/train",)):
+        lines, _ = read_lines(*(tmp_path / folder for folder in folders))
+        assert {line.part for line in lines} == {None}
+
+
 def test_a_list_beside_the_pages_names_parts(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         write(tmp_path, alto([Row()], image=f"{name}.png"), None, name=name)

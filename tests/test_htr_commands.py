@@ -124,6 +124,9 @@ def test_parts_of_their_own(tmp_path: Path, lines: Path, capsys: pytest.CaptureF
     options = ["--validation", lines / "validation", "--test", lines / "test", "--out", tmp_path / "run", *SMALL]
     assert train("--data", lines / "train", "--no-pictures", *options) == 0
     assert "lines: 6 train, 2 validation, 3 test" in capsys.readouterr().out
+    for folder, said in (("validation", "2 of 2 lines chose the weights"), ("test", "| 3 lines |")):
+        assert command("test-htr", tmp_path / "run", "--data", lines / folder, *QUIET) == 0
+        assert said in capsys.readouterr().out
     said = refused(
         capsys, "train-htr", "--data", lines / "train", "--overwrite", *options[:2], "--test", lines / "train"
     )

@@ -193,6 +193,12 @@ def test_an_added_layer_leaves_parts_in_their_mode() -> None:
     assert not torch.equal(model.lstm.weight_hh_l0, grown.lstm.weight_hh_l0)
 
 
+def test_a_model_without_memory_scores_images_without_memory() -> None:
+    for model in (RIDE(**SMALL, device="meta"), RIDE(**SMALL).to("meta")):
+        images = torch.zeros(2, 1, 12, 14, dtype=model.quantiles.dtype, device="meta")
+        assert model.log_prob(images).nats.is_meta
+
+
 def test_autocast_scores_in_full_precision() -> None:
     model = RIDE(hidden_size=8, components=2, scales=2, features=2)
     images = textured(2, 1, 12, 14, torch.float32)

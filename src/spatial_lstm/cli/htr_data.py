@@ -92,7 +92,7 @@ def parts_again(record: Mapping[str, Any], lines: Lines, *, height: int) -> Part
     from spatial_lstm.handwriting.training.task import fingerprint
 
     notes, told = record.get("notes", {}), record.get("task", {}).get("data", {})
-    homes = {Path(path) for path in notes.get("data") or ()}
+    homes = {Path(path) for name in ("data", "validation", "test") for path in notes.get(name) or ()}
     files = {path.resolve() for line in lines for path in (line.file, line.picture)}
     # a page's picture may lie in the folder above its XML, and other XML tell of it
     near = {folder for home in homes for folder in home.parents[:2]}

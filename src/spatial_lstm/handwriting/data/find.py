@@ -59,8 +59,9 @@ def find(paths: Sequence[Path], report: Report) -> Files:
     """Look through folders and the folders in them, lists, and single files.
 
     A list is a file of text with a path on each line, from where the list is, to a picture or an XML file. The first folder within a
-    folder names a part if it is called train, val, test or alike; so does a folder's ``split.json`` for its XML files. Files and folders
-    whose names begin with a dot are passed over.
+    folder names a part if it is called train, val, test or alike; so does a folder's ``split.json`` for its XML files, and so do the
+    folders of ``paths`` where some are called train and others differently: two called train are data of two kinds. Files and folders whose
+    names begin with a dot are passed over.
 
     Args:
         paths: To read.
@@ -74,9 +75,13 @@ def find(paths: Sequence[Path], report: Report) -> Files:
         raise ValueError("expected a folder, a list, a picture or an XML file, got nothing")
     paths = [Path(os.path.abspath(path)) for path in paths]
     files = Files(Path(os.path.commonpath([path if path.is_dir() else path.parent for path in paths])))
+    called = {path: NAMES[path.name.lower()] for path in paths if path.is_dir() and path.name.lower() in NAMES}
+    told = called if {"train"} < set(called.values()) else {}
     seen: set[Path] = set()
     for path in paths:
         for file in _files_of(path, files, report):
+            if path in told:
+                files.parts.setdefault(file, told[path])
             if file in seen:
                 report.refuse(files.name(file), "", Refusal("named twice"))
             elif not file.is_file():
