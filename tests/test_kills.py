@@ -17,6 +17,8 @@ from spatial_lstm.training import BEST, LAST, METRICS, Checkpoint, Options, Stag
 from tests.toy import Line
 
 OPTIONS = Options(validate_every=2, checkpoint_seconds=1e9)
+# A checkpoint after every step: that of a stage's last one comes before its score.
+OFTEN = Options(validate_every=3, checkpoint_seconds=0)
 STAGES = [
     Stage(optimizer="adam", rate=0.1, final_rate=0.1, batch=8, steps=2),
     Stage(optimizer="sgd", rate=0.1, final_rate=0.1, batch=8, steps=2),
@@ -53,9 +55,9 @@ class Kill:
         return counted
 
 
-def begin(folder: Path, *, overwrite: bool = False, steps: int = 2, **options: Any) -> Trainer[Line]:
+def begin(folder: Path, *, overwrite: bool = False, steps: int = 2, options: Options = OPTIONS) -> Trainer[Line]:
     stages = [Stage(**{**STAGES[0].to_dict(), "steps": steps}), STAGES[1]]
-    return Trainer(Line(), stages, folder=folder, options=OPTIONS, overwrite=overwrite, **options)
+    return Trainer(Line(), stages, folder=folder, options=options, overwrite=overwrite)
 
 
 def resume(folder: Path, **options: Any) -> Trainer[Line]:
@@ -86,11 +88,12 @@ def left(folder: Path) -> dict[str, Any]:
     return {"best": weights, "last": [tensor.tolist() for tensor in last.model["state"].values()], "metrics": lines}
 
 
+@pytest.mark.parametrize("options", [OPTIONS, OFTEN], ids=["with the scores", "every step"])
 @pytest.mark.parametrize("overwrite", [False, True], ids=["new", "overwriting"])
 def test_a_run_killed_before_any_write_ends_as_if_it_had_not_been(
-    overwrite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    overwrite: bool, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin(tmp_path / "whole").run()
+    begin(tmp_path / "whole", options=options).run()
     begin(tmp_path / "older", steps=5).run()
     ends = [left(tmp_path / name) for name in (("older", "whole") if overwrite else ("whole",))]
     write, found = 0, True
@@ -98,8 +101,8 @@ def test_a_run_killed_before_any_write_ends_as_if_it_had_not_been(
         folder, write = tmp_path / str(write), write + 1
         if overwrite:
             shutil.copytree(tmp_path / "older", folder)
-        found = killed_before(write, lambda: begin(folder, overwrite=overwrite), monkeypatch)  # noqa: B023
-        (resume if (folder / LAST).exists() else begin)(folder).run()
+        found = killed_before(write, lambda: begin(folder, overwrite=overwrite, options=options), monkeypatch)  # noqa: B023
+        (resume(folder) if (folder / LAST).exists() else begin(folder, options=options)).run()
         assert left(folder) in ends
     assert write > 20
 

@@ -183,6 +183,7 @@ class Trainer(Generic[T]):
         optimizer = stage.make_optimizer(self.task.model.parameters())
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
+            self._rate = optimizer.param_groups[0]["lr"]  # of the last step: there may be none before the next score
         self._steps(loss, optimizer)
         if self.state.losses:
             self._evaluate("steps")
