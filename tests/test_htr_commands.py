@@ -104,9 +104,6 @@ def test_data_that_a_run_divided_are_tested_as_it_divided_them(
     assert (found["lines"], found["cer"]) == (1, result["test"]["cer"])
     assert command(*options, "--part", "all") == 0
     assert json.loads(out.read_text())["notes"] == ["9 of 11 lines were trained on", "1 of 11 lines chose the weights"]
-    shutil.copytree(tmp_path / "all", tmp_path / "others")
-    assert command("test-htr", tmp_path / "run", "--data", tmp_path / "others", *QUIET) == 0
-    assert "| 11 lines |" in capsys.readouterr().out
 
 
 def read_lines_of_one_part(tmp_path: Path):  # type: ignore[no-untyped-def]

@@ -81,30 +81,6 @@ def given_parts(options: Mapping[str, Any], *, height: int) -> Given:
     return Given(parts, reports, notes)
 
 
-def parts_again(record: Mapping[str, Any], lines: Lines, *, height: int) -> Parts | None:
-    """The parts of the run that a model is of, if some of these lines are among its data, and these are at hand as they were.
-
-    Args:
-        record: The model's.
-        lines: Of files.
-        height: Of the network's lines, pixels.
-    """
-    from spatial_lstm.handwriting.training.task import fingerprint
-
-    notes, told = record.get("notes", {}), record.get("task", {}).get("data", {})
-    homes = {Path(path) for name in ("data", "validation", "test") for path in notes.get(name) or ()}
-    files = {path.resolve() for line in lines for path in (line.file, line.picture)}
-    # a page's picture may lie in the folder above its XML, and other XML tell of it
-    near = {folder for home in homes for folder in home.parents[:2]}
-    if not any(homes & {file, *file.parents} or file.parent in near for file in files):
-        return None
-    try:
-        parts = given_parts({"validation": None, "test": None, "seed": 0, **notes}, height=height).parts
-    except (OSError, ValueError):
-        return None
-    return parts if fingerprint(parts.train, height) == told.get("train") else None
-
-
 def among(lines: Lines, others: Lines) -> Lines:
     """Those of the lines that are among others, too: by their name, or by their place on a page whatever its XML calls them."""
     from spatial_lstm.handwriting.data import Lines

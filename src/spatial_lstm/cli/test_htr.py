@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
-from spatial_lstm.cli.htr_data import SHOWN, among, lines_of, parts_again
+from spatial_lstm.cli.htr_data import SHOWN, lines_of
+from spatial_lstm.cli.htr_met import met_among
 from spatial_lstm.cli.htr_models import add_reader_arguments, open_reader, transcribe
 from spatial_lstm.cli.htr_options import LINES
 from spatial_lstm.cli.models import refuse_existing
@@ -21,7 +22,7 @@ from spatial_lstm.cli.scores import versions
 
 if TYPE_CHECKING:
     from spatial_lstm.handwriting import Evaluation, LineReader
-    from spatial_lstm.handwriting.data import Lines, Parts
+    from spatial_lstm.handwriting.data import Lines
     from spatial_lstm.handwriting.data.report import Report
 
 
@@ -74,7 +75,8 @@ def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report 
     """The lines of the part that was asked for, and what is to be said of which they are."""
     from spatial_lstm.handwriting.training import digit_lines
 
-    report, own = None, None
+    report: Report | None = None
+    own: dict[str, Lines] = {}
     if args.digits and args.data != ["digits"]:
         raise ValueError(f"expected --digits with --data digits alone, got --data {' '.join(args.data)}")
     if args.data == ["digits"]:
@@ -83,7 +85,7 @@ def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report 
         lines = parts.train + parts.validation + parts.test
     else:
         lines, report = lines_of(args.data, height=reader.model.height)
-        own = parts_again(reader.record, lines, height=reader.model.height)
+        own = met_among(lines, reader.record, height=reader.model.height)
     kept = _of_part(args, lines, own)
     if not kept:
         named = sorted({line.part for line in lines if line.part is not None})
@@ -94,23 +96,23 @@ def _lines(args: argparse.Namespace, reader: LineReader) -> tuple[Lines, Report 
     return kept, report, list(_notes(args, lines, kept, own))
 
 
-def _of_part(args: argparse.Namespace, lines: Lines, own: Parts | None) -> Lines:
+def _of_part(args: argparse.Namespace, lines: Lines, own: Mapping[str, Lines]) -> Lines:
     """Those of the part; data without parts are divided as the model's run divided them, if they are of it."""
     if args.part == "all":
         return lines
     if any(line.part is not None for line in lines):
         return lines.of_part(args.part or "test")
-    if own is None:
+    if not any(own.values()):
         return lines if args.part is None else lines.of_part(args.part)
-    found = among(lines, getattr(own, args.part or "test"))
+    found = own[args.part or "test"]
     return lines if args.part is None and not found else found
 
 
-def _notes(args: argparse.Namespace, lines: Lines, kept: Lines, own: Parts | None) -> Iterator[str]:
+def _notes(args: argparse.Namespace, lines: Lines, kept: Lines, own: Mapping[str, Lines]) -> Iterator[str]:
     if len(kept) < len(lines):
         yield f"{len(kept)} of {len(lines)} lines, those of part {args.part or 'test'}: --part all takes all"
     for part, what in (("train", "were trained on"), ("validation", "chose the weights")):
-        if own is not None and (count := len(among(kept, getattr(own, part)))):
+        if count := len(set(kept) & set(own.get(part, ()))):
             yield f"{count} of {len(kept)} lines {what}"
 
 
@@ -122,6 +124,7 @@ def _write(
     from spatial_lstm.handwriting.metrics_tables import to_dict
 
     record: dict[str, Any] = {name: value for name, value in reader.record.items() if name != "result"}
+    task = {name: value for name, value in record.get("task", {}).items() if name not in ("digests", "met_before")}
     told = {
         **to_dict(found, worst=len(found.lines)),
         "data": args.data,
@@ -130,7 +133,7 @@ def _write(
         "language": args.language,
         "read": None if report is None else report.to_dict(),
         "notes": notes,
-        "model": {"path": str(args.model), "config": reader.model.config(), **record},
+        "model": {"path": str(args.model), "config": reader.model.config(), **record, "task": task},
         "versions": versions(),
     }
     text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

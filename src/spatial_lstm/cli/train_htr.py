@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.cli.htr_data import Given, fit_notes, given_parts
+from spatial_lstm.cli.htr_met import met, met_notes
 from spatial_lstm.cli.htr_options import DEFAULTS, NAMES, NETWORK, add_options, augmentation, check_options, stages
 from spatial_lstm.cli.htr_results import keep, spread
 from spatial_lstm.cli.models import refuse_existing
@@ -85,7 +86,9 @@ def _begun(
     reader = _reader(chosen, loaded, given.parts.train)
     given.notes += fit_notes(given.parts, reader.codec, reader.model)
     chosen.validate_every = chosen.validate_every or -(-len(given.parts.train) // chosen.batch)
-    task = HandwritingTask(reader.model.to(device), reader.codec, given.parts, changed)
+    before: frozenset[str] = frozenset() if loaded is None else met(loaded.record)["train"]
+    task = HandwritingTask(reader.model.to(device), reader.codec, given.parts, changed, met_before=before)
+    given.notes += met_notes(task)
     return Trainer(
         task,
         schedule,
@@ -110,7 +113,7 @@ def _resumed(
     again = given_parts(notes, height=notes["height"])
     found.append(again)
     task = HandwritingTask.restore(checkpoint, again.parts, device)
-    again.notes += fit_notes(again.parts, task.codec, task.model)
+    again.notes += fit_notes(again.parts, task.codec, task.model) + met_notes(task)
     return Trainer.resume(args.out, checkpoint, task, group=group)
 
 

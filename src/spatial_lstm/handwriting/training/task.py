@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.handwriting.codec import Codec
-from spatial_lstm.handwriting.data import Lines, Parts
+from spatial_lstm.handwriting.data import Line, Lines, Parts
 from spatial_lstm.handwriting.data.parts import PARTS
 from spatial_lstm.handwriting.decoding import Decoder
 from spatial_lstm.handwriting.metrics import Evaluation, Pair, evaluate
@@ -30,9 +30,11 @@ class HandwritingTask(Task[Stage, LineBatch]):
         codec: Its characters.
         parts: The lines, with texts.
         augmentation: What is done to the training lines; None for nothing.
+        met_before: Digests of the lines that the model was trained on before, see :func:`digest`.
 
     Attributes:
         reader: The model as one that reads.
+        digests: By which the lines of each part are known again.
 
     Raises:
         ValueError: If there are no lines to train on or to choose by, or model and codec have different numbers of classes.
@@ -43,7 +45,13 @@ class HandwritingTask(Task[Stage, LineBatch]):
     score = "minus the character error rate"
 
     def __init__(
-        self, model: HandwritingRecognizer, codec: Codec, parts: Parts, augmentation: Augmentation | None = None
+        self,
+        model: HandwritingRecognizer,
+        codec: Codec,
+        parts: Parts,
+        augmentation: Augmentation | None = None,
+        *,
+        met_before: Collection[str] = (),
     ) -> None:
         for part in ("train", "validation"):
             if not len(getattr(parts, part)):
@@ -54,6 +62,8 @@ class HandwritingTask(Task[Stage, LineBatch]):
         self.parts = parts
         self.augmentation = augmentation
         self.examples = Examples(parts.train, codec, model.height)
+        self.met_before = frozenset(met_before)
+        self.digests = {part: [digest(line, model.height) for line in getattr(parts, part)] for part in PARTS}
         self._data = {part: fingerprint(getattr(parts, part), model.height) for part in PARTS}
         self._found: Evaluation | None = None
 
@@ -69,7 +79,8 @@ class HandwritingTask(Task[Stage, LineBatch]):
             raise ValueError("expected a run that trains a recognizer of handwriting, got another")
         model, codec = rebuild(checkpoint.model)
         told = settings["augmentation"]
-        task = cls(model.to(device), codec, parts, None if told is None else Augmentation.recorded(told))
+        changed = None if told is None else Augmentation.recorded(told)
+        task = cls(model.to(device), codec, parts, changed, met_before=settings.get("met_before", ()))
         if other := [part for part in PARTS if task._data[part] != settings["data"][part]]:
             raise ValueError(f"expected the lines that the run was begun with, got others for {', '.join(other)}")
         return task
@@ -107,7 +118,12 @@ class HandwritingTask(Task[Stage, LineBatch]):
 
     def settings(self) -> dict[str, Any]:
         """Return what is done to lines, and by what the lines are known again."""
-        return {"augmentation": None if self.augmentation is None else asdict(self.augmentation), "data": self._data}
+        return {
+            "augmentation": None if self.augmentation is None else asdict(self.augmentation),
+            "data": self._data,
+            "digests": self.digests,
+            "met_before": sorted(self.met_before),
+        }
 
 
 def compared(lines: Lines, texts: Sequence[str], codec: Codec) -> Evaluation:
@@ -120,6 +136,12 @@ def compared(lines: Lines, texts: Sequence[str], codec: Codec) -> Evaluation:
         Pair(written, read, line.page, line.id) for line, written, read in zip(lines, lines.texts(), texts, strict=True)
     ]
     return evaluate(pairs, form=codec.form)
+
+
+def digest(line: Line, height: int) -> str:
+    """By what a line is known again, wherever its file is and whatever its text: its pixels at a height."""
+    pixels = line.image(height)
+    return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]
 
 
 def fingerprint(lines: Lines, height: int) -> dict[str, Any]:
