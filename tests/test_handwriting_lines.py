@@ -184,9 +184,37 @@ def test_a_list_beside_the_pages_names_parts(tmp_path: Path) -> None:
         ("b.png", "validation"),
         ("c.png", "test"),
     ]
-    (tmp_path / "split.json").write_text('{"page_files": {"most": ["a.xml"]}}')
-    with pytest.raises(ValueError, match="KeyError: 'most'"):
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ({"most": ["a.xml"]}, "KeyError: 'most'"),
+        ({"train": "a.xml"}, "TypeError: 'a.xml' for train"),
+        ({"train": [1]}, r"TypeError: \[1\] for train"),
+        ({"train": ["a.xml"], "test": ["A.xml"]}, "ValueError: 'A.xml' in two parts"),
+        (["a.xml"], "AttributeError"),
+    ],
+)
+def test_a_list_of_parts_that_is_none_is_refused(told: object, error: str, tmp_path: Path) -> None:
+    (tmp_path / "split.json").write_text(json.dumps({"page_files": told}))
+    with pytest.raises(ValueError, match=rf"expected .*split.json to be like .*, got {error}"):
         read_lines(tmp_path)
+
+
+def test_a_list_of_parts_names_files_as_systems_do_and_those_that_are_not_there_are_told(tmp_path: Path) -> None:
+    """By their names or by their places, whatever the case and the form of Unicode."""
+    for place in ("A/1", "b/1", "c/\u00e9"):
+        write(tmp_path / place[0], alto([Row()]), scribbled(), name=place[2:])
+    told = {"train": ["a/1.XML", "d"], "val": ["b/1.xml"], "test": ["e\u0301.xml", "c.png"]}
+    (tmp_path / "split.json").write_text(json.dumps({"page_files": told}))
+    lines, report = read_lines(tmp_path)
+    assert [line.part for line in lines] == ["train", "validation", "test"]
+    left = [(entry.file, entry.line, entry.reason, entry.detail) for entry in report.left_out]
+    assert left == [
+        ("split.json", "d", "no such XML file", "its part is train"),
+        ("split.json", "c.png", "no such XML file", "its part is test"),
+    ]
 
 
 def test_saved_lines_are_read_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,7 @@ def _files_of(path: Path, files: Files, report: Report) -> Iterator[Path]:
 
 def _files_in(folder: Path, files: Files, report: Report) -> Iterator[Path]:
     listed = _listed_parts(folder)
+    missing = dict.fromkeys(listed)
     files.named |= {here for here in (folder, *folder.iterdir()) if here.name.lower() in NAMES}
     for here, folders, names in os.walk(folder):
         for name in [name for name in folders if Path(here, name).is_symlink()]:
@@ -116,9 +118,15 @@ def _files_in(folder: Path, files: Files, report: Report) -> Iterator[Path]:
             path = Path(here, name)
             if name.startswith(".") or not name.lower().endswith((LAYOUT, TRANSCRIPT, *PICTURES)):
                 continue
-            if part := NAMES.get(first.lower()) or (listed.get(name) if name.lower().endswith(LAYOUT) else None):
+            known = (plain_name(path.relative_to(folder).as_posix()), plain_name(name))
+            own = next((key for key in known if key in listed and name.lower().endswith(LAYOUT)), None)
+            if own is not None:
+                missing.pop(own, None)
+            if part := NAMES.get(first.lower()) or (None if own is None else listed[own]):
                 files.parts[path] = part
             yield path
+    for name in missing:
+        report.refuse(files.name(folder / SPLIT), name, Refusal("no such XML file", f"its part is {listed[name]}"))
 
 
 def _listed(path: Path) -> Iterator[Path]:
@@ -134,13 +142,25 @@ def _listed(path: Path) -> Iterator[Path]:
 
 
 def _listed_parts(folder: Path) -> dict[str, str]:
-    """The parts of layouts by their names, of a folder that has a list of them."""
+    """The parts of layouts by their names, :func:`plain_name`, of a folder that has a list of them."""
     path = folder / SPLIT
     if not path.is_file():
         return {}
+    wanted = '{"page_files": {"train": ["a.xml"], "val": [], "test": []}}'
+    found: dict[str, str] = {}
     try:
         told = json.loads(path.read_text(encoding="utf-8-sig"))["page_files"]
-        return {str(name): NAMES[part] for part, names in told.items() for name in names}
+        for part, names in told.items():
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError(f"{names!r} for {part}")
+            for name in names:
+                if found.setdefault(plain_name(name), NAMES[part]) != NAMES[part]:
+                    raise ValueError(f"{name!r} in two parts")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        wanted = '{"page_files": {"train": ["a.xml"], "val": [], "test": []}}'
         raise ValueError(f"expected {path} to be like {wanted}, got {type(error).__name__}: {error}") from error
+    return found
+
+
+def plain_name(name: str) -> str:
+    """What names have in common that systems take for the same one."""
+    return unicodedata.normalize("NFC", name).casefold()
