@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import spatial_lstm
+from spatial_lstm import State
 from spatial_lstm.engine.cells import CELLS
 from spatial_lstm.engine.cells.diagonal import DiagonalCell
 from spatial_lstm.engine.kernels import UnsuitedError
@@ -203,6 +204,55 @@ def test_small_arguments_keep_their_digits(dtype: torch.dtype) -> None:
         found = layer(x.view(-1, 1, 1, 1))[0].view(-1).double()
     expected = torch.tanh(torch.tanh(x.double()) / 4)
     assert float(((found - expected) / expected).abs().max()) < 12 * torch.finfo(dtype).eps
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("gate", ["forget", "mixing"])
+@pytest.mark.parametrize("share", [1e-9, 1 / 8, float("inf")])
+def test_closed_gates_are_zero(gate: str, share: float, dtype: torch.dtype) -> None:
+    """So that nothing comes of states however large, neither in the output nor in the gradients; and NaN of infinite ones."""
+    results, c = [], share * torch.finfo(dtype).max
+    for backend in ("cpp", "plain"):
+        torch.manual_seed(0)
+        layer = make_layer("stable" if gate == "mixing" else "graves", 2, 3, backend=backend, dtype=dtype)
+        bias = layer.get_parameter("bias_l0")
+        with (
+            torch.no_grad()
+        ):  # of i, f, l, g, o: all weight on the second axis; of i, f_0, f_1, g, o: nothing along the first
+            bias[6:9] = -2000.0 if gate == "mixing" else bias[6:9]
+            bias[3:6] = -2000.0 if gate == "forget" else bias[3:6]
+        x = make_input(layer, 2, (3, 4))
+        near = torch.full((1, 2, 3, 4), c, dtype=dtype, requires_grad=True)
+        output, state = layer(x, State((None, None), (near, None)))
+        results.append([output, *gradients([output, *state.c], [x, near, *layer.parameters()])])
+    assert bool(results[1][0].isnan().any()) == (c == float("inf"))
+    torch.testing.assert_close(*results, equal_nan=True, rtol=1e-5, atol=1e-5)
+
+
+@needs_kernel
+def test_threads_flush_denormal_numbers_where_their_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpp, "START_COST", 0)
+    monkeypatch.setattr(cpp, "WAIT_COST", 0)
+    layer = make_layer("spatial", 2, 4, directions="all", bias=False, backend="cpp", dtype=torch.float32)
+    x = make_input(layer, 4, (16, 16))
+    before, results = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(3)
+        layer(x)  # threads start while it is not asked for
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this CPU cannot")
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            output = layer(x * 3e-37)[0]
+            results.append([output, *gradients([output], [x, *layer.parameters()])])
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+    assert 0 < float((results[0][0] == 0).float().mean()) < 1
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    output = layer(x * 3e-38)[0]
+    assert bool(((output != 0) & (output.abs() < torch.finfo(torch.float32).tiny)).any())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

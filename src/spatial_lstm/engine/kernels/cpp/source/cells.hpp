@@ -107,11 +107,9 @@ struct Stable {
         z[1] = sigmoid<T>(z[1]);
         Vector<T> top{};
         for (int k = 0; k < N - 1; ++k) top = z[2 + k] > top ? z[2 + k] : top;
-        auto e = Split<T>(-top);
-        auto total = e.scale + e.scale * e.rest;
+        auto total = exponential<T>(-top);
         for (int k = 0; k < N - 1; ++k) {
-            e = Split<T>(z[2 + k] - top);
-            z[2 + k] = e.scale + e.scale * e.rest;
+            z[2 + k] = exponential<T>(z[2 + k] - top);
             total += z[2 + k];
         }
         for (int k = 0; k < N - 1; ++k) z[2 + k] /= total;

@@ -75,17 +75,42 @@ struct Team {
     }
 };
 
+// How a thread rounds and whether it flushes denormal numbers to zero: those that help a caller are to do as it does.
+#if defined(__x86_64__)
+inline unsigned arithmetic() { return __builtin_ia32_stmxcsr(); }
+inline void set_arithmetic(unsigned mode) { __builtin_ia32_ldmxcsr(mode); }
+#elif defined(__aarch64__)
+inline uint64_t arithmetic() {
+    uint64_t mode;
+    asm volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+inline void set_arithmetic(uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+inline int arithmetic() { return 0; }
+inline void set_arithmetic(int) {}
+#endif
+
 // Call work(thread, threads) on so many threads at once, or on fewer where so many are not to be had. The runtime of OpenMP would hide from the
 // sanitizer of threads who waits for whom.
 template <class Work>
 void on_threads(int64_t threads, const Work& work) {
+#if defined(__SANITIZE_THREAD__) || defined(_OPENMP)
+    const auto mode = arithmetic();
+    const auto alike = [&](int64_t thread, int64_t count) {
+        const auto own = arithmetic();
+        set_arithmetic(mode);
+        work(thread, count);
+        set_arithmetic(own);
+    };
+#endif
 #if defined(__SANITIZE_THREAD__)
     std::vector<std::thread> started;
-    for (int64_t thread = 0; thread < threads; ++thread) started.emplace_back(work, thread, threads);
+    for (int64_t thread = 0; thread < threads; ++thread) started.emplace_back(alike, thread, threads);
     for (std::thread& thread : started) thread.join();
 #elif defined(_OPENMP)
 #pragma omp parallel num_threads(static_cast<int>(threads))
-    work(omp_get_thread_num(), omp_get_num_threads());
+    alike(omp_get_thread_num(), omp_get_num_threads());
 #else
     (void)threads;
     work(0, 1);

@@ -324,11 +324,20 @@ struct Split {
     }
 };
 
-// Always inlined: compilers that think otherwise make the gates take half as long again.
+// exp(x), of no x that is large; zero where it is less than any normal number. What is multiplied by it may be so large that the least would count.
+// Always inlined, as what follows: compilers that think otherwise make the gates take half as long again.
+template <class T>
+__attribute__((always_inline)) inline Vector<T> exponential(Vector<T> x) {
+    const Split<T> e(x);
+    return x < -fill<T>(Exponent<T>::limit) ? Vector<T>{} : e.scale + e.scale * e.rest;
+}
+
+// Zero where exp(-x) is larger than the limit's: see above.
 template <class T>
 __attribute__((always_inline)) inline Vector<T> sigmoid(Vector<T> x) {
     const Split<T> e(-x);
-    return static_cast<T>(1) / (static_cast<T>(1) + (e.scale + e.scale * e.rest));
+    const Vector<T> y = static_cast<T>(1) / (static_cast<T>(1) + (e.scale + e.scale * e.rest));
+    return x < -fill<T>(Exponent<T>::limit) ? Vector<T>{} : y;
 }
 
 // Through exp(2x) - 1, which keeps small arguments exact.
