@@ -15,6 +15,7 @@ from spatial_lstm import equality
 from spatial_lstm.cli import COMMANDS, DEFAULT, check, main
 from spatial_lstm.engine.kernels import KERNELS, Results
 from spatial_lstm.engine.problem import Problem
+from tests.commands import refused
 
 
 @pytest.fixture
@@ -124,3 +125,38 @@ def test_check_fails_where_a_backend_falls_short(
 def test_check_on_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--device", "abacus"]) == 2
     assert "expected a device of this machine, got 'abacus'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train-ride", "--data", ""],
+        ["train-ride", "--out", ""],
+        ["train-htr", "--data", "a", ""],
+        ["train-htr", "--data", "a", "--load", ""],
+        ["test-htr", "model", "--data", ""],
+        ["score", "model", "--data", ""],
+        ["sample", "model", "--out", ""],
+        ["inpaint", "model", "", "mask"],
+        ["read", "model", ""],
+        ["publish", "", "folder"],
+    ],
+    ids=" ".join,
+)
+def test_no_empty_text_is_taken_for_the_current_folder(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shell's variable that is not set would be."""
+    assert "expected a path, got an empty text" in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["trace", "--target", "nan"], "expected a number, got nan"),
+        (["trace", "--seed", "-1", "--size", "2x2"], "expected a whole number of at least 0, got -1"),
+        (["check", "--device", "meta"], "expected a device of this machine, got 'meta'"),
+    ],
+)
+def test_numbers_and_devices_that_are_none(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told in refused(capsys, *arguments)

@@ -241,6 +241,20 @@ def test_images_smaller_than_a_patch_or_tile_are_left_out_with_a_word() -> None:
         assert ImageTask(ride(), data.Splits("mixed", images, images, images)).held_out.shape == (2, 1, 16, 16)
 
 
+def test_pictures_that_a_model_cannot_score_are_left_out_or_refused_before_training() -> None:
+    """Those of every part that is scored, even where most are such."""
+    small, large = torch.rand(1, 2, 30), torch.rand(1, 16, 20)
+    mixed = [small, large, small, small]
+    with pytest.warns(UserWarning, match="3 of 4 images left out, which are smaller than 16x16"):
+        task = ImageTask(ride(), data.Splits("mixed", [large], mixed, mixed))
+    assert [len(task.score_part(part).images) for part in ("validation", "test")] == [1, 1]
+    for validation, test, part in (([small], [large], "validation"), ([large], [small], "test")):
+        with pytest.raises(ValueError, match=f"images for {part} of at least .* for a RIDE, got 1, smaller"):
+            ImageTask(ride(), data.Splits("mixed", [large], validation, test))
+    with pytest.raises(ValueError, match=r"expected a tile side of at least \d+ for a RIDE, got 2"):
+        ImageTask(ride(), data.Splits("mixed", [large], [large], [large]), ImageOptions(tile=2))
+
+
 def test_patches_begin_at_even_rows_and_columns_whatever_the_epoch() -> None:
     images = [torch.stack(torch.meshgrid(torch.arange(21.0), torch.arange(23.0), indexing="ij"))]
     batches = PatchBatches(images, 8, 4, seed=(0,), mirror=False)

@@ -75,13 +75,65 @@ def test_jpegs_are_read_and_turned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_orientation(tmp_path: Path, orientation: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "pixels", "options"),
+    [
+        ("a.png", GRAY, {}),
+        ("a.tif", GRAY, {}),
+        ("a.tif", GRAY, {"compression": "tiff_lzw"}),
+        ("a.tif", GRAY.astype(np.uint16) << 8, {}),
+    ],
+    ids=["png", "tiff", "compressed tiff", "tiff of 16 bits"],
+)
+def test_every_orientation(
+    tmp_path: Path, orientation: int, name: str, pixels: NDArray, options: dict[str, str]
+) -> None:
     """By the standard's table of where the first row and the first column of what is stored belong."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     bottom, right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     meant = (GRAY if orientation < 5 else GRAY.T)[:: -1 if bottom else 1, :: -1 if right else 1]
-    assert np.array_equal(data.read_picture(saved(tmp_path / "a.png", GRAY, exif=exif)), meant)
+    assert np.array_equal(data.read_picture(saved(tmp_path / name, pixels, exif=exif, **options)), meant)
+
+
+def write_tiff(path: Path, content: bytes, **tags: int) -> Path:
+    """A TIFF file of 3 x 2 pixels, its tags by their numbers."""
+    planes = tags.pop("planes", 1)
+    size = len(content) // planes
+    starts = [256 + plane * size for plane in range(planes)]
+    told: dict[int, list[int]] = {
+        256: [3],
+        257: [2],
+        259: [1],
+        273: starts,
+        277: [planes],
+        278: [2],
+        279: [size] * planes,
+    }
+    told |= {int(name.removeprefix("t")): [value] for name, value in tags.items()}
+    entries, more = b"", b""
+    for tag, values in sorted(told.items()):
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > 4:
+            more, packed = more + packed, struct.pack("<I", 200 + len(more))
+        entries += struct.pack("<HHI", tag, 3, len(values)) + packed.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<IH", 8, len(told)) + entries + bytes(4)
+    path.write_bytes(head.ljust(200, b"\0") + more.ljust(56, b"\0") + content)
+    return path
+
+
+def test_tiff_files_that_pillow_misreads(tmp_path: Path) -> None:
+    """White may be zero in 16 bits; numbers with a sign and 16 bits in separate planes are refused."""
+    values = np.array([[0, 1, 256], [4095, 40000, 65535]], "<u2")
+    path = write_tiff(tmp_path / "a.tif", values.tobytes(), t258=16, t262=0)
+    assert data.read_picture(path).tolist() == ((65535 - values.astype(int)) >> 8).tolist()
+    path = write_tiff(tmp_path / "a.tif", values.tobytes(), t258=16, t262=1)
+    assert data.read_picture(path).tolist() == (values >> 8).tolist()
+    with pytest.raises(ValueError, match="has 8 bits with a sign"):
+        data.read_picture(write_tiff(tmp_path / "a.tif", bytes(6), t258=8, t262=1, t339=2))
+    path = write_tiff(tmp_path / "a.tif", values.tobytes() * 3, planes=3, t258=16, t262=2, t284=2)
+    with pytest.raises(ValueError, match="has 16 bits with each channel in a plane of its own"):
+        data.read_picture(path)
 
 
 @pytest.mark.parametrize("kind", ["png", "little-endian tiff", "big-endian tiff", "pgm"])

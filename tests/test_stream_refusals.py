@@ -63,6 +63,25 @@ def test_one_file_mapped_twice_and_parts_of_one_map(tmp_path: Path) -> None:
     assert_same(both[3:], whole(layer, both[:3]))
 
 
+def test_views_of_maps_of_one_file(tmp_path: Path) -> None:
+    """They lie where they are, not where their maps begin; some run backward."""
+    layer, values = make_layer("spatial", 2, 3, dtype=torch.float32), EXTENTS[0] * EXTENTS[1]
+    content = np.random.default_rng(0).standard_normal((40, *EXTENTS)).astype(np.float32)
+    (tmp_path / "a.bin").write_bytes(content.tobytes())
+
+    def mapped(mode: Any, first: int, count: int) -> Any:
+        return np.memmap(tmp_path / "a.bin", np.float32, mode, 4 * values * first, (count, *EXTENTS))
+
+    for source in (mapped("r", 0, 40)[20:22], mapped("r", 11, 20)[9:11], mapped("r", 0, 40)[21:19:-1]):
+        for sink in (mapped("r+", 4, 34)[15:18], mapped("r+", 21, 3), mapped("r+", 18, 3)[::-1]):
+            with pytest.raises(ValueError, match="expected source and sink to be different memory"):
+                stream(layer, source, sink, tile=TILE)
+        expected = whole(layer, np.array(source))
+        for sink in (mapped("r+", 0, 40)[22:25], mapped("r+", 9, 30)[10:7:-1]):
+            stream(layer, source, sink, tile=TILE)
+            assert_same(sink, expected)
+
+
 class Store:
     """An array in a store of files, as zarr's."""
 

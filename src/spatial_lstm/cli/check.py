@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """
     for name in args.device or ():
         try:
-            torch.empty(0, device=name)
+            torch.zeros(1, device=name).cpu()
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"expected a device of this machine, got {name!r}: {reason}") from error

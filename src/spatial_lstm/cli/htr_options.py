@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.numbers import non_negative_float, positive_float, positive_int
-from spatial_lstm.cli.options import RUN, add_group, add_run_options, full_path, refuse_given
+from spatial_lstm.cli.options import RUN, add_group, add_run_options, full_path, path, path_text, refuse_given
 
 if TYPE_CHECKING:
     from spatial_lstm.handwriting.training import Augmentation
@@ -58,13 +57,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "lines",
         DEFAULTS,
         data={
+            "type": path_text,
             "nargs": "+",
             "metavar": "PATH",
             "help": f"{LINES}, or: digits, strings of handwritten digits. Folders within that are called train, val "
             "and test are used as such; without them a tenth of the pages is held out for each of the latter two",
         },
-        validation={"nargs": "+", "metavar": "PATH", "help": "lines to choose the best weights by"},
-        test={"nargs": "+", "metavar": "PATH", "help": "lines to report on in the end"},
+        validation={"type": path_text, "nargs": "+", "metavar": "PATH", "help": "lines to choose the best weights by"},
+        test={"type": path_text, "nargs": "+", "metavar": "PATH", "help": "lines to report on in the end"},
         digits={
             "type": full_path,
             "metavar": "FOLDER",
@@ -179,7 +179,7 @@ def _add_augmentation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--show-augmented",
-        type=Path,
+        type=path,
         metavar="FILE.png",
         help="draw some lines as training would see them, and train nothing",
     )

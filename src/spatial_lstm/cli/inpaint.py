@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.cli.models import add_model_arguments, choose_threads, open_trained, reading, refuse_existing
 from spatial_lstm.cli.numbers import non_negative_int, positive_int
+from spatial_lstm.cli.options import path
 from spatial_lstm.cli.pictures import to_pixels, write_png
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ TRIED = (8, 32)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_model_arguments(parser)
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="a picture")
+    parser.add_argument("image", type=path, metavar="IMAGE", help="a picture")
     parser.add_argument(
-        "mask", type=Path, metavar="MASK", help="a picture of the same size: white where to fill, black where to keep"
+        "mask", type=path, metavar="MASK", help="a picture of the same size: white where to fill, black where to keep"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the filled picture")
+    parser.add_argument("--out", type=path, required=True, metavar="FILE.png", help="the filled picture")
     parser.add_argument("--overwrite", action="store_true", help="lose what --out holds")
     parser.add_argument("--gray", choices=("luma", "mean"), help="turn a color picture gray for a model of gray ones")
     parser.add_argument(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.numbers import threads
-from spatial_lstm.cli.options import DEVICES
+from spatial_lstm.cli.options import DEVICES, path
 from spatial_lstm.cli.scores import listed
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, and where it computes."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="a run's folder, the best.pt in it, or a published model's folder"
+        "model", type=path, metavar="MODEL", help="a run's folder, the best.pt in it, or a published model's folder"
     )
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="(default: %(default)s)")
     parser.add_argument(

@@ -37,6 +37,11 @@ def threads(text: str) -> int | str:
     return text if text == "auto" else _int(text, 1)
 
 
+def finite_float(text: str) -> float:
+    """Any number but those that are none, and infinite ones."""
+    return _float(text)
+
+
 def _int(text: str, least: int) -> int:
     try:
         value = int(text)

@@ -63,7 +63,7 @@ def add_run_options(parser: argparse.ArgumentParser, defaults: Mapping[str, Any]
         autocast={"help": "compute the recurrence in bfloat16"},
     )
     group = parser.add_argument_group("where")
-    group.add_argument("--out", type=Path, default=Path(out), help="folder to write into (default: %(default)s)")
+    group.add_argument("--out", type=path, default=Path(out), help="folder to write into (default: %(default)s)")
     what = group.add_mutually_exclusive_group()
     what.add_argument("--resume", action="store_true", help="continue what --out holds, with the options it has")
     what.add_argument("--overwrite", action="store_true", help="begin anew, and lose a run that --out holds")
@@ -78,17 +78,29 @@ def given_options(
     given = {name: getattr(args, name) for name in defaults if getattr(args, name) is not None}
     for name in given.keys() & set(PATHS):
         value = given[name]
-        given[name] = [_full(path, names) for path in value] if isinstance(value, list) else _full(value, names)
+        given[name] = [_full(each, names) for each in value] if isinstance(value, list) else _full(value, names)
     return given
+
+
+def path_text(text: str) -> str:
+    """For a parser: what may name a path. An empty text, such as a shell's variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return text
+
+
+def path(text: str) -> Path:
+    """For a parser: a path."""
+    return Path(path_text(text))
 
 
 def full_path(text: str) -> str:
     """For a parser: a path in full, so that a run can be resumed from anywhere."""
-    return str(Path(text).resolve())
+    return str(path(text).resolve())
 
 
-def _full(path: str, names: Collection[str]) -> str:
-    return path if names_data_set(path, names) else full_path(path)
+def _full(text: str, names: Collection[str]) -> str:
+    return text if names_data_set(text, names) else full_path(text)
 
 
 def refuse_given(given: Mapping[str, Any], names: tuple[str, ...], wanted: str) -> None:

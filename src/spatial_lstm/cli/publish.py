@@ -6,16 +6,16 @@ For example: publish out/charters charters-htr --license cc-by-4.0
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from spatial_lstm.cli.errors import input_errors
+from spatial_lstm.cli.options import path
 from spatial_lstm.cli.runs import require
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a run's folder, or the best.pt in it")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="to write, new or empty; its name is the model's")
+    parser.add_argument("model", type=path, metavar="MODEL", help="a run's folder, or the best.pt in it")
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="to write, new or empty; its name is the model's")
     parser.add_argument(
         "--license", metavar="NAME", help="of the model, as the Hub calls it: mit, cc-by-4.0, other, .."
     )

@@ -15,6 +15,7 @@ from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.cli.htr_data import lines_of
 from spatial_lstm.cli.htr_models import add_reader_arguments, open_reader, transcribe
 from spatial_lstm.cli.models import refuse_existing
+from spatial_lstm.cli.options import path, path_text
 from spatial_lstm.cli.runs import require
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reader_arguments(parser)
     parser.add_argument(
         "paths",
+        type=path_text,
         nargs="+",
         metavar="PATH",
         help="pictures of lines, ALTO or PAGE XML beside the pages' pictures, whose lines are read in the order of the file, "
@@ -43,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--names", action="store_true", help="before each text its file and line, and a tab")
     parser.add_argument(
-        "--write-back", type=Path, metavar="FILE", help="write a copy of the one XML file with the texts put in"
+        "--write-back", type=path, metavar="FILE", help="write a copy of the one XML file with the texts put in"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the texts with the confidence of each character"
+        "--json", type=path, metavar="FILE", help="write the texts with the confidence of each character"
     )
     parser.add_argument("--overwrite", action="store_true", help="lose files that are written to")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from spatial_lstm.cli.check import print_table
 from spatial_lstm.cli.errors import UsageError
 from spatial_lstm.cli.numbers import non_negative_int, positive_float
+from spatial_lstm.cli.options import path
 from spatial_lstm.cli.runs import require, system_errors, tell_diverged, tell_interrupted
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=non_negative_int, default=0, help="of data, weights and samples (default: %(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/ride-demo"), help="folder to write into (default: %(default)s)"
+        "--out", type=path, default=Path("out/ride-demo"), help="folder to write into (default: %(default)s)"
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from spatial_lstm.cli.errors import input_errors
 from spatial_lstm.cli.models import add_model_arguments, choose_threads, open_trained, refuse_existing
 from spatial_lstm.cli.numbers import non_negative_int, positive_int
+from spatial_lstm.cli.options import path
 from spatial_lstm.cli.pictures import sheet, to_pixels, write_png
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_model_arguments(parser)
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.png", help="one sheet, or a folder for one file an image"
+        "--out", type=path, required=True, metavar="FILE.png", help="one sheet, or a folder for one file an image"
     )
     parser.add_argument("--overwrite", action="store_true", help="lose what --out holds")
     parser.add_argument("--count", type=positive_int, default=16, help="of images (default: %(default)s)")

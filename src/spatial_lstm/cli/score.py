@@ -10,7 +10,6 @@ import json
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
@@ -25,6 +24,7 @@ from spatial_lstm.cli.models import (
     trained_on,
 )
 from spatial_lstm.cli.numbers import non_negative_int, positive_int
+from spatial_lstm.cli.options import path, path_text
 from spatial_lstm.cli.scores import tell, versions
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("images")
     group.add_argument(
         "--data",
+        type=path_text,
         required=True,
         metavar="PATH",
         help="a folder, a picture, one with MNIST's files, or a data set's name",
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-not-finite", action="store_true", help="leave out images whose likelihood is not finite; else an error"
     )
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the scores, image by image")
+    group.add_argument("--json", type=path, metavar="FILE", help="write the scores, image by image")
     group.add_argument("--overwrite", action="store_true", help="lose a file that --json names")
 
 

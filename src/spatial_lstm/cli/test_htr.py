@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.errors import input_errors
@@ -17,6 +16,7 @@ from spatial_lstm.cli.htr_met import met_among
 from spatial_lstm.cli.htr_models import add_reader_arguments, open_reader, transcribe
 from spatial_lstm.cli.htr_options import LINES
 from spatial_lstm.cli.models import refuse_existing
+from spatial_lstm.cli.options import path, path_text
 from spatial_lstm.cli.runs import require
 from spatial_lstm.cli.scores import versions
 
@@ -29,16 +29,19 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_reader_arguments(parser)
-    parser.add_argument("--data", nargs="+", required=True, metavar="PATH", help=f"{LINES}; or: digits")
+    parser.add_argument("--data", type=path_text, nargs="+", required=True, metavar="PATH", help=f"{LINES}; or: digits")
     parser.add_argument(
         "--part",
         choices=("test", "validation", "train", "all"),
         help="of data that has parts, or that the model's run divided (default: test; all of other data)",
     )
     parser.add_argument(
-        "--digits", metavar="FOLDER", help="MNIST's files, for --data digits (default: where training found them)"
+        "--digits",
+        type=path_text,
+        metavar="FOLDER",
+        help="MNIST's files, for --data digits (default: where training found them)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rates and all errors")
+    parser.add_argument("--json", type=path, metavar="FILE", help="write the rates and all errors")
     parser.add_argument("--overwrite", action="store_true", help="lose a file that --json names")
 
 

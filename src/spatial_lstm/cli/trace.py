@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spatial_lstm import reference
 from spatial_lstm.cli.errors import input_errors
+from spatial_lstm.cli.numbers import finite_float, non_negative_int
 from spatial_lstm.reference.worked_example import Example, lines
 
 DEFAULT = "0.1 0.4; 0.3 0.2"
@@ -23,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image", type=parse_image, default=DEFAULT, help='rows separated by ";" (default: "%(default)s")'
     )
     what.add_argument("--size", type=parse_size, metavar="HxW", help="a random image of this size instead")
-    parser.add_argument("--seed", type=int, default=0, help="of the random image (default: %(default)s)")
+    parser.add_argument("--seed", type=non_negative_int, default=0, help="of the random image (default: %(default)s)")
     parser.add_argument("--cell", choices=sorted(reference.CELLS), default="spatial", help="(default: %(default)s)")
     parser.add_argument("--peephole", action="store_true", help="with --cell graves: diagonal peepholes")
     parser.add_argument("--extended", action="store_true", help="with --cell spatial: the gates see c_0 and c_1 too")
     parser.add_argument("--direction", choices=("ff", "fr", "rf", "rr"), default="ff", help="(default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=1, help="features of h and c (default: %(default)s)")
-    parser.add_argument("--target", type=float, default=1.0, help="t of the cost (h - t)^2 / 2 (default: %(default)s)")
+    parser.add_argument(
+        "--target", type=finite_float, default=1.0, help="t of the cost (h - t)^2 / 2 (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

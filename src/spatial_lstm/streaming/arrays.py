@@ -156,10 +156,16 @@ def _mapping(array: Any) -> mmap.mmap | None:
 
 
 def _extent(array: npt.NDArray[Any]) -> tuple[Path, int, int] | None:
-    """The file that a memory map lies in, and where in it."""
-    if not isinstance(array, np.memmap) or array.filename is None:
+    """The file that a memory map lies in, and where in it; of a view, whose ``offset`` is that of the whole map, where the view is."""
+    mapping = _mapping(array)
+    if not isinstance(array, np.memmap) or array.filename is None or mapping is None:
         return None
-    return Path(os.fspath(array.filename)).resolve(), array.offset, array.offset + array.nbytes
+    start = np.frombuffer(mapping, np.uint8).ctypes.data
+    first = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY  # where in the file that lies
+    steps = [(extent - 1) * stride for extent, stride in zip(array.shape, array.strides, strict=True)]
+    place = first + array.ctypes.data - start
+    ends = place + sum(step for step in steps if step < 0), place + sum(step for step in steps if step > 0)
+    return Path(os.fspath(array.filename)).resolve(), ends[0], ends[1] + array.itemsize
 
 
 def _memory_of(name: str, tensor: Tensor) -> npt.NDArray[Any]:

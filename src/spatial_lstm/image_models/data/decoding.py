@@ -20,6 +20,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", "
 FORMATS_TOLD = "PNG, JPEG, TIFF, GIF, BMP, WebP, PGM or PPM"
 # ITU-R 601-2 luma in 65536ths, rounded as Pillow's "L" is.
 LUMA = (19595, 38470, 7471)
+# Tags of a TIFF file, and their values.
+BITS, PHOTOMETRIC, PLANES, SAMPLE_FORMAT = 258, 262, 284, 339
+WHITE_IS_ZERO, SEPARATE, SIGNED = 0, 2, 2
 
 # What is remarked of pictures.
 DEEP = "16 bits, of which the upper 8 are taken"
@@ -80,13 +83,14 @@ def decode(path: Path, *, color: bool, gray: Gray) -> Decoded:
     except ModuleNotFoundError as error:
         raise missing("Pillow", "to read pictures") from error
     try:
-        with PIL.Image.open(path, formats=FORMATS) as picture:
+        # Of a path Pillow maps the memory, and turned TIFF files come out scrambled.
+        with path.open("rb") as file, PIL.Image.open(file, formats=FORMATS) as picture:
             # The further frames of an MPO file are a photograph's previews.
             remarks = [FRAMES] if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO" else []
-            deep = _is_deep(picture)  # before it is decoded
+            deep, white = _is_deep(picture), _is_white(picture)  # before it is decoded
             PIL.ImageOps.exif_transpose(picture, in_place=True)
             deep_gray = picture.mode.startswith("I;") or (deep and picture.mode == "I")
-            found = _deep_gray(picture) if deep_gray else _eight_bits(picture, deep)
+            found = _deep_gray(picture, white) if deep_gray else _eight_bits(picture, deep)
     except MemoryError:
         raise
     except Exception as error:  # decoders raise whatever a broken file leads them into
@@ -119,9 +123,25 @@ def _is_deep(picture: ImageFile) -> bool:
     return any(";16" in str(tile[3]) for tile in picture.tile)
 
 
-def _deep_gray(picture: Image) -> Decoded:
-    """The upper eight of 16 bits, which Pillow's own conversion would clip instead."""
+def _is_white(picture: ImageFile) -> bool:
+    """Whether zero is white, in a TIFF file, which Pillow heeds in 8 bits alone.
+
+    Raises:
+        ValueError: If Pillow would misread the file's numbers: those with a sign, or of 16 bits in separate planes.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    bits = max(tags.get(BITS, (1,)))
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()) and bits == 8:
+        raise ValueError("has 8 bits with a sign")
+    if tags.get(PLANES) == SEPARATE and bits == 16:
+        raise ValueError("has 16 bits with each channel in a plane of its own")
+    return tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _deep_gray(picture: Image, white: bool) -> Decoded:
+    """The upper eight of 16 bits, which Pillow's own conversion would clip instead; of what is below white, if zero is white."""
     values = np.asarray(picture).astype(np.int64)
+    values = (1 << 16) - 1 - values if white else values
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= 1 << 16:
         raise ValueError(f"has values from {low} to {high}, not of 0 to 65535")

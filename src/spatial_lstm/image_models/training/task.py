@@ -56,7 +56,7 @@ class ImageTask(Task[ImageStage, Tensor]):
         held_out: Validation tiles.
 
     Raises:
-        ValueError: If there is no validation image.
+        ValueError: If there is no validation image, or the model can score none of a part, or no tile.
     """
 
     model: ImageModel
@@ -73,6 +73,7 @@ class ImageTask(Task[ImageStage, Tensor]):
         self.score = self.unit.name
         self._summary, self._record = splits.summary(), splits.record()
         self.held_out = evenly(self.tiles("validation"), self.options.validation_tiles).to(self.device)
+        self.side("test")  # known to be one before training
 
     @classmethod
     def restore(cls, checkpoint: Checkpoint, splits: Splits, device: torch.device | str = "cpu") -> ImageTask:
@@ -93,10 +94,22 @@ class ImageTask(Task[ImageStage, Tensor]):
         return tiles(large_enough(self.splits.part(part), side), side)
 
     def side(self, part: str) -> int:
-        """The side of a part's tiles: as large as the options say, or as most of the images allow."""
-        images = self.splits.part(part)
-        side, scale = min(self.options.tile, common_side(images)), getattr(self.model, "scale", 1)
-        return side // scale * scale
+        """The side of a part's tiles: as large as the options say, or as most of the images that the model can score allow.
+
+        Raises:
+            ValueError: If it can score none, or no tile of the options' side.
+        """
+        scale = getattr(self.model, "scale", 1)
+        least = -(-(2 * self.model.border + scale) // scale) * scale
+        name, images = type(self.model).__name__, self.splits.part(part)
+        if self.options.tile < least:
+            raise ValueError(f"expected a tile side of at least {least} for a {name}, got {self.options.tile}")
+        scored = [image for image in images if min(image.shape[1:]) >= least]
+        if images and not scored:
+            raise ValueError(
+                f"expected images for {part} of at least {least}x{least} pixels for a {name}, got {len(images)}, smaller"
+            )
+        return min(self.options.tile, common_side(scored)) // scale * scale
 
     def score_part(self, part: str) -> Score:
         """Score all tiles of a part, image by image."""
