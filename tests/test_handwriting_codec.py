@@ -31,6 +31,13 @@ def test_texts_are_in_the_codecs_normal_form(form: str, length: int) -> None:
     assert codec.decode(codec.encode("e\u0301")) == unicodedata.normalize(form, "é")
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_read_is_in_the_codecs_normal_form(form: Form) -> None:
+    """A mark that is read behind another letter than in the texts, and spaces where these have none."""
+    codec = Codec(" nu\u0303", form=form)
+    assert codec.decode([1, 2, 4, 1, 1, 3, 1]) == unicodedata.normalize(form, "n\u0303 u")
+
+
 def test_unknown_characters_are_counted_and_told() -> None:
     codec = Codec.of_texts(["abc"])
     assert codec.unknown(["abcd", "dx "]) == {"d": 2, "x": 1}

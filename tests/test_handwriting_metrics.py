@@ -117,6 +117,9 @@ def test_nothing_to_read_is_an_error() -> None:
         evaluate([Pair(" ", "x")])
     with pytest.raises(ValueError, match="got 0 lines without any"):
         evaluate([])
+    for samples, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="expected samples to be"):
+            evaluate([Pair("a", "a"), Pair("b", "b")], samples=samples)  # type: ignore[arg-type]
 
 
 def test_tables_for_people_and_programs() -> None:

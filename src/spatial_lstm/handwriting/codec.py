@@ -15,7 +15,7 @@ class Codec:
     """From text to classes and back. Class 0 is CTC's blank, the characters follow from 1 in the order given.
 
     Texts are learnt in a normal form of Unicode, with one space for each run of white space, and, where lines begin at the right, turned
-    into the order on paper, see :mod:`spatial_lstm.handwriting.text`; what is read is turned back.
+    into the order on paper, see :mod:`spatial_lstm.handwriting.text`; what is read is turned back, and in that form.
 
     Args:
         characters: Each once, of one code point.
@@ -104,7 +104,7 @@ class Codec:
         return [self._classes[character] for character in on_paper if character in self._classes]
 
     def decode(self, classes: Iterable[int]) -> str:
-        """The text of some classes, blanks and repetitions removed already, in the order of reading.
+        """The text of some classes, blanks and repetitions removed already, in normal form and the order of reading.
 
         Raises:
             ValueError: If a number is none of a character's.
@@ -114,7 +114,7 @@ class Codec:
             if not BLANK < number < self.classes:
                 raise ValueError(f"expected classes from 1 to {len(self.characters)}, got {number}")
             found.append(self.characters[number - 1])
-        return turned("".join(found), right_to_left=self.right_to_left)
+        return self.normal(turned("".join(found), right_to_left=self.right_to_left))
 
     def unknown(self, texts: Iterable[str]) -> Counter[str]:
         """The characters of some texts, as they are on paper, that the codec does not have, and how often each occurs."""

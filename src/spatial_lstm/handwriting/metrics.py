@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.handwriting.text import Form, normal_text
 
 # From this many pages on, the pages are what is drawn again and again; from fewer the lines.
@@ -98,9 +99,11 @@ def evaluate(pairs: Sequence[Pair], *, form: Form = "NFC", samples: int = 1000, 
         seed: Of the bootstrap.
 
     Raises:
-        ValueError: If the references have no character.
+        ValueError: If the references have no character, or there are no samples.
+        TypeError: If the samples are no int.
         ModuleNotFoundError: If rapidfuzz is missing.
     """
+    check_positive_int("samples", samples)
     normal = [
         Pair(normal_text(pair.reference, form), normal_text(pair.hypothesis, form), pair.page, pair.line)
         for pair in pairs

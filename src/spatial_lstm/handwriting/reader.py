@@ -33,9 +33,10 @@ class Transcription:
     """What was read in a line.
 
     Attributes:
-        text: In the order of reading.
-        confidence: The network's probability of the whole text, for each character: its geometric mean, from 0 to 1.
-        characters: Each character with its own confidence, from left to right on the paper.
+        text: In the order of reading, in the codec's normal form.
+        confidence: The network's probability of the characters together, for each: its geometric mean, from 0 to 1.
+        characters: Each character that the network read with its own confidence, from left to right on the paper; the normal form may make
+            one of two of them, and leave out a space.
     """
 
     text: str

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_lstm.arguments import as_int
 from spatial_lstm.handwriting.codec import BLANK
-
-Floats = NDArray[np.float64]
+from spatial_lstm.handwriting.decoding.columns import Columns, Floats, log_probabilities
 
 
 class Alignment(NamedTuple):
@@ -25,22 +25,25 @@ class Alignment(NamedTuple):
     spans: tuple[tuple[int, int], ...]
 
 
-def align(log_probs: Floats, labels: Sequence[int]) -> Alignment:
+def align(log_probs: Columns, labels: Sequence[int]) -> Alignment:
     """Find a text in a line.
 
     Args:
-        log_probs: ``(T, classes)``.
-        labels: The classes of its characters.
+        log_probs: ``(T, classes)``, T at least 1, of this line's own columns.
+        labels: The classes of its characters, from 1.
 
     Raises:
-        ValueError: If the columns are too few for it.
+        ValueError: If the shape does not fit, they are no log-probabilities, there is no such class, or the columns are too few for the
+            text.
+        TypeError: If a label is no int.
     """
+    values = log_probabilities(log_probs)
     states = np.full(2 * len(labels) + 1, BLANK)
-    states[1::2] = labels
+    states[1::2] = _checked(labels, values.shape[1])
     # A path may go from one character to the next without the blank between them, if they differ.
     skips = np.zeros(len(states), dtype=bool)
     skips[3::2] = states[3::2] != states[1:-2:2]
-    emitted = log_probs[:, states]  # (T, 2L + 1)
+    emitted = values[:, states]  # (T, 2L + 1)
     total, best = (np.full(len(states), -np.inf) for _ in range(2))
     total[:2] = best[:2] = emitted[0, :2]
     came = np.zeros(emitted.shape, dtype=np.int64)
@@ -54,6 +57,13 @@ def align(log_probs: Floats, labels: Sequence[int]) -> Alignment:
         raise ValueError(f"expected columns enough for {len(labels)} characters, got {len(emitted)}")
     last = len(states) - 1 if len(states) == 1 or best[-1] > best[-2] else len(states) - 2
     return Alignment(log_prob, _spans(came, last, len(labels)))
+
+
+def _checked(labels: Sequence[int], classes: int) -> list[int]:
+    found = [as_int("labels", label) for label in labels]
+    if wrong := [label for label in found if not BLANK < label < classes]:
+        raise ValueError(f"expected labels from 1 to {classes - 1}, got {wrong[0]}")
+    return found
 
 
 def _predecessors(values: Floats, skips: NDArray[np.bool_]) -> Floats:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.handwriting.codec import BLANK
+from spatial_lstm.handwriting.decoding.columns import Columns, Floats, log_probabilities
 from spatial_lstm.handwriting.decoding.language import Language
-
-Floats = NDArray[np.float64]
 
 
 class _Prefix:
@@ -107,24 +106,28 @@ class BeamSearch:
         self.bonus = bonus
         self.least = least
 
-    def __call__(self, log_probs: Floats, /) -> tuple[int, ...]:
-        """Return the classes of the best text's characters, from log-probabilities ``(T, classes)``."""
+    def __call__(self, log_probs: Columns, /) -> tuple[int, ...]:
+        """Return the classes of the best text's characters; arguments and errors are those of :meth:`ranked`."""
         return self.ranked(log_probs)[0][0]
 
-    def ranked(self, log_probs: Floats) -> list[tuple[tuple[int, ...], float]]:
+    def ranked(self, log_probs: Columns) -> list[tuple[tuple[int, ...], float]]:
         """Return the texts at the end of the search, best first, each with its score.
 
+        Args:
+            log_probs: ``(T, classes)``, T at least 1, of a line's own columns.
+
         Raises:
-            ValueError: If the character model is of other classes.
+            ValueError: If the shape does not fit, they are no log-probabilities, or the character model is of other classes.
         """
-        if self.language is not None and log_probs.shape[1] != len(self.language.characters) + 1:
+        values = log_probabilities(log_probs)
+        if self.language is not None and values.shape[1] != len(self.language.characters) + 1:
             known = len(self.language.characters)
             raise ValueError(
-                f"expected the {known} characters of the model and the blank, got {log_probs.shape[1]} classes"
+                f"expected the {known} characters of the model and the blank, got {values.shape[1]} classes"
             )
         beam = _Beam([_Prefix()], np.ones(1), np.zeros(1), 0.0)
         with np.errstate(divide="ignore"):
-            for column in np.exp(log_probs):
+            for column in np.exp(values):
                 beam = self._next(beam, column)
             scores = np.log(beam.ending + beam.going) + beam.log_factor
         texts = [

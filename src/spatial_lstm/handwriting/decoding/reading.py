@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
-
 from spatial_lstm.handwriting.decoding.alignment import align
+from spatial_lstm.handwriting.decoding.columns import Columns, log_probabilities
 from spatial_lstm.handwriting.decoding.decoders import Decoder
 
 
@@ -33,7 +30,7 @@ class Reading:
     spans: tuple[tuple[int, int], ...]
 
 
-def read_columns(log_probs: Tensor | NDArray[np.floating], decoder: Decoder) -> Reading:
+def read_columns(log_probs: Columns, decoder: Decoder) -> Reading:
     """Read a line.
 
     Args:
@@ -43,7 +40,7 @@ def read_columns(log_probs: Tensor | NDArray[np.floating], decoder: Decoder) -> 
     Raises:
         ValueError: If the shape does not fit, or they are no log-probabilities.
     """
-    values = _values(log_probs)
+    values = log_probabilities(log_probs)
     labels = decoder(values)
     log_prob, spans = align(values, labels)
     confidence = math.exp(log_prob / max(1, len(labels)))
@@ -51,17 +48,3 @@ def read_columns(log_probs: Tensor | NDArray[np.floating], decoder: Decoder) -> 
         math.exp(float(values[start:stop, label].max())) for label, (start, stop) in zip(labels, spans, strict=True)
     )
     return Reading(labels, log_prob, min(1.0, confidence), characters, spans)
-
-
-def _values(log_probs: Tensor | NDArray[np.floating]) -> NDArray[np.float64]:
-    """The same in float64, each column summing to one."""
-    array = log_probs.detach().cpu().double().numpy() if isinstance(log_probs, Tensor) else log_probs
-    values = np.asarray(array, dtype=np.float64)
-    if values.ndim != 2 or values.shape[0] < 1 or values.shape[1] < 2:
-        raise ValueError(f"expected log-probabilities of shape (T, classes), got {values.shape}")
-    with np.errstate(invalid="ignore"):
-        total = np.logaddexp.reduce(values, axis=1, keepdims=True)
-    # What float16 rounds is 1e-3 for each class.
-    if not np.abs(total).max() < 0.1:
-        raise ValueError(f"expected log-probabilities that sum to one in every column, got {np.exp(total).ravel()[:8]}")
-    return values - total

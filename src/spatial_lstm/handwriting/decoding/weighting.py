@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from spatial_lstm.handwriting.decoding.beam import BeamSearch, Floats
+from spatial_lstm.handwriting.decoding.beam import BeamSearch
+from spatial_lstm.handwriting.decoding.columns import Floats
 from spatial_lstm.handwriting.decoding.language import Language
 
 
@@ -22,7 +23,11 @@ class Weighting(NamedTuple):
     bonus: float = 0.5
 
 
-TRIED = tuple(Weighting(weight, bonus) for weight, bonus in product((0.125, 0.25, 0.5, 0.75), (0.0, 0.5, 1.0)))
+# And nothing, where all of these are worse.
+TRIED = (
+    *(Weighting(weight, bonus) for weight, bonus in product((0.125, 0.25, 0.5, 0.75), (0.0, 0.5, 1.0))),
+    Weighting(0.0, 0.0),
+)
 
 
 def best_weighting(
