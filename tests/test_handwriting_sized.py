@@ -151,6 +151,16 @@ def test_batch_normalization_sees_the_sites_of_images_alone(axes: int, training:
     assert_close([norm.running_mean, norm.running_var], [plain.running_mean, plain.running_var])
 
 
+def test_one_site_is_not_normalized_over() -> None:
+    network = SizedSequential(nn.BatchNorm2d(3))
+    x = torch.randn(2, 3, 4, 5)
+    with pytest.raises(ValueError, match=r"more than one site in all images to normalize over by BatchNorm2d.*got one"):
+        network(x[:1], [[1, 1]])
+    assert network(x, [[1, 1], [1, 1]])[0].isfinite().all()
+    assert network(x[:0])[0].shape == (0, 3, 4, 5)
+    assert network.eval()(x[:1], [[1, 1]])[0].isfinite().all()
+
+
 @pytest.mark.parametrize("lines", [False, True], ids=["any", "lines"])
 def test_activations_may_overwrite_their_input(lines: bool) -> None:
     torch.manual_seed(0)

@@ -110,6 +110,8 @@ class BatchNormRule(Rule):
     def run(self, module: Any, images: Ragged) -> Ragged:
         if not module.training and module.running_mean is not None:
             return images.each(module)
+        if int(images.sizes.prod(1).sum()) == 1:
+            raise ValueError(f"expected more than one site in all images to normalize over by {module}, got one")
         images = images.tight()
         if len(images.sheets) == 1:
             return images.each(module)

@@ -40,8 +40,8 @@ class SizedSequential(SizedModule):
 
     Raises:
         TypeError: If a layer is of a kind whose way with padding is not known, or a dictionary is not alone.
-        ValueError: If a layer has options under which images would see their padding, sizes do not fit, or an image is too small for a
-            layer's window.
+        ValueError: If a layer has options under which images would see their padding, sizes do not fit, an image is too small for a
+            layer's window, or one site alone is to be normalized.
 
     Example:
         >>> from spatial_lstm import SpatialLSTM
