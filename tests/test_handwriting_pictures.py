@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,39 @@ def test_pictures_of_all_kinds_are_gray(kind: str, tmp_path: Path) -> None:
     gray = np.asarray(scribbled(0, (30, 20)))
     PICTURES[kind](gray).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_gray(tmp_path / "a.png"), gray)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_level_is_white(bits: int, tmp_path: Path) -> None:
+    gray = np.asarray(scribbled(0, (30, 20)))
+    level = int(gray[0, 0]) * (257 if bits == 16 else 1)
+    rows = gray if bits == 8 else (gray.astype(np.uint16) * 257).byteswap()
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 30, 20, bits, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", level),
+        b"IDAT": zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)),
+        b"IEND": b"",
+    }
+    whole = b"".join(
+        struct.pack(">I", len(told)) + kind + told + struct.pack(">I", zlib.crc32(kind + told))
+        for kind, told in chunks.items()
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + whole)
+    np.testing.assert_array_equal(read_gray(str(tmp_path / "a.png")), np.where(gray == gray[0, 0], 255, gray))
+
+
+def test_a_picture_beyond_the_limit_is_said_to_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scribbled(0, (30, 20)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 299)
+    with pytest.raises(Refusal, match=r"^image too large: a.png: Pillow reads up to 598 pixels$"):
+        read_gray(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("reduction", [0, 3, -2])
+def test_other_reductions_are_refused(reduction: int, tmp_path: Path) -> None:
+    scribbled(0, (30, 20)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=rf"one of \(1, 2, 4, 8\), got {reduction}"):
+        read_gray(tmp_path / "a.png", reduction=reduction)
 
 
 @pytest.mark.parametrize("end", ["png", "jpg"])

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 Gray = NDArray[np.uint8]
 BROKEN = "broken image"
+REDUCTIONS = (1, 2, 4, 8)
 # Least difference of ink and paper that is stretched to 1, in levels of 256: less is the paper's own grain.
 LEAST_CONTRAST = 64
 # The share of a line's pixels that is darker, or lighter, than what counts as the darkest and the lightest.
 EXTREME = 0.01
-# The tag of a camera's orientation, and its values from which on width and height change places.
-EXIF_ORIENTATION, LYING = 0x0112, 5
+# The tag of a camera's orientation, and its values by which width and height change places.
+EXIF_ORIENTATION, LYING = 0x0112, (5, 6, 7, 8)
 
 
 def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -36,7 +37,7 @@ def picture_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
         Refusal: If it is missing or no picture.
     """
     with _opened(path) as picture:
-        return picture.size, _turned_size(picture)
+        return _sizes(picture)
 
 
 def further_pages(path: Path) -> int:
@@ -53,7 +54,7 @@ def further_pages(path: Path) -> int:
     return found
 
 
-def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int = 1) -> Gray:
+def read_gray(path: Path | str, *, size: tuple[int, int] | None = None, reduction: int = 1) -> Gray:
     """A picture's gray values, ``(height, width)``, 0 black to 255 white; what is transparent is white.
 
     Args:
@@ -63,19 +64,21 @@ def read_gray(path: Path, *, size: tuple[int, int] | None = None, reduction: int
         reduction: 1, 2, 4 or 8: of how many rows and columns each pixel is the mean.
 
     Raises:
-        Refusal: If it is missing, broken or no picture.
+        Refusal: If it is missing, broken, no picture or too large.
+        ValueError: If the reduction is another one.
         ModuleNotFoundError: If Pillow is missing.
     """
     import PIL.Image
-    import PIL.ImageOps
 
-    with _opened(path) as picture:
-        turn = size is None or size == _turned_size(picture)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"expected reduction to be one of {REDUCTIONS}, got {reduction}")
+    with _opened(Path(path)) as picture:
+        turn = size is None or size == _sizes(picture)[1]
         width = picture.width
         # A JPEG's decoder makes the gray values, and the reduction, in less time.
         picture.draft("L", (picture.width // reduction, picture.height // reduction))
         left = round(reduction * picture.width / width)
-        gray = _eight_bits(PIL.ImageOps.exif_transpose(picture) if turn else picture)
+        gray = _eight_bits(_turned(picture, turn))
     return gray if left == 1 else np.asarray(PIL.Image.fromarray(gray).reduce(left))
 
 
@@ -140,20 +143,42 @@ def _opened(path: Path) -> Iterator[Image]:
         with warnings.catch_warnings():
             # Pillow warns of pages from 89 million pixels on, and refuses twice that; and of odd metadata.
             warnings.simplefilter("ignore")
-            with PIL.Image.open(path) as picture:
+            # Opened by its name, Pillow maps a TIFF into memory in rows of the turned width.
+            with path.open("rb") as file, PIL.Image.open(file) as picture:
                 yield picture
     except FileNotFoundError as error:
         raise Refusal("no image", f"{path.name} is not there") from error
     except (Refusal, MemoryError):
         raise
+    except PIL.Image.DecompressionBombError as error:
+        limit = f"Pillow reads up to {2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)} pixels"
+        raise Refusal("image too large", f"{path.name}: {limit}") from error
     except Exception as error:  # decoders raise whatever a broken file leads them into
         raise Refusal(BROKEN, f"{path.name}: {error}") from error
 
 
-def _turned_size(picture: Image) -> tuple[int, int]:
-    """Width and height as it is looked at, turned as its camera says."""
-    width, height = picture.size
-    return (height, width) if picture.getexif().get(EXIF_ORIENTATION, 1) >= LYING else (width, height)
+def _sizes(picture: Image) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height as a picture is stored, and as it is looked at, turned as its camera says."""
+    from PIL import TiffImagePlugin
+
+    stored = picture.size
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):  # some versions of Pillow tell its turned size
+        stored = picture.tag_v2[TiffImagePlugin.IMAGEWIDTH], picture.tag_v2[TiffImagePlugin.IMAGELENGTH]
+    return stored, stored[::-1] if picture.getexif().get(EXIF_ORIENTATION) in LYING else stored
+
+
+def _turned(picture: Image, turn: bool) -> Image:
+    """A picture as it is looked at, or else as it is stored."""
+    from PIL.Image import Transpose
+    from PIL.ImageOps import exif_transpose
+
+    orientation = picture.getexif().get(EXIF_ORIENTATION)
+    picture.load()
+    turned = picture if picture.format == "TIFF" else exif_transpose(picture)  # decoding a TIFF turns it
+    if turn or orientation not in LYING:
+        return turned
+    back = (Transpose.TRANSPOSE, Transpose.ROTATE_90, Transpose.TRANSVERSE, Transpose.ROTATE_270)
+    return turned.transpose(back[LYING.index(orientation)])
 
 
 def _eight_bits(picture: Image) -> Gray:
@@ -166,7 +191,10 @@ def _eight_bits(picture: Image) -> Gray:
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.int64)
         bits = next((bits for bits in (8, 12) if values.max() < 1 << bits), 16)
-        return (values >> bits - 8).clip(0, 255).astype(np.uint8)
+        gray = (values >> bits - 8).clip(0, 255).astype(np.uint8)
+        if "transparency" in picture.info:
+            gray[values == picture.info["transparency"]] = 255
+        return gray
     if picture.mode == "F":
         raise ValueError("expected pixels of 1, 8 or 16 bits, got floating point")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
