@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from spatial_lstm.handwriting.data import (
     Line,
+    Pictures,
     divide,
     read_lines,
     save_lines,
@@ -45,6 +47,48 @@ def test_transcripts_of_binarized_pictures(tmp_path: Path) -> None:
     assert [(entry.file, entry.reason) for entry in report.left_out] == [
         ("1.nrm.png", "another picture has this transcript")
     ]
+
+
+@pytest.mark.parametrize(
+    ("picture", "transcript"),
+    [
+        ("A.PNG", "A.GT.TXT"),
+        ("a.png", "A.gt.txt"),
+        ("a.bin.png", "A.Gt.Txt"),
+        (unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "é.gt.txt")),
+    ],
+)
+def test_a_transcript_may_be_named_in_another_case_or_normal_form(
+    picture: str, transcript: str, tmp_path: Path
+) -> None:
+    save_line(tmp_path / picture, None)
+    (tmp_path / transcript).write_text("text")
+    lines, report = read_lines(tmp_path)
+    assert [(line.id, line.text) for line in lines] == [(picture, "text")]
+    assert report.left_out == []
+
+
+def test_of_pictures_told_apart_by_case_one_has_the_transcript_of_its_very_name(tmp_path: Path) -> None:
+    for name in ("A.png", "a.png", "B.png", "b.png"):
+        save_line(tmp_path / name, None)
+    (tmp_path / "a.gt.txt").write_text("text")
+    (tmp_path / "b.GT.txt").write_text("whose?")
+    assert [(line.id, line.text) for line in read_lines(tmp_path)[0]] == [("a.png", "text")]
+    without = dict.fromkeys(("A.png", "B.png", "b.png"), "no transcript")
+    assert reasons(tmp_path) == without | {"b.GT.txt": "transcript without a picture"}
+
+
+@pytest.mark.parametrize("xml", ["<TEI/>", "<alto><Layout>"], ids=["no layout", "broken"])
+def test_a_picture_beside_xml_that_is_no_page_is_a_line_if_it_has_a_transcript(xml: str, tmp_path: Path) -> None:
+    """Without one it is a page, also where no texts are needed."""
+    save_line(tmp_path / "line.png")
+    save_line(tmp_path / "page.PNG", None)
+    for name in ("line", "page"):
+        (tmp_path / f"{name}.xml").write_text(xml)
+    for texts in (True, False):
+        lines, report = read_lines(tmp_path, texts=texts)
+        assert [line.id for line in lines] == ["line.png"]
+        assert [entry.file for entry in report.left_out] == ["line.xml", "page.xml"]
 
 
 def test_what_is_left_out_of_a_folder_is_named(tmp_path: Path) -> None:
@@ -105,6 +149,42 @@ def test_a_list_of_lines_and_pages(tmp_path: Path) -> None:
     ]
 
 
+def test_what_is_no_file_in_a_list_is_named(tmp_path: Path) -> None:
+    save_line(tmp_path / "1.png", "one")
+    (tmp_path / "folder.png").mkdir()
+    listed = tmp_path / "train.txt"
+    listed.write_text("1.png\nfolder.png\n" + "a" * 300 + ".png\nb\0c.png\n")
+    lines, report = read_lines(listed)
+    assert lines.texts() == ["one"]
+    assert [(entry.file, entry.reason) for entry in report.left_out] == [
+        ("folder.png", "a folder in a list"),
+        ("a" * 300 + ".png", "no such file"),
+        ("b\0c.png", "no such file"),
+    ]
+
+
+def test_a_replaced_picture_is_read_anew(tmp_path: Path) -> None:
+    pictures = Pictures()
+    for seed in (0, 1):
+        save_line(tmp_path / "1.png", seed=seed)
+        os.utime(tmp_path / "1.png", ns=(seed, seed))
+        ((line,), _) = read_lines(tmp_path, pictures=pictures)
+        np.testing.assert_array_equal(line.image(), np.asarray(scribbled(seed, (60, 20))))
+
+
+@pytest.mark.parametrize("height", [0, -3, 2.5, "48"])
+def test_a_height_is_a_positive_int(height: int, tmp_path: Path) -> None:
+    save_line(tmp_path / "1.png")
+    ((line,), _) = read_lines(tmp_path)
+    made = Line.of_pixels("1", "text", line.image())
+    for call in (
+        lambda: read_lines(tmp_path, decode=False, height=height),
+        *(lambda own=own: own.image(height) for own in (line, made)),
+    ):
+        with pytest.raises((TypeError, ValueError), match="expected height to be"):
+            call()
+
+
 def test_single_files(tmp_path: Path) -> None:
     save_line(tmp_path / "1.png", "one")
     xml = write(tmp_path / "pages", page([Row()]), scribbled())
@@ -153,6 +233,9 @@ def test_folders_name_parts(tmp_path: Path) -> None:
         "train/page7": "train",
     }
     assert [line.page for line in lines.of_part("train")] == [None, "train/page7"]
+    assert len(lines.of_part(None)) == 0
+    with pytest.raises(ValueError, match=r"one of \('train', 'validation', 'test'\) or None, got 'val'"):
+        lines.of_part("val")
     parts = divide(lines)
     assert (parts.train.texts(), parts.validation.texts(), parts.test.texts()) == (
         ["train", "train/page7"],
@@ -221,7 +304,7 @@ def test_saved_lines_are_read_again(tmp_path: Path) -> None:
     write(tmp_path / "pages" / "train", alto([Row()]), scribbled())
     save_line(tmp_path / "pages" / "val" / "1.png", "één")
     lines, _ = read_lines(tmp_path / "pages")
-    save_lines(lines, tmp_path / "lines")
+    save_lines(lines, str(tmp_path / "lines"))
     again, report = read_lines(tmp_path / "lines")
     assert report.left_out == []
     assert [(line.text, line.part) for line in again] == [("some text", "train"), ("één", "validation")]

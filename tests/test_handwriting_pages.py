@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spatial_lstm.handwriting.data import Lines, Refusal, Report, read_lines
+from spatial_lstm.handwriting.data import Lines, Pictures, Refusal, Report, read_lines
 from spatial_lstm.handwriting.data.outline import parse_points
 from tests.handwriting import (
     FORMATS,
@@ -127,6 +128,8 @@ def test_lines_without_an_id_or_with_anothers_are_numbered(form: str, tmp_path: 
     rows = [replace(GOOD, id=None), LOWER, replace(GOOD, id="twice"), replace(GOOD, id="twice")]
     write(tmp_path, FORMATS[form](rows), scribbled())
     assert [line.id for line in read(tmp_path)[0]] == ["#1", "l2", "#3", "#4"]
+    write(tmp_path, FORMATS[form]([replace(GOOD, id="#2"), replace(LOWER, id=None), replace(GOOD, id="#9")]), None)
+    assert [line.id for line in read(tmp_path)[0]] == ["#1", "#2", "#9"]
 
 
 # What is told, the text that is taken, or why none is.
@@ -148,8 +151,25 @@ TEXTS: dict[str, tuple[str, str | None, str | None]] = {
         "two words",
         None,
     ),
+    "a word without a text": (
+        "<Word><TextEquiv><Unicode>two</Unicode></TextEquiv></Word><Word/>"
+        "<Word><TextEquiv><Unicode>words</Unicode></TextEquiv></Word>",
+        None,
+        "words without text",
+    ),
+    "a word with an empty text": (
+        "<Word><TextEquiv><Unicode>two</Unicode></TextEquiv></Word><Word><TextEquiv><Unicode/></TextEquiv></Word>",
+        None,
+        "words without text",
+    ),
+    "words without any text": ("<Word/><Word/>", None, "no text"),
     "the line before its words": (
         "<Word><TextEquiv><Unicode>old</Unicode></TextEquiv></Word><TextEquiv><Unicode>new</Unicode></TextEquiv>",
+        "new",
+        None,
+    ),
+    "the line before a word without a text": (
+        "<Word/><Word><TextEquiv><Unicode>old</Unicode></TextEquiv></Word><TextEquiv><Unicode>new</Unicode></TextEquiv>",
         "new",
         None,
     ),
@@ -179,6 +199,15 @@ WORDS = {
 def test_texts_of_alto(words: str, tmp_path: Path) -> None:
     write(tmp_path, alto([GOOD]).replace('<String CONTENT="some text"></String>', words), scribbled())
     assert read(tmp_path)[0].texts() == [WORDS[words]]
+
+
+def test_alto_with_words_without_text(tmp_path: Path) -> None:
+    words = '<String CONTENT="two"/><SP/><String/><SP/><String CONTENT="words"/>'
+    write(tmp_path, alto([GOOD]).replace('<String CONTENT="some text"></String>', words), scribbled())
+    _, report = read(tmp_path)
+    assert left_out(report) == [("page.xml", "l1", "words without text")]
+    assert report.left_out[0].detail == "1 of 3"
+    assert [line.text for line in read(tmp_path, texts=False)[0]] == [None]
 
 
 def test_alto_of_older_versions(tmp_path: Path) -> None:
@@ -228,6 +257,8 @@ WHOLE: dict[str, tuple[Callable[[Path], object] | None, dict[str, object], str]]
     "upward with backslashes": (None, {"image": "..\\page.png"}, "image name leads out of the folder"),
     "absolute": (None, {"image": "/etc/passwd"}, "image name leads out of the folder"),
     "a drive": (None, {"image": "C:\\page.png"}, "image name leads out of the folder"),
+    "a drive with slashes": (None, {"image": "C:/page.png"}, "image name leads out of the folder"),
+    "a name with a colon": (None, {"image": "ms:12.png"}, "no image"),
     "an address": (None, {"image": "http://localhost/page.png"}, "image name leads out of the folder"),
     "a very long name": (None, {"image": "a" * 9999}, "no image"),
 }
@@ -254,6 +285,16 @@ def test_a_picture_may_be_named_in_another_case_or_normal_form(told: str, there:
     scribbled().save(tmp_path / there)
     ((line,), _) = read(tmp_path)
     assert line.picture == tmp_path / there
+
+
+@pytest.mark.parametrize("name", ["ms:12.png", "Fol 1: recto.png", "scans:2/page.png"])
+def test_a_colon_may_stand_in_a_name(name: str, tmp_path: Path) -> None:
+    write(tmp_path / "xml", page([GOOD], image=name), None)
+    for place in (tmp_path / "xml" / name, tmp_path / name):
+        place.parent.mkdir(exist_ok=True)
+        scribbled().save(place)
+        assert [line.picture for line in read(tmp_path)[0]] == [place]
+        place.unlink()
 
 
 def test_of_pictures_told_apart_by_case_the_name_must_be_exact(tmp_path: Path) -> None:
@@ -301,18 +342,47 @@ def test_a_page_is_read_once(tmp_path: Path) -> None:
     assert left_out(report) == [("page/page.xml", "l1", "page read already")]
 
 
-def test_a_picture_turned_by_its_camera(tmp_path: Path) -> None:
-    """Coordinates of the turned picture, and those of the picture as it is stored."""
-    orientation = Image.Exif()
-    orientation[0x0112] = 6
-    stored = scribbled().transpose(Image.Transpose.ROTATE_90)
-    for name, size in (("turned", (WIDTH, HEIGHT)), ("stored", (HEIGHT, WIDTH))):
+@pytest.mark.parametrize("kind", ["png", "jpg", "raw tif", "packed tif"])
+@pytest.mark.parametrize(
+    ("orientation", "back"),
+    [
+        (5, Image.Transpose.TRANSPOSE),
+        (6, Image.Transpose.ROTATE_90),
+        (7, Image.Transpose.TRANSVERSE),
+        (8, Image.Transpose.ROTATE_270),
+    ],
+)
+def test_a_picture_turned_by_its_camera(orientation: int, back: Image.Transpose, kind: str, tmp_path: Path) -> None:
+    """Coordinates of the turned picture, and those of the picture as it is stored; by one cache."""
+    told = Image.Exif()
+    told[0x0112] = orientation
+    seen = scribbled().resize((WIDTH // 10, HEIGHT // 10)).resize((WIDTH, HEIGHT))  # smooth, for JPEG
+    stored, name = seen.transpose(back), f"page.{kind[-3:]}"
+    packing = {"quality": 100} if kind == "jpg" else {"compression": "tiff_lzw"} if kind == "packed tif" else {}
+    stored.save(tmp_path / name, exif=told, **packing)
+    pictures = Pictures()
+    for place, whole in (("turned", seen), ("stored", stored)):
         row = Row(baseline=None, polygon="40,70 99,70 99,89 40,89")
-        write(tmp_path / name, page([row], size=size), None)
-        stored.save(tmp_path / name / "page.png", exif=orientation)
-        ((line,), _) = read(tmp_path / name)
-        expected = np.asarray(scribbled() if name == "turned" else stored)[70:90, 40:100]
-        assert_same_pixels(line.image(), expected)
+        path = write(tmp_path / place, page([row], image=name, size=whole.size), None)
+        ((line,), _) = read_lines(path, pictures=pictures)
+        assert np.abs(line.image().astype(int) - np.asarray(whole)[70:90, 40:100]).max() <= (4 if kind == "jpg" else 0)
+
+
+def test_lines_that_share_a_cache_have_their_own_pixels(tmp_path: Path) -> None:
+    """Of one name on one picture at two places; and of a picture that was replaced."""
+    scribbled().save(tmp_path / "page.png")
+    box = Row(baseline=None, polygon="40,70 99,70 99,89 40,89")
+    pictures, seen = Pictures(), np.asarray(scribbled())
+    paths = [write(tmp_path / "a", page([box]), None)]
+    paths.append(write(tmp_path / "b", page([replace(box, polygon="40,170 99,170 99,189 40,189")]), None))
+    (one,), (other,) = (read_lines(path, pictures=pictures)[0] for path in paths)
+    assert_same_pixels(one.image(), seen[70:90, 40:100])
+    assert_same_pixels(other.image(), seen[170:190, 40:100])
+    scribbled(1).save(tmp_path / "page.png")
+    os.utime(tmp_path / "page.png", ns=(1, 1))
+    ((again,), _) = read_lines(paths[0], pictures=pictures)
+    assert_same_pixels(again.image(), np.asarray(scribbled(1))[70:90, 40:100])
+    assert one.image() is one.image()
 
 
 def test_a_picture_upside_down_is_turned_as_viewers_turn_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from spatial_lstm.handwriting.data import LineText, Refusal, read_lines, write_page
+from spatial_lstm.handwriting.data import LineText, Refusal, check_writable, read_lines, write_page
 from spatial_lstm.handwriting.data.markup import parse
 from tests.handwriting import FORMATS, PAGE, Row, alto, page, scribbled, write
 
@@ -86,7 +86,8 @@ def test_what_was_read_is_written_and_nothing_else(form: str, tmp_path: Path) ->
     source = write(tmp_path, FORMATS[form](ROWS), scribbled())
     before = source.read_text()
     target = tmp_path / "new" / "read.xml"
-    write_page(source, NEW, target)
+    check_writable(str(source))
+    write_page(str(source), NEW, str(target))
     assert source.read_text() == before
     changed = [line for line in difflib.ndiff(before.splitlines(), target.read_text().splitlines()) if line[0] in "+-"]
     assert sum(line[0] == "-" for line in changed) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from spatial_lstm.handwriting.data.markup import Node
 from spatial_lstm.handwriting.data.outline import Outline, Points, box, parse_baseline, parse_points, parse_polygon
@@ -35,10 +36,15 @@ def size(page: Node) -> tuple[float, float] | None:
 
 
 def text(line: Node) -> str | None:
-    """The words of a line, with a space where there is an SP, or between any two where the line has none; None where it has no word."""
+    """The words of a line, with a space where there is an SP, or between any two where the line has none; None where it has no word.
+
+    Raises:
+        Refusal: If some words have a text and some none.
+    """
     words = line.all(*WORDS)
     if not words:
         return None
+    check_words([string.attributes.get("CONTENT") for string in line.all("String")])
     between = "" if any(word.name == "SP" for word in words) else " "
     found = ""
     for word in words:
@@ -46,6 +52,17 @@ def text(line: Node) -> str | None:
             found += between
         found += " " if word.name == "SP" else word.attributes.get("CONTENT", "")
     return found
+
+
+def check_words(texts: Sequence[str | None]) -> None:
+    """Refuse a line whose words have some a text and some none: what is written in it is not known.
+
+    Raises:
+        Refusal: If it is such.
+    """
+    without = sum(not text for text in texts)
+    if 0 < without < len(texts):
+        raise Refusal("words without text", f"{without} of {len(texts)}")
 
 
 def outline(line: Node) -> Outline:

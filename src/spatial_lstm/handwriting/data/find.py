@@ -85,7 +85,9 @@ def find(paths: Sequence[Path], report: Report) -> Files:
                 files.parts.setdefault(file, told[path])
             if file in seen:
                 report.refuse(files.name(file), "", Refusal("named twice"))
-            elif not file.is_file():
+            elif os.path.isdir(file):
+                report.refuse(files.name(file), "", Refusal("a folder in a list", f"named in {path.name}"))
+            elif not os.path.isfile(file):  # which takes names that no file can have
                 report.refuse(files.name(file), "", Refusal("no such file", f"named in {path.name}"))
             elif not files.add(file):
                 report.refuse(files.name(file), "", Refusal("neither a picture nor XML", f"named in {path.name}"))

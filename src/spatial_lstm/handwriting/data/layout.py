@@ -118,8 +118,9 @@ def layout_of(root: Node) -> Layout:
 def _ids(lines: list[Node], attribute: str) -> list[str]:
     """Each line's own id where that is one, or else its number."""
     own = [line.attributes.get(attribute, "").strip() for line in lines]
-    count = Counter(own)
-    return [id if id and count[id] == 1 else f"#{number}" for number, id in enumerate(own, 1)]
+    numbers = [f"#{number}" for number in range(1, len(lines) + 1)]
+    count = Counter([*own, *numbers])
+    return [id if id and count[id] == 1 else number for id, number in zip(own, numbers, strict=True)]
 
 
 def _or_refusal(read: Callable[[Node], Found], node: Node) -> Found | Refusal:

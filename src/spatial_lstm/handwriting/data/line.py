@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+from spatial_lstm.arguments import as_positive_int
 from spatial_lstm.handwriting.data.cache import Pictures
 from spatial_lstm.handwriting.data.cut import cut
 from spatial_lstm.handwriting.data.outline import Outline
 from spatial_lstm.handwriting.data.pictures import Gray, check_gray, read_gray, resized, scaled
 from spatial_lstm.handwriting.data.report import Refusal
 
+PARTS = ("train", "validation", "test")
 # A cut-out lower or narrower than this, in pixels, shows no writing; one longer in proportion to its height is no line.
 SMALLEST, LONGEST = 5, 150
 
@@ -66,11 +69,22 @@ class Line:
 
         Raises:
             Refusal: If the picture is missing or broken, or has nothing where the line should be, or what is there is no line.
+            TypeError: If the height is no int.
+            ValueError: If it is not positive.
         """
+        height = None if height is None else as_positive_int("height", height)
         if self.pixels is not None:
             return self.pixels if height is None else scaled(self.pixels, height)
-        key = (self.picture, self.id, height)
-        return self.pictures.lines.get(key, lambda: self._cut(height))
+        return self.pictures.lines.get((self._source, self.outline, height), lambda: self._cut(height))
+
+    @cached_property
+    def _source(self) -> tuple[object, ...]:
+        """What the pixels of the whole picture go by: its file, as it was when this line was first asked for, and how it is turned."""
+        try:
+            status = self.picture.stat()
+        except OSError:  # what is wrong with it is told when it is read
+            return self.picture, self.size
+        return self.picture, self.size, status.st_mtime_ns, status.st_size
 
     def _cut(self, height: int | None) -> Gray:
         """The pixels as they are read, out of a page reduced as far as a line of ``height`` allows."""
@@ -79,8 +93,9 @@ class Line:
             pixels = read_gray(self.picture)
         else:
             reduction = _reduction(self.outline, height)
-            key = (self.picture, reduction)
-            page = self.pictures.pages.get(key, lambda: read_gray(self.picture, size=self.size, reduction=reduction))
+            page = self.pictures.pages.get(
+                (self._source, reduction), lambda: read_gray(self.picture, size=self.size, reduction=reduction)
+            )
             pixels = cut(page, self.outline.reduced(reduction))
         rows, columns = (extent * reduction for extent in pixels.shape)
         if self.outline is not None and self.outline.band is not None:
@@ -138,5 +153,11 @@ class Lines(Sequence[Line]):
         return list(dict.fromkeys(line.page for line in self if line.page is not None))
 
     def of_part(self, part: str | None) -> Lines:
-        """Those of ``"train"``, ``"validation"`` or ``"test"``, or of none of them."""
+        """Those of ``"train"``, ``"validation"`` or ``"test"``, or of none of them.
+
+        Raises:
+            ValueError: If it is another part.
+        """
+        if part not in (None, *PARTS):
+            raise ValueError(f"expected part to be one of {PARTS} or None, got {part!r}")
         return Lines(line for line in self if line.part == part)

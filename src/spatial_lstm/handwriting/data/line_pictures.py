@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from os.path import isfile
 from pathlib import Path
 
 from spatial_lstm.handwriting.data.cache import Pictures
-from spatial_lstm.handwriting.data.find import TRANSCRIPT, Files
+from spatial_lstm.handwriting.data.find import TRANSCRIPT, Files, plain_name
 from spatial_lstm.handwriting.data.line import Line
+from spatial_lstm.handwriting.data.names import Folders
 from spatial_lstm.handwriting.data.report import Refusal, Report
 
 # A folder in the folder with more lines than this is no page.
@@ -20,8 +22,9 @@ def line_pictures(
 ) -> Iterator[Line]:
     """The lines among the pictures found.
 
-    The transcript of ``a.png`` is ``a.gt.txt``, that of ``a.bin.png`` too. Lines in a folder of their own within the one that all files
-    and folders asked for are in are taken to be a page's, unless there are more than a hundred, or the folder's name is a part's.
+    The transcript of ``a.png`` is ``a.gt.txt``, that of ``a.bin.png`` too. Without a transcript, a picture beside XML of its name is no
+    line. Lines in a folder of their own within the one that all files and folders asked for are in are taken to be a page's, unless there
+    are more than a hundred, or the folder's name is a part's.
 
     Args:
         files: What was found.
@@ -30,12 +33,16 @@ def line_pictures(
         report: Where what is left out is noted, transcripts without a picture too.
         besides: Pictures of pages.
     """
-    used: dict[Path, Path] = {}
-    own = [picture for picture in files.pictures if picture not in besides]
+    rest = [picture for picture in files.pictures if picture not in besides]
+    transcripts = _transcripts(rest)
+    layouts = {_place(path) for path in files.layouts}
+    # One without a transcript beside XML of its name is a page, whose XML may not be usable.
+    own = [picture for picture in rest if picture in transcripts or _place(picture) not in layouts]
     in_folder = Counter(picture.parent for picture in own)
+    used: dict[Path, Path] = {}
     for picture in own:
         try:
-            text = _text(picture, used)
+            text = _text(picture, transcripts.get(picture), used)
         except Refusal as refusal:
             if texts or refusal.reason == SAME:
                 report.refuse(files.name(picture), "", refusal)
@@ -70,16 +77,36 @@ def checked_text(text: str | None) -> str:
     return lines[0]
 
 
-def _text(picture: Path, used: dict[Path, Path]) -> str:
-    """The transcript of a picture; ``used`` says which are whose."""
-    stems = (picture.stem, picture.name.partition(".")[0])
-    found = [path for stem in stems if (path := picture.with_name(stem + TRANSCRIPT)).is_file()]
-    if not found:
-        raise Refusal("no transcript", f"{stems[0]}{TRANSCRIPT} is not there")
-    if used.setdefault(found[0], picture) != picture:
-        raise Refusal(SAME, used[found[0]].name)
+def _place(path: Path) -> tuple[Path, str]:
+    """What a picture and its XML have in common."""
+    return path.parent, plain_name(path.stem)
+
+
+def _transcripts(pictures: Sequence[Path]) -> dict[Path, Path]:
+    """The transcripts of those that have one: of just its name, or else of one that is the same to some systems and to no other picture."""
+    wanted = {
+        picture: [picture.with_name(stem + TRANSCRIPT) for stem in (picture.stem, picture.name.partition(".")[0])]
+        for picture in pictures
+    }
+    exact = {picture: path for picture, paths in wanted.items() if (path := next(filter(isfile, paths), None))}
+    look = Folders().file
+    alike = {
+        picture: path
+        for picture, paths in wanted.items()
+        if picture not in exact and (path := next(filter(None, map(look, paths)), None))
+    }
+    count = Counter([*set(exact.values()), *alike.values()])
+    return exact | {picture: path for picture, path in alike.items() if count[path] == 1}
+
+
+def _text(picture: Path, transcript: Path | None, used: dict[Path, Path]) -> str:
+    """The text of a picture; ``used`` says which transcripts are whose."""
+    if transcript is None:
+        raise Refusal("no transcript", f"{picture.stem}{TRANSCRIPT} is not there")
+    if used.setdefault(transcript, picture) != picture:
+        raise Refusal(SAME, used[transcript].name)
     try:
-        return checked_text(found[0].read_text(encoding="utf-8-sig"))
+        return checked_text(transcript.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise Refusal("transcript is not UTF-8", str(error)) from error
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spatial_lstm.handwriting.data.alto import number
+from spatial_lstm.handwriting.data.alto import check_words, number
 from spatial_lstm.handwriting.data.markup import Node
 from spatial_lstm.handwriting.data.outline import Outline, parse_baseline, parse_polygon
 from spatial_lstm.handwriting.data.report import Refusal
@@ -29,14 +29,15 @@ def text(line: Node) -> str | None:
     """The text of a line: its own or, where it has none, that of its words with spaces between; None where there is none.
 
     Raises:
-        Refusal: If there are only texts with an index above 0, which are what programs read before.
+        Refusal: If there are only texts with an index above 0, what programs read before, or some words have a text and some none.
     """
     own = _transcript(line)
     words = line.all("Word")
     if own is not None or not words:
         return own
     read = [_transcript(word) for word in words]
-    return " ".join(word for word in read if word) if any(read) else None
+    check_words(read)
+    return " ".join(word for word in read if word) or None
 
 
 def outline(line: Node) -> Outline:

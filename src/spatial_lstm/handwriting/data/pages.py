@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from spatial_lstm.handwriting.data.find import PICTURES, Files
 from spatial_lstm.handwriting.data.layout import FORMATS, Layout, TextLine, read_layout
 from spatial_lstm.handwriting.data.line import Line
 from spatial_lstm.handwriting.data.line_pictures import checked_text
+from spatial_lstm.handwriting.data.names import Folders, alike, by_name
 from spatial_lstm.handwriting.data.outline import Outline, check_on_page
 from spatial_lstm.handwriting.data.pictures import picture_sizes
 from spatial_lstm.handwriting.data.report import Refusal, Report
@@ -34,7 +34,7 @@ class Pages:
         report: Where what is left out is noted.
 
     Attributes:
-        pictures: The pages' pictures, each with the file that tells of it; those beside an XML file of the same name too.
+        pictures: The pages' pictures.
     """
 
     def __init__(self, files: Files, texts: bool, pictures: Pictures, report: Report) -> None:
@@ -43,10 +43,9 @@ class Pages:
         self._cache = pictures
         self._report = report
         self._read: dict[Path, Path] = {}
-        self._by_name = _by_name(files.pictures)
-        self._in_folder: dict[Path, dict[str, list[Path]]] = {}
-        layouts = {path.with_suffix("") for path in files.layouts}
-        self.pictures = {path for path in files.pictures if path.with_suffix("") in layouts}
+        self._by_name = by_name(files.pictures)
+        self._folders = Folders()
+        self.pictures: set[Path] = set()
 
     def lines(self) -> Iterator[Line]:
         """The lines of all pages; afterwards ``pictures`` is complete."""
@@ -106,25 +105,13 @@ class Pages:
         above = () if names[0].startswith("..") else (path.parent.parent,)
         for folder in (path.parent, *above):
             for wanted in names:
-                if found := self._file(Path(os.path.normpath(folder / wanted))):
+                if found := self._folders.file(Path(os.path.normpath(folder / wanted))):
                     return found
-        elsewhere = [other for wanted in names for other in _of_name(self._by_name, wanted)]
+        elsewhere = [other for wanted in names for other in alike(self._by_name, wanted)]
         if len(elsewhere) == 1:
             return elsewhere[0]
         told = f"{name} is not beside the XML or above it" if name else "the XML names none, and none has its name"
         raise Refusal("no image", told if not elsewhere else f"{len(elsewhere)} are named {name or path.stem}")
-
-    def _file(self, path: Path) -> Path | None:
-        """A file, or the only one in its folder whose name is told apart by case or by the normal form of Unicode alone."""
-        try:
-            if path.is_file():
-                return path
-            if path.parent not in self._in_folder:
-                self._in_folder[path.parent] = _by_name(list(path.parent.iterdir()))
-        except OSError:  # a name that no file can have, no folder
-            return None
-        others = [other for other in _of_name(self._in_folder[path.parent], path.name) if other.is_file()]
-        return others[0] if len(others) == 1 else None
 
 
 def _value(told: Told | Refusal) -> Told:
@@ -140,29 +127,12 @@ def _inside(name: str, folder: Path, base: Path) -> str:
         Refusal: If it is absolute, an address, or leads out of ``base``, the folder of all that is read.
     """
     path = PurePosixPath(name.replace("\\", "/"))
-    place = os.path.normpath(folder / path)  # links that lead elsewhere and back are not followed
-    leads_out = ".." in path.parts and not Path(place).is_relative_to(base)
-    if path.is_absolute() or leads_out or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", name):
+    place = Path(os.path.normpath(folder / path))  # links that lead elsewhere and back are not followed
+    within = place.is_relative_to(folder) or place.is_relative_to(base)
+    # A colon may stand in a name, but for one before a slash, which is of an address or a drive.
+    if path.is_absolute() or not within or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(path)):
         raise Refusal("image name leads out of the folder", name[:200])
     return Path(os.path.relpath(place, folder)).as_posix()
-
-
-def _plain(name: str) -> str:
-    """What names have in common that systems take for the same one."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _by_name(paths: Sequence[Path]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in paths:
-        found.setdefault(_plain(path.name), []).append(path)
-    return found
-
-
-def _of_name(paths: dict[str, list[Path]], name: str) -> list[Path]:
-    """Those of just this name, or else those whose names are the same to some systems."""
-    alike = paths.get(_plain(name), [])
-    return [path for path in alike if path.name == name] or alike
 
 
 def _size_and_scale(picture: Path, layout: Layout) -> tuple[tuple[int, int], tuple[float, float]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spatial_lstm.handwriting.data.line import PARTS as PARTS
 from spatial_lstm.handwriting.data.line import Line, Lines
 
-PARTS = ("train", "validation", "test")
 # What people call the folders.
 NAMES = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from spatial_lstm.arguments import as_positive_int
 from spatial_lstm.handwriting.data.cache import Pictures
 from spatial_lstm.handwriting.data.find import Files, find
 from spatial_lstm.handwriting.data.line import Line, Lines
@@ -44,9 +45,11 @@ def read_lines(
 
     Raises:
         FileNotFoundError: If a path is not there.
-        ValueError: If there is no path or one of them is of no kind that is read.
+        ValueError: If there is no path or one of them is of no kind that is read, or the height is not positive.
+        TypeError: If the height is no int.
         ModuleNotFoundError: If Pillow or defusedxml is missing.
     """
+    height = None if height is None else as_positive_int("height", height)
     report = Report()
     files = find([Path(path) for path in paths], report)
     pictures = pictures or Pictures()

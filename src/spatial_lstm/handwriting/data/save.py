@@ -9,7 +9,7 @@ from spatial_lstm.handwriting.data.find import TRANSCRIPT
 from spatial_lstm.handwriting.data.line import Line, Lines
 
 
-def save_lines(lines: Lines, folder: Path, *, height: int | None = None) -> None:
+def save_lines(lines: Lines, folder: Path | str, *, height: int | None = None) -> None:
     """Write ``0001.png`` with ``0001.gt.txt`` for each line, in order; without the transcript where there is none.
 
     Lines of a part go to a folder of its name within ``folder``, so that they are read again as what they were.
@@ -24,6 +24,7 @@ def save_lines(lines: Lines, folder: Path, *, height: int | None = None) -> None
         Refusal: If a line's picture is missing or broken.
         ModuleNotFoundError: If Pillow is missing.
     """
+    folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"expected a new or empty folder to write lines into, got {folder}")
     digits = max(4, len(str(len(lines))))

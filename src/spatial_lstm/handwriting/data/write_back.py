@@ -36,17 +36,19 @@ class LineText:
             raise ValueError(f"expected a confidence from 0 to 1, got {self.confidence}")
 
 
-def check_writable(source: Path) -> None:
+def check_writable(source: Path | str) -> None:
     """Refuse a file that :func:`write_page` cannot write into, before its lines are read.
 
     Raises:
         OSError: If it cannot be read.
         ValueError: If its encoding is one in which ASCII does not stand for itself.
     """
-    Document(source.read_bytes())
+    Document(Path(source).read_bytes())
 
 
-def write_page(source: Path, readings: Mapping[str, LineText], target: Path, *, overwrite: bool = False) -> None:
+def write_page(
+    source: Path | str, readings: Mapping[str, LineText], target: Path | str, *, overwrite: bool = False
+) -> None:
     """Write a copy of an ALTO or PAGE XML file with the texts of some lines replaced; every other byte is the original's.
 
     ALTO gets one String a line, with ``WC`` for the confidence; of words, spaces and a hyphen that stood there the first String's place is
@@ -63,6 +65,7 @@ def write_page(source: Path, readings: Mapping[str, LineText], target: Path, *, 
         FileExistsError: If it does and may not.
         ValueError: If the source is neither ALTO nor PAGE XML or cannot be written into, has no such line, or XML cannot hold a text.
     """
+    source, target = Path(source), Path(target)
     if target.exists() and not overwrite:
         raise FileExistsError(f"expected a new file to write, got {target}, which exists")
     document = Document(source.read_bytes())
