@@ -199,17 +199,6 @@ def test_a_model_without_memory_scores_images_without_memory() -> None:
         assert model.log_prob(images).nats.is_meta
 
 
-def test_autocast_scores_in_full_precision() -> None:
-    model = RIDE(hidden_size=8, components=2, scales=2, features=2)
-    images = textured(2, 1, 12, 14, torch.float32)
-    model.fit_whitening(images)
-    full = model.log_density(images)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = model.log_density(images)
-    assert half.dtype == torch.float32
-    assert (full - half).abs().max() < 0.05
-
-
 def test_fitting_the_mcgsm_leaves_the_rest_alone() -> None:
     model = make_density("ride")
     images = textured(8, 1, 20, 24)

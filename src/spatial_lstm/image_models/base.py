@@ -20,7 +20,7 @@ class LogProb(NamedTuple):
     """A log-likelihood and how many pixels it is of.
 
     Attributes:
-        nats: ``(N,)``, the log-likelihood of each image's scored pixels given those that are not, in nats.
+        nats: ``(N,)``, the log-likelihood of each image's scored pixels given those that are not, in nats; float32 of models in 16 bits.
         pixels: Scored pixels per image; a pixel of several channels counts once.
     """
 

@@ -11,6 +11,7 @@ from spatial_lstm.image_models.base import FitProgress
 from spatial_lstm.image_models.conditional import ConditionalDensity
 from spatial_lstm.image_models.density import ImageDensity
 from spatial_lstm.image_models.mcgsm import MCGSM
+from spatial_lstm.image_models.precision import wide
 
 
 class MCGSMImage(ImageDensity):
@@ -102,7 +103,7 @@ class StandardNormal(ConditionalDensity):
         self.dim_out = dim_out
 
     def log_prob(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        return -0.5 * (outputs.square() + math.log(2 * math.pi)).sum(-1)
+        return -0.5 * (wide(outputs).square() + math.log(2 * math.pi)).sum(-1)
 
     def sample(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
         shape = (*inputs.shape[:-1], self.dim_out)

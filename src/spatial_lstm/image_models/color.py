@@ -20,17 +20,8 @@ class ColorRIDE(TwoStageRIDE):
     together. Arguments as :class:`TwoStageRIDE`'s.
     """
 
-    rest = 2
+    basis = OPPONENT
     channels = 3
-
-    def split(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if images.ndim != 4 or images.shape[1] != self.channels:
-            raise ValueError(f"expected images of shape (N, 3, H, W), got {tuple(images.shape)}")
-        planes = torch.einsum("kc,nchw->nkhw", images.new_tensor(OPPONENT), images)
-        return planes[:, :1], planes[:, 1:]
-
-    def join(self, first: Tensor, second: Tensor) -> Tensor:
-        return torch.einsum("kc,nkhw->nchw", first.new_tensor(OPPONENT), torch.cat([first, second], dim=1))
 
     def inpaint(
         self,

@@ -15,11 +15,11 @@ class ConditionalDensity(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """Return log p(y | x) in nats, ``(...)``, for inputs ``(..., D)`` and outputs ``(..., M)``."""
+        """Return log p(y | x) in nats, ``(...)``, for inputs ``(..., D)`` and outputs ``(..., M)``; never in 16 bits."""
 
     @abstractmethod
     def sample(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw y ``(..., M)`` given x ``(..., D)``."""
+        """Draw y ``(..., M)`` given x ``(..., D)``, in the type of the parameters."""
 
     @abstractmethod
     def fit(

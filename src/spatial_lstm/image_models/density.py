@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -98,10 +97,9 @@ class ImageDensity(ImageModel, ABC):
     def whiten(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return whitened inputs ``(N, H', W', D)`` and outputs ``(N, H', W', C)``."""
         self.check(images, condition)
-        with _no_autocast(images.device):
-            inputs = self.neighborhood(images, condition).permute(0, 2, 3, 1)
-            outputs = self.neighborhood.targets(images).permute(0, 2, 3, 1)
-            white, residual, _ = self.whitening(inputs, outputs)
+        inputs = self.neighborhood(images, condition).permute(0, 2, 3, 1)
+        outputs = self.neighborhood.targets(images).permute(0, 2, 3, 1)
+        white, residual, _ = self.whitening(inputs, outputs)
         return white, residual
 
     def features(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,9 +136,7 @@ class ImageDensity(ImageModel, ABC):
 
     def site_density(self, features: Tensor, residual: Tensor) -> Tensor:
         """Return log p ``(...)`` of pixels with features ``(..., E)`` and whitened outputs ``(..., C)``; never in 16 bits."""
-        with _no_autocast(features.device):
-            density = self.mcgsm.log_prob(features.to(residual.dtype), residual)
-            return density + self.whitening.log_det
+        return self.mcgsm.log_prob(features, residual) + self.whitening.log_det
 
     def log_prob(self, images: Tensor, condition: Tensor | None = None) -> LogProb:
         density = self.log_density(images, condition)
@@ -304,8 +300,3 @@ class ImageDensity(ImageModel, ABC):
                     f"expected {name} of the model's {like.dtype} on {like.device}, got {tensor.dtype} on {tensor.device}"
                 )
         warn_of_other_scale(images, self.quantiles)
-
-
-def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Inside, operations run in the types they are given; tensors without memory have no autocast to turn off."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

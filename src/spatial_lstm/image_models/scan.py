@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatial_lstm import State
 from spatial_lstm.image_models.base import Progress
+from spatial_lstm.image_models.precision import wide
 from spatial_lstm.image_models.sites import SiteModel
 
 
@@ -84,7 +85,7 @@ class Scan:
         progress: Progress | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As :meth:`run`, and log p of every scored pixel as it comes out, in nats, ``(N, H', W')``."""
-        density = self._images.new_empty(len(self._images), self._rows, self._columns)
+        density = wide(self._images.new_empty(len(self._images), self._rows, self._columns))
         return self._run(hole, generator, limits, progress, density), density
 
     @torch.no_grad()

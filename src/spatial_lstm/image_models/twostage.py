@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
 from spatial_lstm.image_models.density import MARGIN
+from spatial_lstm.image_models.precision import no_autocast
 from spatial_lstm.image_models.ride import RIDE
 from spatial_lstm.image_models.scan import Scan
 
@@ -21,11 +22,11 @@ def half_of(progress: Progress | None, part: int) -> Progress | None:
     return lambda done, total: progress(part * total + done, 2 * total)
 
 
-class TwoStageRIDE(ImageModel, ABC):
+class TwoStageRIDE(ImageModel):
     r"""A linear transformation of the image into a first plane and others, a :class:`RIDE` for each part.
 
-    :math:`\log p(\text{image}) = \log p(u) + \log p(v | u) + \log |\det T|` with (u, v) = T(image). At every site the second model is given
-    the full window of u, its rows below the image repeating the last.
+    :math:`\log p(\text{image}) = \log p(u) + \log p(v | u)` with (u, v) = T(image) and T orthonormal, so that
+    :math:`\log |\det T| = 0`. At every site the second model is given the full window of u, its rows below the image repeating the last.
 
     Args:
         neighborhood, hidden_size, num_layers, extended, components, scales, features, cell, backend: Of both models; see :class:`RIDE`.
@@ -36,10 +37,10 @@ class TwoStageRIDE(ImageModel, ABC):
         second: The model of v given u.
     """
 
-    rest: ClassVar[int]
-    """Channels of v."""
     scale: ClassVar[int] = 1
     """Pixels a side that one site stands for."""
+    basis: ClassVar[tuple[tuple[float, ...], ...]]
+    """T, orthonormal: u and then v from what a site stands for, channel by channel its pixels in raster order."""
 
     def __init__(
         self,
@@ -69,20 +70,29 @@ class TwoStageRIDE(ImageModel, ABC):
             "backend": backend,
         }
         self.first = RIDE(1, **options, device=device, dtype=dtype)
-        self.second = RIDE(self.rest, **options, condition_channels=1, device=device, dtype=dtype)
+        self.second = RIDE(len(self.basis) - 1, **options, condition_channels=1, device=device, dtype=dtype)
         self.border = self.scale * self.first.border
 
-    @abstractmethod
     def split(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return u ``(N, 1, h, w)`` and v ``(N, rest, h, w)`` of images ``(N, C, scale h, scale w)``."""
+        """Return u ``(N, 1, h, w)`` and v of images ``(N, C, scale h, scale w)``, in their type under autocast, too.
 
-    @abstractmethod
+        Raises:
+            ValueError: If the images have another shape.
+        """
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise ValueError(f"expected images of shape (N, {self.channels}, H, W), got {tuple(images.shape)}")
+        if images.shape[2] % self.scale or images.shape[3] % self.scale:
+            raise ValueError(f"expected images with H and W divisible by {self.scale}, got {tuple(images.shape)}")
+        sites = functional.pixel_unshuffle(images, self.scale)
+        with no_autocast(images.device):
+            planes = torch.einsum("kp,nphw->nkhw", images.new_tensor(self.basis), sites)
+        return planes[:, :1], planes[:, 1:]
+
     def join(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the images of u and v."""
-
-    def log_det(self) -> float:
-        """log|det T| of one site, in nats; 0 where T is orthonormal."""
-        return 0.0
+        with no_autocast(first.device):
+            sites = torch.einsum("kp,nkhw->nphw", first.new_tensor(self.basis), torch.cat([first, second], dim=1))
+        return functional.pixel_shuffle(sites, self.scale)
 
     def config(self) -> dict[str, Any]:
         own = self.first.config()
@@ -113,7 +123,7 @@ class TwoStageRIDE(ImageModel, ABC):
     def _joint(self, parts: list[LogProb]) -> LogProb:
         """Of the images or tiles, from that of their parts, which have as many scored sites."""
         sites = parts[0].pixels
-        return LogProb(parts[0].nats + parts[1].nats + sites * self.log_det(), sites * self.scale**2)
+        return LogProb(parts[0].nats + parts[1].nats, sites * self.scale**2)
 
     def prepare(self, images: Tensor) -> None:
         """As :meth:`fit_whitening`."""
@@ -138,7 +148,7 @@ class TwoStageRIDE(ImageModel, ABC):
             model.fit_mcgsm(part, given, max_iterations=max_iterations, validation=rows, progress=progress)
             for (model, part, given), rows in zip(self.parts(images), held_out, strict=True)
         ]
-        return sum(losses) - self.log_det()
+        return sum(losses)
 
     @torch.no_grad()
     def sample(

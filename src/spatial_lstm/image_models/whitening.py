@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.image_models.precision import no_autocast
 
 # Of the largest eigenvalue: the least that another one counts as. Sums are taken in float64, whose rounding is far below.
 EPS = 1e-8
@@ -25,7 +26,7 @@ class ConditionalWhitening(nn.Module):
     with symmetric roots, so that :math:`\log p(y | x) = \log p(y' | x') + \log |\det W|`. The identity until :meth:`fit`.
 
     Eigenvalues of :math:`C_{xx}` below 1e-8 of its largest, and of the residual covariance below 1e-8 of the largest of :math:`C_{yy}`, are
-    raised to that, so that inputs that depend on one another linearly do no harm.
+    raised to that, so that inputs that depend on one another linearly do no harm. Autocast changes nothing.
 
     Args:
         dim_in: Features of the inputs, D.
@@ -142,19 +143,23 @@ class ConditionalWhitening(nn.Module):
 
     def whiten_inputs(self, inputs: Tensor) -> Tensor:
         """Return x' alone, for inputs whose outputs are yet to be drawn."""
-        return (inputs - self.mean_in) @ self.whiten_in
+        with no_autocast(inputs.device):
+            return (inputs - self.mean_in) @ self.whiten_in
 
     def whiten_outputs(self, white_inputs: Tensor, outputs: Tensor) -> Tensor:
         """Return y' from x' and y."""
-        return (outputs - self.mean_out - white_inputs @ self.predictor.T) @ self.whiten_out
+        with no_autocast(outputs.device):
+            return (outputs - self.mean_out - white_inputs @ self.predictor.T) @ self.whiten_out
 
     def color_outputs(self, white_inputs: Tensor, white_outputs: Tensor) -> Tensor:
         """Return y from x' and y'."""
-        return self.mean_out + white_inputs @ self.predictor.T + white_outputs @ self.color_out
+        with no_autocast(white_outputs.device):
+            return self.mean_out + white_inputs @ self.predictor.T + white_outputs @ self.color_out
 
     def inverse(self, white_inputs: Tensor, white_outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return x and y from x' and y'."""
-        return self.mean_in + white_inputs @ self.color_in, self.color_outputs(white_inputs, white_outputs)
+        with no_autocast(white_inputs.device):
+            return self.mean_in + white_inputs @ self.color_in, self.color_outputs(white_inputs, white_outputs)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows."""

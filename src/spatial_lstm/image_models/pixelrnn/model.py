@@ -13,6 +13,7 @@ from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
 from spatial_lstm.image_models.masks import expand_mask
 from spatial_lstm.image_models.pixelrnn.network import PixelNetwork
 from spatial_lstm.image_models.pixelrnn.raster import RasterScan
+from spatial_lstm.image_models.precision import wide
 from spatial_lstm.image_models.values import values_of
 
 VARIANTS = ("diagonal", "row")
@@ -148,12 +149,12 @@ class PixelRNN(ImageModel):
     def _nearest_or_below(self, images: Tensor) -> Tensor:
         """The level of whose own value each is the rounding in its type, else that of the interval that it falls into."""
         top = self.levels - 1
-        wide = images.to(torch.promote_types(images.dtype, torch.float32))
-        scaled = wide * top
+        exact = wide(images)
+        scaled = exact * top
         nearest = scaled.round()
         # In 16 bits a level's own value may be rounded out of its interval, and in bfloat16 there is hardly a value in between.
         own = (scaled - nearest).abs() <= torch.finfo(images.dtype).eps / 2 * scaled
-        return torch.where(own, nearest, (wide * self.levels).floor()).clamp(max=top)
+        return torch.where(own, nearest, (exact * self.levels).floor()).clamp(max=top)
 
     @torch.no_grad()
     def sample(

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from spatial_lstm.image_models.pixelrnn.layers import CausalLayer, DiagonalBiLSTM, RowLSTM, RowReader
 from spatial_lstm.image_models.pixelrnn.masked import MaskedConv2d
+from spatial_lstm.image_models.precision import wide
 
 
 class Block(nn.Module):
@@ -100,8 +101,11 @@ class PixelNetwork(nn.Module):
         features = self.first(self.scale(values))
         for block in self.recurrent_blocks():
             features = block(features)
-        output: Tensor = self.head(features)
-        return output
+        return self.read(features)
+
+    def read(self, features: Tensor) -> Tensor:
+        """Return the output, given that of the last layer; never in 16 bits."""
+        return wide(self.head(features))
 
     def recurrent_blocks(self) -> Iterator[Block]:
         """The layers, each with what brings it back to the width of its input."""

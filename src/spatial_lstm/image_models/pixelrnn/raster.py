@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from spatial_lstm.image_models.base import Progress
 from spatial_lstm.image_models.pixelrnn.network import PixelNetwork
+from spatial_lstm.image_models.precision import wide
 
 
 class RasterScan:
@@ -28,7 +29,7 @@ class RasterScan:
         # What lies outside is zero for the network, which sees levels from -1 to 1.
         self._seen = functional.pad(network.scale(self._values), (first.radius, first.radius, first.rows, 0))
         self._readers = [block.reader(len(values), values.shape[3]) for block in network.recurrent_blocks()]
-        self.density = torch.empty_like(values)
+        self.density = wide(torch.empty_like(values))
         """Log p of every channel of every pixel as it came out, in nats."""
 
     def run(
@@ -56,7 +57,7 @@ class RasterScan:
             for block, reader in zip(network.recurrent_blocks(), self._readers, strict=True):
                 hidden = reader.step(features[:, :, 0, 0], column)
                 features = block.merge(features, hidden[:, :, None, None])
-            outputs = network.head(features)
+            outputs = network.read(features)
             value = self._values[:, color, row, column]
             if hole is not None:
                 weights = network.logits(outputs)[:, color, :, 0, 0].softmax(1)
