@@ -42,6 +42,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: from_returnn(without(returnn_parameters(), "", re=np.zeros(1))),
         "expected the arrays .* of one layer, got W1, .* re",
     ),
+    "returnn-numbered": (
+        lambda: from_returnn({1: np.zeros(3)}),  # type: ignore[dict-item]
+        "expected the arrays .* of one layer, got 1$",
+    ),
     "returnn-twice": (
         lambda: from_returnn(without(returnn_parameters(), "", W1_other=np.zeros((K, 5 * D)))),
         "expected the arrays .* of one layer",
@@ -82,6 +86,30 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_does_not_fit_is_refused(name: str) -> None:
     call, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
+        call()
+
+
+MAPPING = "to be a mapping from names to arrays, got"
+ARRAYS = r"expected weights to be arrays, as layer\.get_weights\(\) returns them, got"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: from_keras(None), f"{ARRAYS} NoneType"),  # type: ignore[arg-type]
+        (lambda: from_keras(torch.nn.Identity()), f"{ARRAYS} torch.nn.modules.linear.Identity"),  # type: ignore[arg-type]
+        (lambda: from_returnn(None), f"expected parameters {MAPPING} NoneType"),  # type: ignore[arg-type]
+        (lambda: from_returnn([np.zeros(3)]), f"expected parameters {MAPPING} list"),  # type: ignore[arg-type]
+        (lambda: from_ride(None), rf"expected layers\[0\] {MAPPING} NoneType"),  # type: ignore[arg-type]
+        (
+            lambda: from_ride([ride_parameters(K, False), 1]),  # type: ignore[list-item]
+            rf"expected layers\[1\] {MAPPING} int",
+        ),
+    ],
+    ids=["keras-none", "keras-layer", "returnn-none", "returnn-list", "ride-none", "ride-number"],
+)
+def test_what_holds_no_arrays_is_refused(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
         call()
 
 

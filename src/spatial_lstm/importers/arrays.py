@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.arguments import kind
 
 Array = NDArray[np.floating[Any]]
 # Of others, what they take where this package takes i, f_0, f_1, g, o or i, f, l, g, o: the place of each.
@@ -34,6 +35,16 @@ def as_array(name: str, value: object) -> Array:
     if not np.issubdtype(found.dtype, np.floating):
         raise TypeError(f"expected {name} to be an array of floating point numbers, got {found.dtype}")
     return found.astype(found.dtype.newbyteorder("="), copy=False)  # torch knows no other byte order
+
+
+def check_mapping(name: str, value: object) -> None:
+    """Refuse anything but arrays by their names.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected {name} to be a mapping from names to arrays, got {kind(value)}")
 
 
 def check_shape(name: str, array: Array, shape: tuple[int, ...], why: str) -> None:

@@ -7,16 +7,17 @@ forward layer's arrays, then the backward layer's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.arguments import kind
 from spatial_lstm.importers.arrays import Array, as_array, check_shape, common_dtype, fill
 
 # How many arrays there are: in how many directions, and whether with biases.
 COUNTS = {2: (1, False), 3: (1, True), 4: (2, False), 6: (2, True)}
 
 
-def from_keras(weights: Sequence[object], *, merge: str = "concat", channels_last: bool = True) -> SpatialLSTM:
+def from_keras(weights: Iterable[object], *, merge: str = "concat", channels_last: bool = True) -> SpatialLSTM:
     """Return the layer that computes what an ``LSTM`` of Keras computes, or a ``Bidirectional`` one.
 
     Activations have to be Keras' own defaults, tanh and sigmoid, which its arrays do not tell: a layer of Keras 1, or one with
@@ -30,8 +31,11 @@ def from_keras(weights: Sequence[object], *, merge: str = "concat", channels_las
 
     Raises:
         ValueError: If the arrays are not as many, or their shapes do not fit.
-        TypeError: If one is no array of floating point numbers.
+        TypeError: If these are no arrays, or one is not of floating point numbers.
     """
+    if not isinstance(weights, Iterable):
+        raise TypeError(f"expected weights to be arrays, as layer.get_weights() returns them, got {kind(weights)}")
+    weights = list(weights)
     if len(weights) not in COUNTS:
         raise ValueError(f"expected 2 or 3 arrays of an LSTM, or 4 or 6 of a bidirectional one, got {len(weights)}")
     directions, bias = COUNTS[len(weights)]

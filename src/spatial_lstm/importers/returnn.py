@@ -13,7 +13,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from spatial_lstm import SpatialLSTM
-from spatial_lstm.importers.arrays import Array, as_array, check_shape, common_dtype, fill, from_columns, named
+from spatial_lstm.importers.arrays import (
+    Array,
+    as_array,
+    check_mapping,
+    check_shape,
+    common_dtype,
+    fill,
+    from_columns,
+    named,
+)
 
 ORDER = (0, 1, 2, 4, 3)
 DIRECTIONS = {"1": "ff", "2": "rf", "3": "fr", "4": "rr"}
@@ -32,8 +41,9 @@ def from_returnn(parameters: Mapping[str, object], *, merge: str = "mean", chann
 
     Raises:
         ValueError: If a name is missing or strange, or the shapes do not fit.
-        TypeError: If one is no array of floating point numbers.
+        TypeError: If this is no mapping, or one is no array of floating point numbers.
     """
+    check_mapping("parameters", parameters)
     arrays = _by_short_name(parameters)
     inputs, hidden = _sizes(arrays["W1"])
     found: dict[str, Array] = {}
@@ -63,9 +73,10 @@ def _by_short_name(parameters: Mapping[str, object]) -> dict[str, Array]:
         ValueError: If one is missing, there twice or none of these.
     """
     expected = {kind + number for number in DIRECTIONS for kind in KINDS}
-    short = {name: name.partition("_")[0] for name in parameters}
+    short = {name: str(name).partition("_")[0] for name in parameters}
     if len(set(short.values())) < len(short) or set(short.values()) != expected:
-        raise ValueError(f"expected the arrays {', '.join(sorted(expected))} of one layer, got {', '.join(parameters)}")
+        found = ", ".join(map(str, parameters))
+        raise ValueError(f"expected the arrays {', '.join(sorted(expected))} of one layer, got {found}")
     return {short[name]: as_array(name, value) for name, value in parameters.items()}
 
 

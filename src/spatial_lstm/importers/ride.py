@@ -7,12 +7,12 @@ left and of c from above, 2 h more. ``f_i`` is the forget gate of what is above,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from spatial_lstm import SpatialLSTM
-from spatial_lstm.importers.arrays import Array, as_array, check_shape, common_dtype, fill
+from spatial_lstm.importers.arrays import Array, as_array, check_mapping, check_shape, common_dtype, fill
 
 # In the order of the gates here: i, f_0, f_1, g, o.
 GATES = ("i", "f_i", "f_j", "g", "o")
@@ -20,7 +20,7 @@ NAMES = [f"{kind}_{gate}" for gate in GATES for kind in ("W", "b")]
 
 
 def from_ride(
-    layers: Mapping[str, object] | Sequence[Mapping[str, object]],
+    layers: Mapping[str, object] | Iterable[Mapping[str, object]],
     *,
     extended: bool = False,
     channels_last: bool = False,
@@ -38,11 +38,13 @@ def from_ride(
 
     Raises:
         ValueError: If there is no layer, a name is missing or strange, or the shapes do not fit.
-        TypeError: If one is no array of floating point numbers.
+        TypeError: If one is no array of floating point numbers, or a layer no mapping.
     """
-    told = [layers] if isinstance(layers, Mapping) else list(layers)
+    told = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, Mapping) else [layers]
     if not told:
         raise ValueError("expected the parameters of at least one layer, got none")
+    for place, each in enumerate(told):
+        check_mapping(f"layers[{place}]", each)
     read = [_arrays(each) for each in told]
     hidden, inputs = _sizes(read[0]["W_i"], extended)
     found: dict[str, Array] = {}
