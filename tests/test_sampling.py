@@ -343,5 +343,5 @@ def test_errors() -> None:
         model.sample(4, 4, margin=1)
     with pytest.raises(ValueError, match=r"expected limits \(low, high\) with low < high, got \(1, 0\)"):
         model.sample(4, 4, limits=(1, 0))
-    with pytest.raises(ValueError, match="expected positive extents divisible by 2, got 3 x 4"):
+    with pytest.raises(ValueError, match="expected height and width to be divisible by 2, got 3 and 4"):
         MultiscaleRIDE(**SMALL).sample(3, 4)

@@ -74,12 +74,22 @@ def test_tiles_with_true_states_are_those_of_their_images() -> None:
             lambda model: score_images(model, sized(1, (8, 8)), states="true"),
             "expected tiles and a model that has states",
         ),
+        (lambda model: score_images(model, sized(1, (8, 8)) * 2, ["a"]), "expected a name for each of 2 images, got 1"),
+        (lambda model: score_images(model, [textured(1, 1, 8, 8)]), r"of shape \(C, H, W\), got \(1, 1, 8, 8\)"),
+        (lambda model: score_images(model, torch.zeros(0, 1, 8, 8)), "at least one image, got none"),
     ],
-    ids=["none", "small", "side", "states", "whole"],
+    ids=["none", "small", "side", "states", "whole", "names", "many", "empty"],
 )
 def test_what_cannot_be_scored_is_refused(wrong: Callable[[ImageModel], object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         wrong(make("mcgsm"))
+
+
+def test_images_may_be_one_tensor_but_nothing_else() -> None:
+    model, images = make("mcgsm"), textured(3, 1, 8, 9)
+    assert score_images(model, images) == score_images(model, list(images))
+    with pytest.raises(TypeError, match=r"expected each image to be a Tensor, got numpy\.ndarray"):
+        score_images(model, [images[0], images[1].numpy()])  # type: ignore[list-item]
 
 
 def score(values: list[tuple[float, int]], **options: Any) -> Score:

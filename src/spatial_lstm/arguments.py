@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from numbers import Integral
 
 
@@ -35,6 +35,24 @@ def as_positive_int(name: str, value: object) -> int:
     """
     found = as_int(name, value)
     check_positive_int(name, found)
+    return found
+
+
+def as_positive_ints(values: Mapping[str, object]) -> dict[str, int]:
+    """The same of several, by their names."""
+    return {name: as_positive_int(name, value) for name, value in values.items()}
+
+
+def as_count(name: str, value: object) -> int:
+    """The same of one that may be zero.
+
+    Raises:
+        TypeError: If it is no int.
+        ValueError: If it is negative.
+    """
+    found = as_int(name, value)
+    if found < 0:
+        raise ValueError(f"expected {name} of at least 0, got {found}")
     return found
 
 

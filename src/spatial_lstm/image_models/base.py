@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_positive_int
+from spatial_lstm.image_models.checks import NotFiniteError, check_finite, check_images, check_some
 
 Progress = Callable[[int, int], object]
 FitProgress = Callable[[int, float, "float | None"], object]
@@ -33,10 +34,6 @@ class LogProb(NamedTuple):
         return self.nats / (self.pixels * math.log(2))
 
 
-class NotFiniteError(ValueError):
-    """Images or their log-likelihoods are infinite or NaN."""
-
-
 class ImageModel(nn.Module):
     """A distribution over images of any size, of which the first ``border`` rows and the first and last ``border`` columns are given.
 
@@ -56,6 +53,7 @@ class ImageModel(nn.Module):
 
         Raises:
             ValueError: If the images do not fit the model or are too small to have a scored pixel.
+            TypeError: If they are no Tensor of floating point numbers.
         """
 
     @abstractmethod
@@ -76,6 +74,10 @@ class ImageModel(nn.Module):
             num: How many.
             generator: Where the random numbers come from; None for torch's own.
             progress: Called after every step with the steps done and their total.
+
+        Raises:
+            ValueError: If a size is not positive, or none of the model's.
+            TypeError: If one is no int.
         """
 
     @abstractmethod
@@ -98,13 +100,13 @@ class ImageModel(nn.Module):
         """Return the mean log-likelihood of images ``(N, C, H, W)`` in bits per scored pixel; higher is better.
 
         Raises:
-            ValueError: If there is no image, or batch_size is not positive.
-            TypeError: If batch_size is no int.
+            ValueError: If there is no image, they do not fit the model, or batch_size is not positive.
+            TypeError: If batch_size is no int, or the images are no Tensor of floating point numbers.
             NotFiniteError: If an image or its log-likelihood is not finite.
         """
-        check_positive_int("batch_size", batch_size)
-        if not len(images):
-            raise ValueError("expected at least one image, got none")
+        batch_size = as_positive_int("batch_size", batch_size)
+        check_images("images", images, self.channels)
+        check_some(images)
         batches = [self.log_prob(batch) for batch in images.split(batch_size)]
         nats = torch.cat([batch.nats.double() for batch in batches])
         self._check_finite(images, nats)
@@ -114,9 +116,7 @@ class ImageModel(nn.Module):
         finite = nats.isfinite()
         if finite.all():
             return
-        given = images.isfinite().flatten(1).all(1)
-        if not given.all():
-            raise NotFiniteError(f"expected finite images, got {int((~given).sum())} of {len(images)} that are not")
+        check_finite("images", images)
         remedy = self.remedy()
         found = f"{int((~finite).sum())} of {len(images)} images whose is not"
         raise NotFiniteError(f"expected finite log-likelihoods, got {found}{remedy and ': ' + remedy}")

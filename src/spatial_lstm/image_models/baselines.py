@@ -42,15 +42,15 @@ class MCGSMImage(ImageDensity):
         super().__init__(
             channels, neighborhood=neighborhood, condition_channels=condition_channels, device=device, dtype=dtype
         )
-        self._config = {
-            "channels": channels,
-            "neighborhood": neighborhood,
-            "components": components,
-            "scales": scales,
-            "features": features,
-            "condition_channels": condition_channels,
-        }
         self.mcgsm = MCGSM(self.neighborhood.dim, channels, components, scales, features, device=device, dtype=dtype)
+        self._config = {
+            "channels": self.channels,
+            "neighborhood": self.neighborhood.size,
+            "components": self.mcgsm.components,
+            "scales": self.mcgsm.scales,
+            "features": self.mcgsm.features.shape[1],
+            "condition_channels": self.neighborhood.condition_channels,
+        }
 
     def fit(
         self,
@@ -84,11 +84,11 @@ class LinearGaussian(ImageDensity):
             channels, neighborhood=neighborhood, condition_channels=condition_channels, device=device, dtype=dtype
         )
         self._config = {
-            "channels": channels,
-            "neighborhood": neighborhood,
-            "condition_channels": condition_channels,
+            "channels": self.channels,
+            "neighborhood": self.neighborhood.size,
+            "condition_channels": self.neighborhood.condition_channels,
         }
-        self.mcgsm = StandardNormal(channels)
+        self.mcgsm = StandardNormal(self.channels)
 
     def fit(self, images: Tensor) -> None:
         """Fit the whitening, which is all there is to fit."""

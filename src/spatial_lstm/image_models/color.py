@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.image_models.base import Progress
+from spatial_lstm.image_models.checks import check_images
 from spatial_lstm.image_models.inpainting import check_mask
 from spatial_lstm.image_models.twostage import TwoStageRIDE, half_of
 
@@ -34,6 +35,7 @@ class ColorRIDE(TwoStageRIDE):
         progress: Progress | None = None,
     ) -> Tensor:
         """Fill the holes in luma, then in chroma given luma; arguments as :func:`spatial_lstm.image_models.inpainting.inpaint`'s."""
+        check_images("images", images, self.channels)
         mask = check_mask(self.first, images, mask)
         filled: list[Tensor] = []
         for part, (model, plane, _) in enumerate(self.parts(images.masked_fill(mask, 0.0))):

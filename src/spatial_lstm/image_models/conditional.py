@@ -35,12 +35,17 @@ class ConditionalDensity(nn.Module, ABC):
         Args:
             inputs: ``(K, D)``.
             outputs: ``(K, M)``.
-            max_iterations: Of L-BFGS.
+            max_iterations: Of L-BFGS; 0 for none.
             validation: Held-out inputs and outputs; the parameters best on them are kept, and fitting stops when they stay so.
             progress: Called every ten iterations with the iteration, the training and the validation loss in nats.
 
         Returns:
             The mean negative log-likelihood in nats, of the validation rows if there are any, else of the data.
+
+        Raises:
+            ValueError: If the rows do not fit or there are none, or max_iterations is negative.
+            NotFiniteError: If their log-likelihood is not finite at the start.
+            TypeError: If max_iterations is no int.
         """
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:

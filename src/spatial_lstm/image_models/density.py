@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from spatial_lstm import State
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_int
 from spatial_lstm.image_models import inpainting
 from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+from spatial_lstm.image_models.checks import as_margin, as_sizes, check_finite, check_some
 from spatial_lstm.image_models.conditional import ConditionalDensity
 from spatial_lstm.image_models.neighborhood import CausalNeighborhood
 from spatial_lstm.image_models.scale import warn_of_other_scale
@@ -64,7 +65,7 @@ class ImageDensity(ImageModel, ABC):
     ) -> None:
         super().__init__()
         self.neighborhood = CausalNeighborhood(neighborhood, channels, condition_channels)
-        self.channels = channels
+        self.channels = channels = self.neighborhood.channels
         self.border = self.neighborhood.radius
         self.whitening = ConditionalWhitening(self.neighborhood.dim, channels, device=device, dtype=dtype)
         levels = (torch.arange(QUANTILES, dtype=torch.float64, device="cpu") + 0.5) / QUANTILES
@@ -116,6 +117,7 @@ class ImageDensity(ImageModel, ABC):
             condition: ``(N, K, H, W)``, or with up to ``border`` rows more that lie below the images.
             state: Near faces over the H' by W' scored pixels, for images that are windows of larger ones; None for zeros.
         """
+        self.neighborhood.check(images, condition)
         large = len(images) * images.shape[2:].numel() > AT_ONCE
         if large and state is None and not torch.is_grad_enabled():
             return torch.cat(list(self._bands(images, condition)), dim=1)
@@ -156,6 +158,7 @@ class ImageDensity(ImageModel, ABC):
         Raises:
             ValueError: If the images do not fit the model, or a tile has no scored pixel or is larger than the images.
         """
+        side = as_int("side", side)
         rows, columns = side - self.border, side - 2 * self.border
         density = self.log_density(images, condition)
         least, most = 2 * self.border + 1, min(images.shape[2:])
@@ -214,6 +217,9 @@ class ImageDensity(ImageModel, ABC):
 
     def _rows(self, images: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Features and whitened outputs of all scored pixels, ``(K, E)`` and ``(K, C)``."""
+        self.neighborhood.check(images, condition)
+        check_some(images)
+        check_finite("images", images)
         parts = []
         for batch, given in self._batches(images, condition):
             white, residual = self.whiten(batch, given)
@@ -273,11 +279,13 @@ class ImageDensity(ImageModel, ABC):
             margin: Pixels cut off.
             limits: Between which the values are clipped; None for the data's 0.1 and 99.8 percentiles.
             progress: Called after every step with the steps done and their total.
+
+        Raises:
+            ValueError: If a size is not positive, or the margin less than ``border``.
+            TypeError: If one is no int.
         """
-        for name, value in (("height", height), ("width", width), ("num", num)):
-            check_positive_int(name, value)
-        if margin < self.border:
-            raise ValueError(f"expected a margin of at least {self.border}, got {margin}")
+        height, width, num = as_sizes(height, width, num)
+        margin = as_margin(margin, self.border)
         canvas = self.noise(num, height + margin, width + 2 * margin, generator)
         filled = Scan(self, canvas).run(generator=generator, limits=self.limits(limits), progress=progress)
         return filled[:, :, margin:, margin : margin + width]

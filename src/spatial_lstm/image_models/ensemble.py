@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
+from spatial_lstm.image_models.checks import as_sizes, check_images
 from spatial_lstm.image_models.data import turned
 
 
@@ -31,13 +32,14 @@ class Ensemble(ImageModel):
         self.levels = model.levels
 
     def log_prob(self, images: Tensor) -> LogProb:
+        check_images("images", images, self.channels)
         found = [self.model.log_prob(view) for view in self.views(images)]
         nats = torch.stack([part.nats for part in found]).logsumexp(0) - math.log(len(found))
         return LogProb(nats, found[0].pixels)
 
     def views(self, images: Tensor) -> list[Tensor]:
         """Return the eight transformed images, each without its last ``border`` rows."""
-        if images.ndim != 4 or min(images.shape[2:]) <= 2 * self.border:
+        if min(images.shape[2:]) <= 2 * self.border:
             raise ValueError(f"expected images of more than {2 * self.border} pixels a side, got {tuple(images.shape)}")
         turned = [images, images.flip(2), images.flip(3), images.flip(2, 3)]
         return [view[:, :, : view.shape[2] - self.border] for image in turned for view in (image, image.mT)]
@@ -52,6 +54,7 @@ class Ensemble(ImageModel):
         progress: Progress | None = None,
     ) -> Tensor:
         """Draw from the model, each image turned by one of the eight at random."""
+        height, width, num = as_sizes(height, width, num)
         extent = max(height, width)
         images = self.model.sample(extent, extent, num, generator=generator, progress=progress)
         which = torch.randint(8, (num,), generator=generator, device=images.device)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm.arguments import as_count
 from spatial_lstm.image_models.base import FitProgress
+from spatial_lstm.image_models.checks import NotFiniteError
 from spatial_lstm.image_models.conditional import ConditionalDensity
 
 Rows = tuple[Tensor, Tensor]
@@ -33,6 +37,7 @@ def fit_lbfgs(
     when it is no longer finite, gains less than 1e-7 nats, or has not improved on the validation rows five times in a row; the best
     parameters seen are kept.
     """
+    max_iterations = as_count("max_iterations", max_iterations)
     if not len(data[0]):
         raise ValueError("expected at least one row to fit, got none")
     parameters = [p for p in density.parameters() if p.requires_grad]
@@ -49,6 +54,9 @@ def fit_lbfgs(
         return train, train if validation is None else float(_loss(density, validation))
 
     train, best = evaluate()
+    if not (math.isfinite(train) and math.isfinite(best)):
+        found = train if math.isfinite(best) else best
+        raise NotFiniteError(f"expected rows with a finite log-likelihood at the start, got a mean of {-found}")
     kept = _copy(parameters)
     stale = 0
     for iteration in range(ROUND, max_iterations + ROUND, ROUND):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_count, as_positive_int
 from spatial_lstm.image_models.base import Progress
 from spatial_lstm.image_models.blocks import BLOCK, BlockSteps, blocks_apart, patches
+from spatial_lstm.image_models.checks import check_finite
 from spatial_lstm.image_models.masks import expand_mask
 from spatial_lstm.image_models.scan import Scan
 from spatial_lstm.image_models.sites import SiteModel
@@ -53,14 +54,18 @@ def inpaint(
     Raises:
         ValueError: If images or mask do not fit, or a hole reaches the rows and columns that have no causal neighborhood.
         TypeError: If the mask is not bool.
+        NotFiniteError: If an image is infinite or NaN outside of its hole, or a condition anywhere.
     """
     model.check(images, condition)
-    check_positive_int("candidates", candidates)
-    if gibbs_sweeps < 0:
-        raise ValueError(f"expected gibbs_sweeps of at least 0, got {gibbs_sweeps}")
+    candidates = as_positive_int("candidates", candidates)
+    gibbs_sweeps = as_count("gibbs_sweeps", gibbs_sweeps)
     mask = check_mask(model, images, mask)
+    kept = images.masked_fill(mask, 0.0)
+    check_finite("images outside of their holes", kept)
+    if condition is not None:
+        check_finite("conditions", condition)
     bounds = model.limits(limits)
-    found = _best_of(model, images.masked_fill(mask, 0.0), mask, condition, candidates, generator, bounds)
+    found = _best_of(model, kept, mask, condition, candidates, generator, bounds)
     steps = BlockSteps(model, found, mask, condition, generator=generator, limits=bounds)
     phases = [(row, column) for row in range(blocks_apart(model)) for column in range(blocks_apart(model))]
     total = 1 + gibbs_sweeps * len(phases)

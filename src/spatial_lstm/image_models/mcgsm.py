@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_positive_ints
 from spatial_lstm.image_models.base import FitProgress
 from spatial_lstm.image_models.conditional import ConditionalDensity
 from spatial_lstm.image_models.fitting import fit_lbfgs
@@ -63,8 +63,7 @@ class MCGSM(ConditionalDensity):
     ) -> None:
         super().__init__()
         sizes = {"dim_in": dim_in, "dim_out": dim_out, "components": components, "scales": scales, "features": features}
-        for name, value in sizes.items():
-            check_positive_int(name, value)
+        dim_in, dim_out, components, scales, features = as_positive_ints(sizes).values()
         self.dim_in, self.dim_out = dim_in, dim_out
         self.components, self.scales = components, scales
 

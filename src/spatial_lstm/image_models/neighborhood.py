@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_count, as_positive_int
+from spatial_lstm.image_models.checks import check_images
 
 
 class CausalNeighborhood(nn.Module):
@@ -39,12 +40,11 @@ class CausalNeighborhood(nn.Module):
 
     def __init__(self, size: int = 5, channels: int = 1, condition_channels: int = 0) -> None:
         super().__init__()
-        check_positive_int("size", size)
-        check_positive_int("channels", channels)
+        size = as_positive_int("size", size)
+        channels = as_positive_int("channels", channels)
+        condition_channels = as_count("condition_channels", condition_channels)
         if size < 3 or size % 2 == 0:
             raise ValueError(f"expected an odd neighborhood size of at least 3, got {size}")
-        if condition_channels < 0:
-            raise ValueError(f"expected condition_channels of at least 0, got {condition_channels}")
         self.size = size
         self.channels = channels
         self.condition_channels = condition_channels
@@ -79,7 +79,7 @@ class CausalNeighborhood(nn.Module):
 
     def check(self, images: Tensor, condition: Tensor | None) -> None:
         """Refuse images and conditions of a wrong kind or shape, and images in which no pixel has a neighborhood."""
-        _check_images("images", images, self.channels)
+        check_images("images", images, self.channels)
         height, width = images.shape[2:]
         if height <= self.radius or width < self.size:
             raise ValueError(
@@ -89,7 +89,7 @@ class CausalNeighborhood(nn.Module):
             found = "None" if condition is None else "a tensor"
             raise ValueError(f"expected a condition of {self.condition_channels} channels, got {found}")
         if condition is not None:
-            _check_images("condition", condition, self.condition_channels)
+            check_images("condition", condition, self.condition_channels)
             below = condition.shape[2] - height
             if not 0 <= below <= self.radius or condition.shape[3] != width or condition.shape[0] != images.shape[0]:
                 expected = (images.shape[0], self.condition_channels, height, width)
@@ -99,12 +99,3 @@ class CausalNeighborhood(nn.Module):
         """What ``repr`` shows."""
         condition = f", condition_channels={self.condition_channels}" if self.condition_channels else ""
         return f"size={self.size}, channels={self.channels}{condition}"
-
-
-def _check_images(name: str, images: object, channels: int) -> None:
-    if not isinstance(images, Tensor):
-        raise TypeError(f"expected {name} to be a Tensor, got {type(images).__name__}")
-    if images.ndim != 4 or images.shape[1] != channels:
-        raise ValueError(f"expected {name} of shape (N, {channels}, H, W), got {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise TypeError(f"expected {name} of a floating point type, got {images.dtype}")

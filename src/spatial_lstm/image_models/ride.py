@@ -74,19 +74,6 @@ class RIDE(ImageDensity):
         )
         if cell is None:
             cell = "spatial" if extended else "stable"
-        self._config = {
-            "channels": channels,
-            "neighborhood": neighborhood,
-            "hidden_size": hidden_size,
-            "num_layers": num_layers,
-            "extended": extended,
-            "components": components,
-            "scales": scales,
-            "features": features,
-            "cell": cell,
-            "backend": backend,
-            "condition_channels": condition_channels,
-        }
         self.lstm = SpatialLSTM(
             self.neighborhood.dim,
             hidden_size,
@@ -99,6 +86,19 @@ class RIDE(ImageDensity):
             dtype=dtype,
         )
         self.mcgsm = MCGSM(hidden_size, channels, components, scales, features, device=device, dtype=dtype)
+        self._config = {
+            "channels": self.channels,
+            "neighborhood": self.neighborhood.size,
+            "hidden_size": self.lstm.hidden_size,
+            "num_layers": self.lstm.num_layers,
+            "extended": extended,
+            "components": self.mcgsm.components,
+            "scales": self.mcgsm.scales,
+            "features": self.mcgsm.features.shape[1],
+            "cell": cell,
+            "backend": backend,
+            "condition_channels": self.neighborhood.condition_channels,
+        }
         self.reset_parameters()
 
     @torch.no_grad()

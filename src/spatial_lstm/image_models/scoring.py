@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_positive_int, kind
 from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
+from spatial_lstm.image_models.checks import check_some
 from spatial_lstm.image_models.data import tiles
 from spatial_lstm.image_models.units import bits_per_dimension, meaning_of_bits_per_pixel
 
@@ -129,7 +130,7 @@ class Score:
 @torch.no_grad()
 def score_images(
     model: ImageModel,
-    images: Sequence[Tensor],
+    images: Sequence[Tensor] | Tensor,
     names: Sequence[str] | None = None,
     *,
     tile: int | None = None,
@@ -140,24 +141,28 @@ def score_images(
 
     Args:
         model: Whose likelihoods they are; the images go to its device and type.
-        images: ``(C, H, W)`` of any sizes.
+        images: ``(C, H, W)`` of any sizes, or ``(N, C, H, W)``.
         names: Of the images; None for their numbers.
         tile: Side of the tiles that each image is cut into, what is left over being dropped; None for whole images.
         states: ``"zero"``: each tile by itself. ``"true"``: given all that comes before it in its image.
         progress: Called with the images done and their number.
 
     Raises:
-        ValueError: If there is no image, one does not fit the model or is smaller than a tile, or the model knows no true states.
+        ValueError: If there is no image, one does not fit the model or is smaller than a tile, the names are more or fewer than the images,
+            or the model knows no true states.
+        TypeError: If an image is no Tensor, or ``tile`` no int.
     """
-    if not images:
-        raise ValueError("expected at least one image, got none")
-    if tile is not None:
-        check_positive_int("tile", tile)
+    check_some(images)
+    for image in images:
+        _check_image(image)
+    tile = None if tile is None else as_positive_int("tile", tile)
     if states not in STATES:
         raise ValueError(f"expected states of {' or '.join(STATES)}, got {states!r}")
     if states == "true" and (tile is None or not isinstance(model, ScoresTiles)):
         raise ValueError(f"expected tiles and a model that has states to score them with, got {type(model).__name__}")
     labels = [str(place) for place in range(len(images))] if names is None else list(names)
+    if len(labels) != len(images):
+        raise ValueError(f"expected a name for each of {len(images)} images, got {len(labels)}")
     like = next(chain(model.parameters(), model.buffers()))
     found: list[ImageScore] = []
     for batch in _batches(images):
@@ -167,6 +172,14 @@ def score_images(
         if progress:
             progress(len(found), len(images))
     return Score(found, model.channels, model.levels)
+
+
+def _check_image(image: object) -> None:
+    """Refuse anything but an image ``(C, H, W)``, whatever its numbers."""
+    if not isinstance(image, Tensor):
+        raise TypeError(f"expected each image to be a Tensor, got {kind(image)}")
+    if image.ndim != 3:
+        raise ValueError(f"expected images of shape (C, H, W), got {tuple(image.shape)}")
 
 
 def _score(model: ImageModel, images: Tensor, tile: int | None, states: str) -> tuple[Tensor, int, int]:
@@ -184,7 +197,7 @@ def _score(model: ImageModel, images: Tensor, tile: int | None, states: str) -> 
     return found.nats.double().view(len(images), each).sum(1), found.pixels * each, each
 
 
-def _batches(images: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+def _batches(images: Sequence[Tensor] | Tensor) -> Iterator[list[Tensor]]:
     """Images of one size that follow one another, a few at a time."""
     for shape, group in groupby(images, key=lambda image: image.shape):
         alike = list(group)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spatial_lstm.image_models.base import FitProgress, ImageModel, LogProb, Progress
+from spatial_lstm.image_models.checks import as_margin, as_sizes, check_images
 from spatial_lstm.image_models.density import MARGIN
 from spatial_lstm.image_models.precision import no_autocast
 from spatial_lstm.image_models.ride import RIDE
@@ -78,9 +79,9 @@ class TwoStageRIDE(ImageModel):
 
         Raises:
             ValueError: If the images have another shape.
+            TypeError: If they are no Tensor of floating point numbers.
         """
-        if images.ndim != 4 or images.shape[1] != self.channels:
-            raise ValueError(f"expected images of shape (N, {self.channels}, H, W), got {tuple(images.shape)}")
+        check_images("images", images, self.channels)
         if images.shape[2] % self.scale or images.shape[3] % self.scale:
             raise ValueError(f"expected images with H and W divisible by {self.scale}, got {tuple(images.shape)}")
         sites = functional.pixel_unshuffle(images, self.scale)
@@ -163,10 +164,8 @@ class TwoStageRIDE(ImageModel):
         progress: Progress | None = None,
     ) -> Tensor:
         """Draw images ``(num, C, height, width)``; ``limits`` hold for u and v, by default the percentiles of each."""
-        if min(height, width) < 1 or height % self.scale or width % self.scale:
-            raise ValueError(f"expected positive extents divisible by {self.scale}, got {height} x {width}")
-        if margin < self.border:
-            raise ValueError(f"expected a margin of at least {self.border}, got {margin}")
+        height, width, num = as_sizes(height, width, num, self.scale)
+        margin = as_margin(margin, self.border)
         edge, h, w = -(-margin // self.scale), height // self.scale, width // self.scale
         size = (num, h + edge + self.first.border, w + 2 * edge)  # rows below, so that windows of u are full
         planes: list[Tensor] = []

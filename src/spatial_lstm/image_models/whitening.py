@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.arguments import check_positive_int
+from spatial_lstm.arguments import as_positive_int
 from spatial_lstm.image_models.precision import no_autocast
 
 # Of the largest eigenvalue: the least that another one counts as. Sums are taken in float64, whose rounding is far below.
@@ -58,10 +58,8 @@ class ConditionalWhitening(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        check_positive_int("dim_in", dim_in)
-        check_positive_int("dim_out", dim_out)
-        self.dim_in = dim_in
-        self.dim_out = dim_out
+        self.dim_in = dim_in = as_positive_int("dim_in", dim_in)
+        self.dim_out = dim_out = as_positive_int("dim_out", dim_out)
         start = {
             "mean_in": torch.zeros(dim_in, device=device, dtype=dtype),
             "mean_out": torch.zeros(dim_out, device=device, dtype=dtype),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spatial_lstm.arguments import check_flag, check_positive_int
+from spatial_lstm.arguments import as_positive_ints, check_flag
 
 
 def color_mask(outputs: int, inputs: int, colors: int, *, own: bool = True, blocks: int = 1) -> Tensor:
@@ -68,8 +68,8 @@ class MaskedConv2d(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "kernel_size": kernel_size}
-        for name, value in {**sizes, "colors": colors, "blocks": blocks}.items():
-            check_positive_int(name, value)
+        sizes = as_positive_ints({**sizes, "colors": colors, "blocks": blocks})
+        in_channels, out_channels, kernel_size, colors, blocks = sizes.values()
         check_flag("bias", bias)
         if kernel_size % 2 == 0:
             raise ValueError(f"expected an odd kernel_size, got {kernel_size}")

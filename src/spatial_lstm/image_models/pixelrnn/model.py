@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from spatial_lstm import backends
-from spatial_lstm.arguments import check_flag, check_positive_int
+from spatial_lstm.arguments import as_positive_int, as_positive_ints, check_flag
 from spatial_lstm.image_models.base import ImageModel, LogProb, Progress
+from spatial_lstm.image_models.checks import as_sizes, check_images
 from spatial_lstm.image_models.masks import expand_mask
 from spatial_lstm.image_models.pixelrnn.network import PixelNetwork
 from spatial_lstm.image_models.pixelrnn.raster import RasterScan
@@ -73,10 +74,10 @@ class PixelRNN(ImageModel):
     ) -> None:
         super().__init__()
         sizes = {"channels": channels, "levels": levels, "hidden_size": hidden_size, "num_layers": num_layers}
-        for name, value in sizes.items():
-            check_positive_int(name, value)
+        channels, levels, hidden_size, num_layers = as_positive_ints(sizes).values()
+        kernel_size = as_positive_int("kernel_size", kernel_size)
+        head_features = None if head_features is None else as_positive_int("head_features", head_features)
         head = 2 * hidden_size if head_features is None else head_features
-        check_positive_int("head_features", head)
         check_flag("residual", residual)
         if min(hidden_size, head) < channels:
             found = f"{hidden_size} and {head}"
@@ -129,11 +130,9 @@ class PixelRNN(ImageModel):
             ValueError: If they do not fit the model, or have values that no level has.
         """
         like = self.network.first.weight
-        if not isinstance(images, Tensor) or not images.is_floating_point():
-            found = images.dtype if isinstance(images, Tensor) else type(images).__name__
-            raise TypeError(f"expected images to be a Tensor of a floating point type, got {found}")
-        if images.ndim != 4 or images.shape[1] != self.channels or min(images.shape[2:]) < 1:
-            raise ValueError(f"expected images of shape (N, {self.channels}, H, W), got {tuple(images.shape)}")
+        check_images("images", images, self.channels)
+        if min(images.shape[2:]) < 1:
+            raise ValueError(f"expected images of at least 1 x 1 pixels, got {images.shape[2]} x {images.shape[3]}")
         if (images.dtype, images.device) != (like.dtype, like.device):
             raise ValueError(
                 f"expected images of the model's {like.dtype} on {like.device}, got {images.dtype} on {images.device}"
@@ -166,8 +165,7 @@ class PixelRNN(ImageModel):
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> Tensor:
-        for name, value in (("height", height), ("width", width), ("num", num)):
-            check_positive_int(name, value)
+        height, width, num = as_sizes(height, width, num)
         like = self.network.first.weight
         values = torch.zeros(num, self.channels, height, width, dtype=like.dtype, device=like.device)
         hole = torch.ones(num, 1, height, width, dtype=torch.bool, device=like.device)
@@ -196,7 +194,8 @@ class PixelRNN(ImageModel):
             ValueError: If images or mask do not fit.
             TypeError: If the mask is not bool.
         """
-        check_positive_int("candidates", candidates)
+        candidates = as_positive_int("candidates", candidates)
+        check_images("images", images, self.channels)
         mask = expand_mask(images, mask)
         values = self.quantize(images.masked_fill(mask, 0.0)).repeat_interleave(candidates, 0)
         scan = RasterScan(self.network, values)
