@@ -94,6 +94,25 @@ def test_empty_batch(merge: str, features: int) -> None:
     assert all(p.grad is not None and not p.grad.any() for p in layer.parameters())
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("backend", "tile"),
+    [("auto", None), ("plain", None), ("composite", None), ("reference", None), ("auto", (2, 2))],
+)
+def test_every_result_of_an_empty_batch_is_part_of_the_graph(
+    backend: str, tile: tuple[int, int] | None, compiled: bool
+) -> None:
+    """Far faces as the output, as those of ``nn.LSTM`` are: a step on any of them gives gradients, which are zero."""
+    layer = make_layer("spatial", 3, 4, 2, backend=backend)
+    x, near = make_input(layer, 0), make_state(layer, 0, (4, 3))
+    run = torch.compile(layer, backend="eager") if compiled else layer
+    output, far = run(x, near, tile=tile)
+    for result in (output, *faces(far)):
+        found = torch.autograd.grad(result.sum(), [x, *faces(near), *layer.parameters()], retain_graph=True)
+        assert not any(grad.any() for grad in found)
+    assert [face.dtype for face in faces(far)] == [torch.float64] * 4
+
+
 def test_dropout_acts_between_layers_in_training_alone() -> None:
     layer = make_layer("spatial", 3, 4, 2, dropout=1.0)
     x = make_input(layer)

@@ -183,6 +183,7 @@ def _empty(tensors: Tensors) -> tuple[Tensor, Faces, Faces]:
     anchor = torch.stack([t.sum().to(x.dtype) for t in tensors.present().values()]).sum() * 0
     shapes = face_shapes(0, x.shape[1:-1], hidden)
     h, c = (
-        tuple(x.new_zeros((count, *shape), dtype=own) for shape in shapes) for own in (x.dtype, state_dtype(x.dtype))
+        tuple(x.new_zeros((count, *shape), dtype=own) + anchor for shape in shapes)
+        for own in (x.dtype, state_dtype(x.dtype))
     )
     return x.new_zeros((*x.shape[:-1], count, hidden)) + anchor, h, c
