@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import mmap
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
 import spatial_lstm
+from spatial_lstm.engine.cache import with_memory
 from spatial_lstm.engine.geometry import build
-from spatial_lstm.engine.kernels.cpp import memory
-from tests.cases import make_input, make_layer, make_state
+from spatial_lstm.engine.kernels.cpp import library, memory
+from spatial_lstm.engine.kernels.plain import PlainKernel
+from tests.cases import assert_close, gradients, make_input, make_layer, make_state
 
 needs_kernel = pytest.mark.usefixtures("cpp_kernel")
 
@@ -114,7 +117,86 @@ def test_new_sizes_leave_nothing_behind() -> None:
 def test_more_memory_than_there_is() -> None:
     """Torch's own kind of error, whoever finds it."""
     with pytest.raises(torch.OutOfMemoryError, match="no 1125899906842624 bytes"):
-        memory.new_empty((1 << 48,), torch.float32)
+        with_memory(lambda: memory.new_empty((1 << 48,), torch.float32))
+
+
+LACKS = {
+    "numpy": MemoryError("no bytes"),
+    "torch": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+}
+
+
+@pytest.mark.parametrize("tile", [None, (2, 3)], ids=["whole", "tiles"])
+@pytest.mark.parametrize("name", ["forward", "gradients"])
+@pytest.mark.parametrize("error", LACKS.values(), ids=LACKS.keys())
+def test_what_is_kept_is_given_up_where_there_is_no_more(
+    error: Exception, name: str, tile: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the layer fails for want of memory."""
+    right = getattr(PlainKernel, name)
+    layer = make_layer("spatial", 2, 3, backend="plain")
+    x = make_input(layer)
+    expected = gradients([layer(x, tile=tile)[0]], [x])
+
+    def poor(*arguments: object) -> object:
+        if memory._free:
+            raise error
+        return right(*arguments)
+
+    monkeypatch.setattr(PlainKernel, name, poor)
+    memory.new_empty((memory.LEAST,), torch.float32)
+    assert memory._free
+    assert_close(gradients([layer(x, tile=tile)[0]], [x]), expected)
+    assert not memory._free
+
+
+@needs_kernel
+def test_tables_that_do_not_fit_are_given_up_for_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system, too, which counts them as long as they are mapped."""
+    memory.clear()
+    memory.new_empty((memory.LEAST,), torch.float32)
+    ((_, block),) = memory._free
+    kept, right = weakref.ref(block), memory._map
+    del block
+
+    def grow(size: int) -> mmap.mmap:
+        if kept() is not None:
+            raise MemoryError("no bytes")
+        return right(size)
+
+    monkeypatch.setattr(memory, "_map", grow)
+    layer = make_layer("spatial", 1, 16, backend="cpp")
+    assert layer(make_input(layer, 1, (200, 200)))[0].shape == (1, 16, 200, 200)
+
+
+@needs_kernel
+def test_the_kernel_itself_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says by its status that it has found no memory."""
+    layer, right = make_layer("spatial", 2, 3, backend="cpp"), library.load()
+    x = make_input(layer)
+    expected, _ = layer(x)
+
+    class Poor:
+        @staticmethod
+        def forward_float64(*passed: bytes) -> int:
+            return 1 if memory._free else right.forward_float64(*passed)
+
+    memory.new_empty((memory.LEAST,), torch.float32)
+    monkeypatch.setattr(library, "_outcome", Poor())
+    assert_close([layer(x)[0]], [expected])
+    monkeypatch.setattr(Poor, "forward_float64", lambda *_: 1)
+    with pytest.raises(torch.OutOfMemoryError, match=r"the layer found no memory: the C\+\+ kernel found no memory"):
+        layer(x)
+
+
+def test_memory_that_is_locked_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system takes no pages of a process that has locked all of its own (``mlockall``)."""
+    if not hasattr(mmap, "MADV_FREE"):
+        pytest.skip("the system takes no pages back")
+    memory.clear()
+    monkeypatch.setattr(mmap, "MADV_FREE", -1)  # which it refuses with the same error
+    memory.new_empty((memory.LEAST,), torch.float32)
+    assert memory._free
 
 
 def test_uninitialized_tables_are_filled_where_torchs_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
 from spatial_lstm.engine.geometry import clear_plans
 from spatial_lstm.engine.kernels.cpp import memory
+
+_Result = TypeVar("_Result")
 
 
 def clear_cache() -> None:
@@ -23,3 +30,25 @@ def clear_cache() -> None:
     """
     clear_plans()
     memory.clear()
+
+
+def with_memory(run: Callable[[], _Result], *, again: bool = True) -> _Result:
+    """What ``run`` returns. Where it finds no memory on the CPU it is run ``again``, without what is kept.
+
+    Raises:
+        torch.OutOfMemoryError: If there is not enough, on whatever device, whoever finds it out.
+    """
+    try:
+        return run()
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        if not again:
+            raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
+    clear_cache()  # not before: the error has held what the run has made
+    return with_memory(run, again=False)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether this is what NumPy, a kernel, or torch on the CPU, raises where there is no memory; elsewhere torch says so itself."""
+    return isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)

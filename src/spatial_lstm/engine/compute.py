@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine.cache import with_memory
 from spatial_lstm.engine.cells import Cell
 from spatial_lstm.engine.geometry import Grid
 from spatial_lstm.engine.kernels import FOLDED, Incoming, Kernel, Results, Saved, check_tables, choose_kernel
 from spatial_lstm.engine.kernels.folded import is_folded
 from spatial_lstm.engine.problem import Problem, contiguous, make_problem
-from spatial_lstm.engine.tensors import Tensors
+from spatial_lstm.engine.tensors import Gradients, Tensors
 
 # Of a forward pass, what its backward reads: output, table of c and gates.
 Kept = tuple[Tensor, Tensor, Tensor | None]
@@ -88,14 +89,12 @@ def forward_with_course(given: Tensors, options: Options, keep: str) -> tuple[Re
 
 
 def _forward(given: Tensors, options: Options, keep: str, checked: bool) -> tuple[Results, Problem, Kernel]:
-    try:
+    def run() -> tuple[Results, Problem, Kernel]:
         problem = make_problem(given, options.sizes, options.directions, options.cell, checked=checked)
         kernel = choose_kernel(options.kernel, problem, keep == FOLDED)
         return kernel.forward(problem, keep), problem, kernel
-    except (MemoryError, RuntimeError) as error:
-        if _lacks_memory(error):
-            raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
-        raise
+
+    return with_memory(run)
 
 
 def backward(
@@ -119,7 +118,8 @@ def backward(
     Raises:
         torch.OutOfMemoryError: As the forward.
     """
-    try:
+
+    def run() -> Gradients:
         if course is None:
             problem = make_problem(given, options.sizes, options.directions, options.cell)
             saved, incoming = _tables(problem, kept, grads)
@@ -129,14 +129,11 @@ def backward(
         else:
             problem, kernel = Problem(course.cell, course.grid, contiguous(given), course.idle), course.kernel
             saved, incoming = _tables(problem, kept, grads)
-        found = kernel.gradients(problem, saved, incoming, wanted)
-    except (MemoryError, RuntimeError) as error:
-        if _lacks_memory(error):
-            raise torch.OutOfMemoryError(f"the layer found no memory: {error}") from error
-        raise
+        return kernel.gradients(problem, saved, incoming, wanted)
+
     return {
         name: grad if grad.shape == tensor.shape else grad.view(tensor.shape)
-        for name, tensor, grad in zip(Tensors._fields, given, found, strict=True)
+        for name, tensor, grad in zip(Tensors._fields, given, with_memory(run), strict=True)
         if name in wanted and tensor is not None and grad is not None
     }
 
@@ -156,11 +153,6 @@ def _tables(problem: Problem, kept: Kept, grads: Sequence[Tensor | None]) -> tup
         *[None if grad is None else grad.contiguous() for grad in grad_faces],
     )
     return saved, incoming
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether this is what NumPy, or torch on the CPU, raises where there is no memory; elsewhere torch says so itself."""
-    return isinstance(error, MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def _rows(grad: Tensor, problem: Problem) -> Tensor:

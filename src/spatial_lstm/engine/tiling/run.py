@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from spatial_lstm.engine.cache import with_memory
 from spatial_lstm.engine.kernels import Incoming, Kernel, Results, Saved, choose_kernel
 from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
@@ -38,7 +39,7 @@ class Run(NamedTuple):
         tensors = Tensors(x, *weights, h0=near[0], c0=near[1])
         problem = make_problem(tensors, part.sizes, stage.directions[d], stage.options.cell)
         kernel = choose_kernel(stage.options.kernel, problem)
-        results = kernel.forward(problem, keep)
+        results = with_memory(lambda: kernel.forward(problem, keep))
         return cls(plane, problem, kernel, results, results.output)
 
     def back(self, grad: Tensor | None, far: Pair, wanted: Collection[str]) -> Gradients:
@@ -48,5 +49,5 @@ class Run(NamedTuple):
         saved = Saved(output, c, gates)
         if grad is not None:
             grad = grad.contiguous().flatten(0, -2).unsqueeze(1)
-        found = self.kernel.gradients(self.problem, saved, Incoming(grad, *far), wanted)
+        found = with_memory(lambda: self.kernel.gradients(self.problem, saved, Incoming(grad, *far), wanted))
         return found if found.x is None else found._replace(x=found.x.view(*self.output.shape[:-1], -1))

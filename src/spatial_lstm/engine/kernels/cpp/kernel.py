@@ -27,7 +27,7 @@ WAIT_COST = 20_000
 START_COST = 300_000
 # What a status other than zero means.
 FAILURES: dict[int, tuple[type[Exception], str]] = {
-    1: (torch.OutOfMemoryError, "the C++ kernel found no memory"),
+    1: (MemoryError, "the C++ kernel found no memory"),
     2: (RuntimeError, "the compiled library does not provide the cell {cell!r} with {axes} axes"),
     3: (
         RuntimeError,

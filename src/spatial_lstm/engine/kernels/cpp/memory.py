@@ -42,7 +42,7 @@ def new_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """An uninitialized tensor on the CPU, filled with not-a-number where torch's deterministic mode would fill it.
 
     Raises:
-        torch.OutOfMemoryError: If the system has no such memory.
+        MemoryError: If the system has no such memory.
     """
     count = math.prod(shape)
     if count * dtype.itemsize < LEAST:
@@ -95,7 +95,7 @@ def _map(size: int) -> mmap.mmap:
     try:
         block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
-        raise torch.OutOfMemoryError(f"the C++ kernel found no {size} bytes of memory: {error}") from error
+        raise MemoryError(f"the C++ kernel found no {size} bytes of memory: {error}") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a kernel without them
             block.madvise(mmap.MADV_HUGEPAGE)
@@ -105,7 +105,8 @@ def _map(size: int) -> mmap.mmap:
 def _give_back(block: mmap.mmap) -> None:
     """Called wherever the last tensor dies, so without a lock: a deque's ends are safe to use from any thread."""
     if hasattr(mmap, "MADV_FREE"):
-        block.madvise(mmap.MADV_FREE)
+        with contextlib.suppress(OSError):  # pages that the process has locked
+            block.madvise(mmap.MADV_FREE)
     _free.append((_requests, block))
     with contextlib.suppress(IndexError):  # emptied by another thread
         while sum(len(kept) for _, kept in tuple(_free)) > MOST:
