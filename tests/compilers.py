@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spatial_lstm.engine.kernels.cpp import compiler, folders, library, recipe, store
+from spatial_lstm.engine.kernels.cpp.recipe import source_digest
 
 SCRIPT = """#!/bin/sh
 PATH={path}
@@ -50,7 +51,7 @@ class FakeCompiler:
     def calls(self) -> list[str]:
         """The arguments of each call but those that ask for the version."""
         notes = Path(f"{self.path}.calls")
-        return notes.read_text().splitlines() if notes.exists() else []
+        return notes.read_text(errors="surrogateescape").splitlines() if notes.exists() else []
 
     @property
     def kernels(self) -> list[str]:
@@ -96,7 +97,8 @@ class Machine:
         path = self.root / "bin" / name
         words = {"path": self.path, "calls": f"{path}.calls", "library": str(copies or self.compiled)}
         quoted = {key: shlex.quote(word) for key, word in words.items()}
-        path.write_text(SCRIPT.format(version=version or f"{name} 1.0", trouble=trouble, **quoted))
+        script = SCRIPT.format(version=version or f"{path.name} 1.0", trouble=trouble, **quoted)
+        path.write_text(script, errors="surrogateescape")
         path.chmod(0o755)
         return FakeCompiler(path)
 
@@ -104,8 +106,16 @@ class Machine:
     def libraries(self) -> list[Path]:
         return sorted(self.root.rglob("*.so"))
 
+    def forget_source(self, patch: pytest.MonkeyPatch, where: Path | None = None) -> None:
+        """Install the package without the kernel's source, or with it elsewhere."""
+        source = where or self.root / "source"
+        patch.setattr(recipe, "SOURCE", source)
+        patch.setattr(compiler, "SOURCE", source)
+        patch.setattr(library, "KERNEL", source / "kernel.cpp")
+        self.restart()
+
     def restart(self) -> None:
         """Forget what a process knows."""
         library._outcome = None
-        for cached in (library._announce, compiler._version, folders.temporary_folder, store._source):
+        for cached in (library._announce, compiler._version, folders.temporary_folder, store._source, source_digest):
             cached.cache_clear()

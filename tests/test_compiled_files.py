@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import stat
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ from spatial_lstm.cli import main
 from spatial_lstm.engine.kernels.cpp import compiler, folders, library, store, structures
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
 from spatial_lstm.engine.kernels.cpp.recipe import short_digest
-from tests.compilers import Machine, damage
+from tests.compilers import Machine, damage, fails
 
 
 def private(machine: Machine) -> Path:
@@ -88,6 +90,106 @@ def test_no_folder_at_all(
     assert "build: no folder to keep it in (set SPATIAL_LSTM_CACHE): " in capsys.readouterr().err
     with pytest.warns(UserWarning, match="the plain one runs instead.*no folder to keep it in"):
         assert isinstance(library.load(), BuildError)
+
+
+def refuse(path: object, code: int = errno.ENOSPC) -> None:
+    raise OSError(code, os.strerror(code), str(path))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which file is written")
+@pytest.mark.parametrize("when", ["before", "compiling", "afterwards"])
+def test_a_folder_that_is_full(when: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which some file systems say late, and a compiler in its own way: that is no failure of a compiler's."""
+    full, right = machine.root / "full", os.fsync
+    fills = f'case "$*" in *{machine.cache}/*kernel.so) touch {full}'
+    trouble = {"compiling": f"{fills}; exit 1;; esac", "afterwards": f"{fills};; esac"}
+    found = machine.compiler(trouble=trouble.get(when, ""))
+    if when == "before":
+        full.touch()
+
+    def fsync(handle: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if full.exists() and path.is_relative_to(machine.cache):
+            refuse(path)
+        right(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    load_with_a_warning(machine, f"kept in .*: {machine.cache} cannot be written to: No space left on device")
+    assert len(found.kernels) == (1 if when == "before" else 2)
+    assert list(machine.root.rglob("*.failed")) == []
+
+
+def test_a_folder_that_takes_no_folders(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For want of inodes."""
+    machine.compiler()
+    right = tempfile.TemporaryDirectory
+
+    def make(*, dir: Path, **options: object) -> object:
+        return refuse(dir, errno.EDQUOT) if dir == machine.cache else right(dir=dir, **options)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", make)
+    load_with_a_warning(machine, f"{machine.cache} cannot be written to: Disk quota exceeded")
+
+
+def test_a_damaged_library_that_cannot_be_replaced(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, in a folder of many."""
+    machine.compiler()
+    path = Path(library.build().library._name)
+    damage(path, "cut")
+    right = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: refuse(b, errno.EPERM) if Path(b).exists() else right(a, b))
+    machine.restart()
+    with pytest.warns(UserWarning, match=f"kept in .*: {machine.cache} cannot be written to: Operation not permitted"):
+        assert isinstance(library.load(), ctypes.CDLL)
+    machine.restart()
+    assert not library.build().notes
+    assert {found.parent for found in machine.libraries} == {machine.cache, private(machine)}
+
+
+def test_a_failure_of_another_user_is_not_heeded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theirs may have been for want of what this one has."""
+    found = machine.compiler(trouble=fails("kernel.cpp"))
+    for user in (1, 2):
+        monkeypatch.setattr(os, "getuid", lambda user=user: user)
+        for _ in range(2):
+            machine.restart()
+            assert isinstance(library.load(), BuildError)
+            assert len(found.kernels) == user
+
+
+@pytest.mark.parametrize("named", [".", "./", "libraries"])
+def test_a_folder_named_from_where_we_are(named: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = machine.compiler()
+    machine.cache.mkdir()
+    monkeypatch.chdir(machine.cache)
+    monkeypatch.setenv("SPATIAL_LSTM_CACHE", named)
+    for _ in range(2):
+        assert isinstance(library.load(), ctypes.CDLL)
+        assert [path.parent for path in machine.libraries] == [machine.cache / named]
+        machine.restart()
+    assert len(found.kernels) == 1
+
+
+def test_where_we_are_is_gone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.compiler()
+    machine.cache.mkdir()
+    monkeypatch.chdir(machine.cache)
+    monkeypatch.setenv("SPATIAL_LSTM_CACHE", ".")
+    machine.cache.rmdir()
+    load_with_a_warning(machine, r"kept in .*: \. cannot be written to: No such file or directory")
+
+
+def test_what_killed_processes_have_left_is_removed(machine: Machine) -> None:
+    """Once no compiler can be at work there any more; nothing of anybody else's is."""
+    machine.compiler()
+    ages = {"spatial_lstm-build-old": 3700, "spatial_lstm-build-new": 3500, "build-another": 3700}
+    for name, age in ages.items():
+        folder = machine.cache / name
+        folder.mkdir(parents=True)
+        (folder / "kernel.so").touch()
+        os.utime(folder, (time.time() - age,) * 2)
+    library.build()
+    assert {path.name for path in machine.cache.iterdir() if path.is_dir()} == ages.keys() - {"spatial_lstm-build-old"}
 
 
 def test_a_library_is_found_where_nothing_can_be_written(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,80 @@ def test_a_failure_is_remembered_with_its_reason(machine: Machine, monkeypatch: 
     assert isinstance(library.load(), ctypes.CDLL)
 
 
+@pytest.mark.parametrize("where", ["nowhere", "package.zip/source"])
+@pytest.mark.parametrize("compilers", [0, 1])
+def test_without_the_source(
+    where: str,
+    compilers: int,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As in a zip file, or a program that was frozen without it: nothing is compiled, whether there is a compiler or none."""
+    (machine.root / "package.zip").touch()
+    found = [machine.compiler() for _ in range(compilers)]
+    machine.forget_source(monkeypatch, machine.root / where)
+    reason = "the kernel's source is not installed"
+    assert spatial_lstm.backends()["cpp"].startswith(f"unavailable: {reason}")
+    with pytest.warns(UserWarning, match=f"the plain one runs instead.*: {reason}.*{where}") as said:
+        assert use().startswith(f"unavailable: {reason}")
+    assert len(said) == 1
+    for options in ([], ["--force"]):
+        assert main(["build", *options]) == 1
+        assert capsys.readouterr().err.startswith(f"build: {reason}")
+    assert not any(one.calls for one in found)
+
+
+@pytest.mark.parametrize("where", ["find", "build"])
+def test_whatever_goes_wrong_layers_run(where: str, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one warning, not with an error in every call."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    machine.compiler()
+    monkeypatch.setattr(store if where == "find" else library, "ready" if where == "find" else "_compile", fail)
+    with pytest.warns(UserWarning, match="the plain one runs instead.*: RuntimeError: not foreseen") as said:
+        assert use() == "unavailable: RuntimeError: not foreseen"
+    assert len(said) == 1
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of files are UTF-8")
+@pytest.mark.parametrize("what", ["compiler", "flags"])
+def test_paths_that_are_not_utf8(
+    what: str, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is told of them can be kept, printed and written."""
+    if what == "flags":
+        found = machine.compiler(trouble=fails("kernel.cpp"))
+        monkeypatch.setenv("SPATIAL_LSTM_CXXFLAGS", "-I/caf\udce9")
+    else:
+        folder = machine.root / "caf\udce9"
+        folder.mkdir()
+        found = machine.compiler(f"{folder}/c++", fails("kernel.cpp"))
+        monkeypatch.setenv("CXX", str(found.path))
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="the plain one runs instead.*kernel.cpp is too much"):
+            status = use()
+        status.encode()
+        assert what == "flags" or r"caf\udce9/c++" in status
+        assert len(found.kernels) == 1
+        machine.restart()
+    assert main(["build"]) == 1
+    assert "kernel.cpp is too much" in capsys.readouterr().err
+
+
+def test_no_file_is_read_in_the_encoding_of_the_locale(machine: Machine) -> None:
+    """Python can warn of it, which here would be an error."""
+    machine.compiler(trouble=fails("kernel.cpp"))
+    code = "import warnings, spatial_lstm.engine.kernels.cpp.library as library; warnings.simplefilter('ignore', UserWarning); "
+    code += "[(library.load(), setattr(library, '_outcome', None)) for _ in range(2)]; print(library.find())"
+    command = [sys.executable, "-X", "warn_default_encoding", "-W", "error::EncodingWarning", "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert "kernel.cpp is too much" in found.stdout, found.stdout + found.stderr
+    assert "EncodingWarning" not in found.stdout + found.stderr
+
+
 def test_check_tells_the_reason(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

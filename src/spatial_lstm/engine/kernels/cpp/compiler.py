@@ -28,11 +28,17 @@ MESSAGE = 500
 
 
 class BuildError(Exception):
-    """There is no compiler, it did not succeed, or its library is not what is expected here."""
+    """There is no compiler, it did not succeed, or its library is not what is expected here.
+
+    Its text can be kept and printed: bytes of a path that are no characters are escaped.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason.encode(errors="backslashreplace").decode())
 
 
 class TooSlowError(BuildError):
-    """A compiler was not done in time."""
+    """A compiler, or another process that compiles, was not done in time."""
 
 
 class Compiler(NamedTuple):

@@ -11,7 +11,7 @@ INFO = Path("/proc/cpuinfo")
 def described() -> str:
     """The line of its features, or its name where the system does not list them."""
     try:
-        lines = INFO.read_text(errors="replace").splitlines()  # names may be in any encoding
+        lines = INFO.read_text(encoding="utf-8", errors="replace").splitlines()  # names may be in any encoding
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())

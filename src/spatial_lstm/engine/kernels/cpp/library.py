@@ -2,7 +2,7 @@
 
 One that was compiled on this machine goes before one of a wheel. The source is plain C++17 without dependencies: it takes any compiler
 half a minute and needs neither torch's nor Python's headers. A probe of a few lines decides the flags before. Of processes that need it at
-the same time one compiles; a failure is remembered for ten minutes.
+the same time one compiles; why compilers have failed is remembered for ten minutes.
 
 Environment:
     SPATIAL_LSTM_CPP: ``0`` switches the kernel off.
@@ -19,7 +19,6 @@ import functools
 import logging
 import os
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -63,8 +62,8 @@ def load() -> ctypes.CDLL | BuildError:
     if found is None:
         try:
             found, notes = build(again=False)
-        except BuildError as error:
-            found = error
+        except Exception as error:
+            found = _as_failure(error)
     _outcome = found
     if isinstance(found, BuildError) and not _unwanted():
         notes = (
@@ -83,12 +82,16 @@ def find() -> ctypes.CDLL | BuildError | None:
         return _outcome
     if reason := _unwanted():
         return BuildError(reason)
-    there = compilers()
-    library = store.ready(there) or prebuilt.ready()
-    if library is not None:
-        _outcome = library
-        return library
-    return store.remembered(there) if there else _no_compiler()
+    try:
+        there = compilers()
+        library = _ready(there)
+        if library is None:
+            failure = store.remembered(there)  # first: where there is no source, a compiler would not help
+            return failure if there else _no_compiler()
+    except Exception as error:
+        return _as_failure(error)
+    _outcome = library
+    return library
 
 
 def has_threads(library: ctypes.CDLL) -> bool:
@@ -104,50 +107,83 @@ def build(*, force: bool = False, again: bool = True) -> Built:
         again: Compile even if that has failed not long ago.
 
     Raises:
-        BuildError: If there is no compiler, or none succeeds.
+        BuildError: If there is no compiler, or none succeeds; no source; or no folder to keep a library in.
     """
     deadline, there = time.monotonic() + TIMEOUT, compilers()
-    found = None if force else store.ready(there) or prebuilt.ready()
+    found = None if force else _ready(there)
     if found is not None:
         return Built(found)
+    name = store.name_of(there)
     if not there:
         raise _no_compiler()
-    folder, fault = folders.writable()
-    try:
-        with one_at_a_time(store.name_of(there), _lockable(folder), deadline):
-            found = None if force else store.ready(there)  # compiled by another process meanwhile
-            failure = None if again else store.remembered(there)
-            if found is not None:
-                return Built(found)
-            if failure is not None:
-                raise failure
-            built = _compile(there, folder, deadline)
-    except TimeoutError as error:
-        raise BuildError(str(error)) from error
-    moved = f"the C++ kernel's library is kept in {folder} (SPATIAL_LSTM_CACHE names another place): {fault}"
-    return built._replace(notes=(*built.notes, moved)) if fault else built
+    faults: list[str] = []
+    for folder in folders.writable(faults):
+        try:
+            with one_at_a_time(name, _lockable(folder), deadline):
+                found = None if force else store.ready(there)  # compiled by another process meanwhile
+                failure = None if again else store.remembered(there)
+                if found is not None:
+                    return Built(found)
+                if failure is not None:
+                    raise failure
+                return _compile(there, folder, faults, deadline)
+        except folders.FolderError as error:
+            faults.append(str(error))
+    raise BuildError(f"no folder to keep it in (set SPATIAL_LSTM_CACHE): {'; '.join(faults)}")
+
+
+def _ready(there: Sequence[Compiler]) -> ctypes.CDLL | None:
+    """A library that was compiled here, else one that a wheel brought, which needs no source to be known by."""
+    with contextlib.suppress(BuildError):
+        found = store.ready(there)
+        if found is not None:
+            return found
+    return prebuilt.ready()
+
+
+def _as_failure(error: Exception) -> BuildError:
+    """Why there is no library, whatever was raised: layers run without."""
+    return error if isinstance(error, BuildError) else BuildError(f"{type(error).__name__}: {error}")
 
 
 def _lockable(folder: Path) -> Iterator[Path]:
     """The folder, and one of this machine, for a file system of a network may have no locks."""
     yield folder
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(folders.FolderError):
         yield folders.temporary_folder()
 
 
-def _compile(there: Sequence[Compiler], folder: Path, deadline: float) -> Built:
-    """A library of the first compiler that succeeds, kept in a folder; where none does, the reasons are."""
+def _compile(there: Sequence[Compiler], folder: Path, faults: Sequence[str], deadline: float) -> Built:
+    """A library of the first compiler that succeeds, kept in a folder; where none does, the reasons are.
+
+    Args:
+        there: The compilers.
+        folder: Where to keep it.
+        faults: Of the folders that are preferred to it.
+        deadline: As in :func:`run_compiler`.
+
+    Raises:
+        BuildError: If none does.
+        FolderError: If that is the folder's fault, which is not kept.
+    """
+    folders.check_room(folder)
     reasons = _misnamed()
     for compiler in there:
-        try:
-            with tempfile.TemporaryDirectory(prefix="build-", dir=folder, ignore_cleanup_errors=True) as scratch:
-                output, lost = _compile_with(compiler, Path(scratch), deadline)
-                library = store.load(store.keep(folder, there, output))
-        except (BuildError, OSError) as error:
-            reasons.append(f"{compiler}: {error}")
-            continue
-        notes = [f"the C++ kernel was compiled by {compiler}: {reason}" for reason in reasons]
-        return Built(library, (*notes, *lost))
+        with folders.scratch(folder) as scratch:
+            try:
+                output, lost = _compile_with(compiler, scratch, deadline)
+                with folders.writing(folder):
+                    path = store.keep(folder, there, output)
+                library = store.load(path)
+            except BuildError as error:
+                folders.check_room(folder)  # for want of it compilers fail, too
+                reasons.append(f"{compiler}: {error}")
+                continue
+        notes = [f"the C++ kernel was compiled by {compiler}: {reason}" for reason in reasons] + lost
+        if faults:
+            place = f"{folder} (SPATIAL_LSTM_CACHE names another place)"
+            notes.append(f"the C++ kernel's library is kept in {place}: {'; '.join(faults)}")
+        return Built(library, tuple(notes))
     failure = BuildError("; ".join(reasons))
     store.remember(folder, there, failure)
     raise failure

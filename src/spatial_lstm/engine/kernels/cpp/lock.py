@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from spatial_lstm.engine.kernels.cpp.compiler import TooSlowError
+
 PAUSE = 0.1  # seconds between two looks at a lock that another process holds
 
 _open: set[int] = set()
@@ -24,7 +26,7 @@ def one_at_a_time(name: str, folders: Iterable[Path], deadline: float) -> Iterat
         deadline: Until when to wait, on :func:`time.monotonic`'s clock.
 
     Raises:
-        TimeoutError: If another process held it for so long.
+        TooSlowError: If another process held it for so long.
     """
     handle = next(
         (found for folder in folders if (found := _acquire(folder / f"{name}.lock", deadline)) is not None), None
@@ -58,7 +60,7 @@ def _acquire(path: Path, deadline: float) -> int | None:
                 time.sleep(PAUSE)
                 continue
             _close(handle)
-            raise TimeoutError(f"another process has held {path} for too long") from None
+            raise TooSlowError(f"another process has held {path} for too long") from None
         except OSError:
             _close(handle)
             return None

@@ -28,12 +28,20 @@ REMEMBERED = 600.0
 
 
 def name_of(compilers: Sequence[Compiler]) -> str:
-    """What a library's name begins with."""
+    """What a library's name begins with.
+
+    Raises:
+        BuildError: If the source is not installed.
+    """
     return f"{_conditions()}-{short_digest(repr([tuple(compiler) for compiler in compilers]).encode())}"
 
 
 def ready(compilers: Sequence[Compiler]) -> ctypes.CDLL | None:
-    """The newest library of these compilers that loads, of any compilers where there are none now."""
+    """The newest library of these compilers that loads, of any compilers where there are none now.
+
+    Raises:
+        BuildError: As :func:`name_of`.
+    """
     for path in _files(f"{name_of(compilers) if compilers else f'{_conditions()}-*'}-*.so"):
         with contextlib.suppress(BuildError):
             return load(path)
@@ -95,16 +103,25 @@ def open_library(path: Path) -> ctypes.CDLL:
 def remember(folder: Path, compilers: Sequence[Compiler], failure: BuildError) -> None:
     """Keep why these compilers have failed, for a while."""
     with contextlib.suppress(OSError):
-        write_atomically(folder / f"{name_of(compilers)}.failed", lambda file: file.write(str(failure).encode()))
+        write_atomically(folder / _failed(compilers), lambda file: file.write(str(failure).encode()))
 
 
 def remembered(compilers: Sequence[Compiler]) -> BuildError | None:
-    """Why these compilers have failed not long ago, in whatever process."""
-    for path in _files(f"{name_of(compilers)}.failed"):
+    """Why these compilers have failed not long ago, in whatever process.
+
+    Raises:
+        BuildError: As :func:`name_of`.
+    """
+    for path in _files(_failed(compilers)):
         with contextlib.suppress(OSError):
             if abs(time.time() - path.stat().st_mtime) < REMEMBERED:
-                return BuildError(path.read_text(errors="replace"))
+                return BuildError(path.read_text(encoding="utf-8", errors="replace"))
     return None
+
+
+def _failed(compilers: Sequence[Compiler]) -> str:
+    """The file that says so: the user's own, for in a folder that many share nobody's failure should be another's."""
+    return f"{name_of(compilers)}-{os.getuid()}.failed"
 
 
 def _files(pattern: str) -> Iterator[Path]:
@@ -125,10 +142,18 @@ def _written(path: Path) -> float:
 
 def _conditions() -> str:
     """What a library depends on besides the compilers."""
-    return short_digest(f"{_source()} {os.environ.get('SPATIAL_LSTM_CXXFLAGS', '')}".encode())
+    return short_digest(f"{_source()} {os.environ.get('SPATIAL_LSTM_CXXFLAGS', '')}".encode(errors="surrogateescape"))
 
 
 @functools.cache
 def _source() -> str:
-    """Source and CPU."""
-    return f"{source_digest()} {platform.system()} {platform.machine()} {cpu.described()}"
+    """Source and CPU.
+
+    Raises:
+        BuildError: If the source is not installed.
+    """
+    try:
+        digest = source_digest()
+    except OSError as error:
+        raise BuildError(f"the kernel's source is not installed, so it cannot be compiled: {error}") from error
+    return f"{digest} {platform.system()} {platform.machine()} {cpu.described()}"
