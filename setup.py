@@ -43,6 +43,7 @@ class BuildWithKernel(build_py):
         for build in builds():
             compile_kernel([*RECIPE["FLAGS"], *build.flags], compiled)
             compiled.rename(folder / build.file(compiled.read_bytes()))
+        (folder / RECIPE["NOTE"]).write_text(RECIPE["source_digest"]())
 
 
 def compile_kernel(flags: list[str], output: Path) -> None:

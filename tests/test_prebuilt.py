@@ -5,10 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
 
+import spatial_lstm
+from spatial_lstm.__pyinstaller import get_hook_dirs
+from spatial_lstm.cli import main
 from spatial_lstm.engine.kernels.cpp import cpu, library, prebuilt, recipe
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
 from tests.compilers import Machine, damage
@@ -127,6 +131,42 @@ def test_one_of_another_source_is_not_taken(brought: Path) -> None:
         assert isinstance(library.load(), BuildError)
 
 
+def test_the_source_need_not_be_installed(
+    brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a program was frozen: the wheel's note says of which source its libraries are."""
+    (brought / recipe.NOTE).write_text(f"{recipe.source_digest()}\n")
+    (brought / SECOND.files.replace(recipe.source_digest()[:12], "0" * 12)).touch()
+    best = brings(brought, BEST)
+    machine.forget_source(monkeypatch)
+    assert spatial_lstm.backends()["cpp"] == "available"
+    assert taken() == best
+    assert main(["build"]) == 0
+    assert capsys.readouterr().out.startswith(str(best))
+    assert main(["build", "--force"]) == 1
+    assert "the kernel's source is not installed" in capsys.readouterr().err
+
+
+def test_libraries_of_nobody_knows_which_source_are_not_taken(
+    brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.forget_source(monkeypatch)
+    assert "the kernel's source is not installed" in str(library.load())
+
+
+def test_a_note_does_not_speak_for_a_source_that_is_there(
+    brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was changed is compiled."""
+    (brought / recipe.NOTE).write_text(recipe.source_digest())
+    changed = shutil.copytree(recipe.SOURCE, machine.root / "changed")
+    (changed / "kernel.cpp").write_text("// changed")
+    found = machine.compiler()
+    machine.forget_source(monkeypatch, changed)
+    assert not taken().is_relative_to(brought)
+    assert len(found.kernels) == 1
+
+
 def test_own_flags_compile(brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     found = machine.compiler()
     monkeypatch.setenv("SPATIAL_LSTM_CXXFLAGS", "-g")
@@ -150,6 +190,29 @@ def test_a_wheel_is_compiled_by_a_compiler_with_arguments(tmp_path: Path, monkey
     monkeypatch.setenv("CXX", "ccache 'my g++'")
     runpy.run_path(str(ROOT / "setup.py"))["compile_kernel"](["-O2"], tmp_path / "kernel.so")
     assert [command[:2] for command in commands] == [["ccache", "my g++"]] * 2
+
+
+def test_a_wheel_notes_of_which_source_its_libraries_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setuptools = pytest.importorskip("setuptools")
+    pytest.importorskip("setuptools.command.bdist_wheel")
+    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
+    monkeypatch.setattr("setuptools.command.build_py.build_py.run", lambda _: None)
+    monkeypatch.setenv("_PYTHON_HOST_PLATFORM", "linux-x86_64")
+    command = object.__new__(runpy.run_path(str(ROOT / "setup.py"))["BuildWithKernel"])
+    command.build_lib = str(tmp_path)
+    monkeypatch.setitem(command.run.__globals__, "compile_kernel", lambda _, output: output.write_bytes(b"library"))
+    command.run()
+    (note,) = tmp_path.rglob(recipe.NOTE)
+    assert note.read_text() == recipe.source_digest()
+    assert {path.name for path in note.parent.iterdir()} == {recipe.NOTE, *(build.file(b"library") for build in X86)}
+
+
+def test_frozen_programs_take_the_kernel_along() -> None:
+    """PyInstaller runs the hook, and copies these folders to those."""
+    (folder,) = get_hook_dirs()
+    found = runpy.run_path(f"{folder}/hook-spatial_lstm.py")["datas"]
+    brought = [(str(recipe.PREBUILT), "spatial_lstm/engine/kernels/cpp/prebuilt")] if recipe.PREBUILT.is_dir() else []
+    assert found == [(str(recipe.SOURCE), "spatial_lstm/engine/kernels/cpp/source"), *brought]
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,20 @@ def ready() -> ctypes.CDLL | None:
     there = cpu.features()
     for build in recipe.BUILDS:
         fits = build.machine == platform.machine() and build.needs <= there
-        for path in recipe.PREBUILT.glob(build.files) if fits else ():
+        for path in _files(build) if fits else ():
             try:
                 return _open(path)
             except BuildError as error:
                 _log.warning("%s, which the wheel brought, cannot be used: %s", path.name, error)
     return None
+
+
+def _files(build: recipe.Build) -> list[Path]:
+    """Those of a build; none where nobody knows which source they are to be of."""
+    try:
+        return list(recipe.PREBUILT.glob(build.files))
+    except OSError:
+        return []
 
 
 def _open(path: Path) -> ctypes.CDLL:

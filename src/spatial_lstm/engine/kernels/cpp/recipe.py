@@ -13,8 +13,9 @@ from typing import NamedTuple
 SOURCE = Path(__file__).parent / "source"
 KERNEL = SOURCE / "kernel.cpp"
 FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC")
-# Where a wheel has its builds.
+# Where a wheel has its builds, and notes the digest of the source that they are of.
 PREBUILT = Path(__file__).parent / "prebuilt"
+NOTE = "source.sha256"
 
 
 class Build(NamedTuple):
@@ -35,7 +36,7 @@ class Build(NamedTuple):
     @property
     def files(self) -> str:
         """The pattern of its files' names, which no other source has; those of modules, since tools that check wheels ask for that."""
-        return f"{self.name}_{source_digest()[:12]}_*.so"
+        return f"{self.name}_{wanted_digest()[:12]}_*.so"
 
     def file(self, library: bytes) -> str:
         """The name of its file with this content."""
@@ -63,8 +64,24 @@ def short_digest(content: bytes) -> str:
 
 @functools.cache
 def source_digest() -> str:
-    """Of the names and contents of the source's files."""
+    """Of the names and contents of the source's files.
+
+    Raises:
+        OSError: If they are not installed, or not as files: zip files and frozen programs may have the package's modules alone.
+    """
     digest = hashlib.sha256()
     for file in sorted(SOURCE.iterdir()):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def wanted_digest() -> str:
+    """That of the source which a wheel's builds are to be of: the one that is installed, else the one that the wheel notes.
+
+    Raises:
+        OSError: If there is neither.
+    """
+    try:
+        return source_digest()
+    except OSError:
+        return (PREBUILT / NOTE).read_text(encoding="ascii")
