@@ -32,5 +32,6 @@ def run(args: argparse.Namespace) -> int:
         return 1
     for note in built.notes:
         print(f"build: {note}", file=sys.stderr)
-    print(f"{built.library._name} ({time.perf_counter() - start:.1f} s)")
+    name = built.library._name.encode(errors="backslashreplace").decode()  # bytes of a path may be no characters
+    print(f"{name} ({time.perf_counter() - start:.1f} s)")
     return 0
