@@ -196,6 +196,29 @@ def test_layers_of_ones_own_and_networks_within_networks() -> None:
     assert [name for name, _ in inner.named_children()] == ["wide", "narrow"]
 
 
+def test_layers_are_reached_as_in_a_sequence() -> None:
+    network = SizedSequential(OrderedDict([("wide", nn.Conv1d(1, 2, 2)), ("2", nn.ReLU()), ("3", nn.MaxPool1d(2))]))
+    part = network[1:]
+    assert isinstance(part, SizedSequential)
+    assert list(network[:2].state_dict()) == ["wide.weight", "wide.bias"]
+    assert part[-1] is network[2] is network[-1]
+    assert part.append(nn.Tanh()) is part
+    assert [name for name, _ in part.named_children()] == ["2", "3", "4"]
+    network[0] = nn.Conv1d(1, 3, 1)
+    assert network(torch.ones(1, 1, 6))[0].shape == (1, 3, 3)
+    assert [name for name, _ in network.named_children()] == ["wide", "2", "3"]
+    with pytest.raises(TypeError, match="got GroupNorm"):
+        network.append(nn.GroupNorm(1, 3))
+    with pytest.raises(ValueError, match="ceil_mode=False"):
+        network[-1] = nn.MaxPool1d(2, ceil_mode=True)
+    with pytest.raises(TypeError, match="expected the place of a layer to be an int, got str"):
+        network["wide"]
+    for place in (3, -4):
+        with pytest.raises(IndexError, match=f"expected a place from -3 to 2, got {place}"):
+            network[place]
+    assert (len(network), len(network[3:])) == (3, 0)
+
+
 def test_without_sizes_all_images_fill_the_batch() -> None:
     network = SizedSequential(nn.Conv1d(1, 2, 3, 2), nn.ReLU())
     x = torch.randn(2, 1, 8)

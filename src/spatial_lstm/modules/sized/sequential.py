@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm.arguments import as_int
 from spatial_lstm.engine import check_sizes
 from spatial_lstm.modules.sized.module import SizedModule
 from spatial_lstm.modules.sized.ragged import Ragged
@@ -86,13 +89,44 @@ class SizedSequential(SizedModule):
         """The layers."""
         return iter(self._modules.values())  # type: ignore[arg-type]
 
-    def __getitem__(self, place: int) -> nn.Module:
-        """One of them."""
-        return list(self)[place]
+    @overload
+    def __getitem__(self, place: int) -> nn.Module: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> SizedSequential: ...
+
+    def __getitem__(self, place: int | slice) -> nn.Module | SizedSequential:
+        """One of them, or a network of some, with the names that they have here."""
+        if isinstance(place, slice):
+            return type(self)(OrderedDict(list(self._modules.items())[place]))  # type: ignore[arg-type]
+        return self.get_submodule(self._name(place))
+
+    def __setitem__(self, place: int, layer: nn.Module) -> None:
+        """Put another one in the place of one."""
+        rule_of(layer)
+        self.add_module(self._name(place), layer)
+
+    def append(self, layer: nn.Module) -> SizedSequential:
+        """Add one at the end; return the network.
+
+        Raises:
+            TypeError: As for the class, like the next.
+            ValueError: If it has options under which images would see their padding.
+        """
+        rule_of(layer)
+        self.add_module(next(name for name in map(str, count(len(self))) if name not in self._modules), layer)
+        return self
 
     def __len__(self) -> int:
         """Their number."""
         return len(self._modules)
+
+    def _name(self, place: object) -> str:
+        """What the layer in a place is called."""
+        at, names = as_int("the place of a layer", place), list(self._modules)
+        if not -len(names) <= at < len(names):
+            raise IndexError(f"expected a place from {-len(names)} to {len(names) - 1}, got {at}")
+        return names[at]
 
     def _check(self, sizes: Tensor) -> None:
         """Refuse what does not go through all layers."""
