@@ -334,22 +334,35 @@ def test_the_default_device_is_not_where_sizes_are() -> None:
         (torch.zeros(2, 1, 5, 5), [[5, 5], [0, 5]], ValueError, "sizes from 1"),
         (torch.zeros(2, 1, 5, 5), [[5, 5], [6, 5]], ValueError, "sizes from 1"),
         (torch.zeros(2, 1, 5, 5), [5, 5], ValueError, r"shape \(2, 2\)"),
-        (torch.zeros(2, 1, 5), [5, 5], ValueError, "layers for 1 spatial axes"),
+        (torch.zeros(2, 1, 5), [5, 5], ValueError, r"\(N, C, \*S\) with 2 spatial axes, got \(2, 1, 5\)"),
+        (torch.zeros(1, 5, 5), None, ValueError, r"\(N, C, \*S\) with 2 spatial axes, got \(1, 5, 5\)"),
+        (torch.zeros(1, 5, 5), [5, 5], ValueError, r"\(N, C, \*S\) with 2 spatial axes, got \(1, 5, 5\)"),
+        (torch.zeros(2, 1, 5, 2), None, ValueError, r"window of Conv2d.*got 5 x 2 sites in image 0"),
         (torch.zeros(2, 1), None, ValueError, r"\(N, C, \*S\)"),
         ([[1.0]], None, TypeError, "Tensor, got list"),
     ],
-    ids=["small", "zero", "large", "rank", "axes", "no-axes", "list"],
+    ids=["small", "zero", "large", "rank", "axes", "no-N", "no-N-sizes", "all-small", "no-axes", "list"],
 )
 def test_what_does_not_fit_is_refused(x: Any, sizes: Sequence[Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         SizedSequential(nn.ReLU(), nn.Conv2d(1, 1, 3))(x, sizes)
 
 
+def test_layers_that_do_not_fit_one_another_are_refused() -> None:
+    network = SizedSequential(nn.ReLU(), SizedSequential(nn.Conv2d(1, 1, 1)), SpatialLSTM(1, 1, spatial_dims=1))
+    for sizes in (None, [[5, 5], [5, 4]]):
+        with pytest.raises(ValueError, match="expected layers for 2 spatial axes here, got SpatialLSTM"):
+            network(torch.zeros(2, 1, 5, 5), sizes)
+    with pytest.raises(ValueError, match="with 2 spatial axes, got"):
+        network(torch.zeros(2, 1, 5))
+
+
 def test_windows_that_miss_an_image_are_refused() -> None:
     """PyTorch's pooling writes somewhere else then, with sizes or without."""
     network = SizedSequential(nn.MaxPool2d(2, padding=1, dilation=3))
-    with pytest.raises(ValueError, match=r"no smaller than the dilation of MaxPool2d.*got \[5, 2\]"):
-        network(torch.zeros(2, 1, 5, 6), [[5, 6], [5, 2]])
+    for x, sizes in ((torch.zeros(2, 1, 5, 6), [[5, 6], [5, 2]]), (torch.zeros(2, 1, 5, 2), None)):
+        with pytest.raises(ValueError, match=r"no smaller than the dilation of MaxPool2d.*got \[5, 2\]"):
+            network(x, sizes)
     assert network(torch.ones(2, 1, 5, 6), [[5, 6], [5, 3]])[0].isfinite().all()
 
 

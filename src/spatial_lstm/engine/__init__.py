@@ -20,6 +20,7 @@ from spatial_lstm.engine.layout import (
     parse_directions,
     unflatten_faces,
 )
+from spatial_lstm.engine.modes import functorch_active, traced
 from spatial_lstm.engine.router import backends
 from spatial_lstm.engine.stack import LayerRunner, StackOptions, run_layer, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
@@ -35,6 +36,7 @@ from spatial_lstm.engine.validation import (
     check_sizes,
     check_tile,
     check_weight,
+    known,
 )
 
 __all__ = [
@@ -62,13 +64,16 @@ __all__ = [
     "clear_cache",
     "face_shapes",
     "flatten_faces",
+    "functorch_active",
     "get_cell",
+    "known",
     "merge_directions",
     "parse_directions",
     "register_flops",
     "run_layer",
     "run_layers",
     "state_dtype",
+    "traced",
     "unflatten_faces",
     "weight_shapes",
 ]

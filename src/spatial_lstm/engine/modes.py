@@ -4,13 +4,15 @@ alone; tests fail should one of them go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensor
 from torch.autograd import forward_ad
 
+F = TypeVar("F", bound=Callable[..., object])
 _PLAIN = (Tensor, nn.Parameter)
 # The exporter of 2.6 does not say that it runs, and so cannot export a layer.
 _EXPORTER_HAS_FLAG = torch.__version__ >= "2.7"
@@ -46,6 +48,20 @@ def functorch_active() -> bool:
 functorch_active._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+def ends_a_graph(reason: str) -> Callable[[F], F]:
+    """Mark a function at which the compiler breaks its graph, or gives up, for this reason, where there is to be one graph.
+
+    That is what :func:`torch.compiler.disable` says, whose import of the compiler takes a second.
+    """
+
+    def mark(function: F) -> F:
+        function._torchdynamo_disable = True  # type: ignore[attr-defined]
+        function._torchdynamo_disable_msg = reason  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
 def onnx_export_active() -> bool:
     """Whether one of torch's exporters to ONNX is tracing."""
     if torch.compiler.is_compiling():
@@ -67,6 +83,14 @@ def _exporting() -> bool:
 def without_values(*tensors: Tensor | None) -> bool:
     """Whether tensors have shapes alone, for the program is being compiled or exported, or runs on fake tensors."""
     return torch.compiler.is_compiling() or any(isinstance(tensor, FakeTensor) for tensor in tensors)
+
+
+def recorded(*tensors: Tensor | None) -> bool:
+    """Whether a program is followed once for all times that it will run, so that nothing may depend on tensors' values.
+
+    Where :func:`torch.compile` follows it, it can go on after they were read.
+    """
+    return traced() or (without_values(*tensors) and not torch.compiler.is_dynamo_compiling())
 
 
 def valueless(tensors: Iterable[Tensor]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,9 +118,7 @@ def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | N
     _check_dense("sizes", sizes)
     if sizes.dtype not in INTEGERS:
         raise TypeError(f"expected sizes to be integers, got {sizes.dtype}")
-    if sizes.is_meta or modes.vmapped(sizes):
-        told = "a tensor on the meta device" if sizes.is_meta else "a tensor that vmap maps over"
-        raise ValueError(f"expected sizes whose values are known, the same in every entry of a vmap, got {told}")
+    _check_known("sizes", sizes)
     if sizes.ndim == 1 and len(extents) == 1:
         sizes = sizes.unsqueeze(1)
     elif sizes.ndim == 1 and batch == 1:
@@ -130,6 +129,26 @@ def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | N
     if sizes.dtype == torch.uint64 and not modes.without_values(sizes) and bool((found < 0).any()):
         raise ValueError(f"expected sizes from 1 to the batch's extents {tuple(extents)}, got {sizes.tolist()}")
     return found
+
+
+def _check_known(name: str, values: Tensor) -> None:
+    if values.is_meta or modes.vmapped(values):
+        told = "a tensor on the meta device" if values.is_meta else "a tensor that vmap maps over"
+        raise ValueError(f"expected {name} whose values are known, the same in every entry of a vmap, got {told}")
+
+
+@modes.ends_a_graph("expected no sizes in a program that is one graph: what is computed depends on their values")
+def known(name: str, values: Tensor, beside: Tensor | None = None) -> Any:
+    """Return integers as Python's, in lists as they are nested; ``beside`` is what is computed with them.
+
+    Raises:
+        ValueError: If they have no values, or others whenever the program runs.
+    """
+    _check_known(name, values)
+    if modes.recorded(values, beside):
+        told = "traced, exported or run on fake tensors"
+        raise ValueError(f"expected {name} whose values are known, got a program that is {told}")
+    return values.tolist()
 
 
 def _as_tensor(sizes: Sequence[object], axes: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spatial_lstm import SizedModule
 from spatial_lstm.handwriting.codec import BLANK
 
 
@@ -54,6 +55,8 @@ def check_targets(targets: object, target_lengths: object, lines: int, classes: 
     if targets.ndim != 2 or len(targets) != lines or target_lengths.shape != (lines,):
         found = tuple(targets.shape), tuple(target_lengths.shape)
         raise ValueError(f"expected targets ({lines}, L) and target_lengths ({lines},), got {found[0]} and {found[1]}")
+    for name, values in (("targets", targets), ("target_lengths", target_lengths)):
+        SizedModule.known(values, name)
     if bool(((target_lengths < 0) | (target_lengths > targets.shape[1])).any()):
         raise ValueError(f"expected target_lengths from 0 to {targets.shape[1]}, got {target_lengths.tolist()}")
     own = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm import SizedModule
 from spatial_lstm.arguments import check_positive_int, check_probability
 from spatial_lstm.handwriting.codec import BLANK
 from spatial_lstm.handwriting.network.architectures import ARCHITECTURES, Choices
@@ -42,7 +43,7 @@ class HandwritingRecognizer(nn.Module):
         - lengths: ``(N,)``, each line's columns, int64 on the CPU.
 
     Raises:
-        ValueError: If an option, a shape, a dtype, a device or a width does not fit.
+        ValueError: If an option, a shape, a dtype, a device or a width does not fit, or widths have no values.
         TypeError: If an argument is of a wrong kind.
 
     Example:
@@ -192,6 +193,7 @@ class HandwritingRecognizer(nn.Module):
         own = whole("widths", widths)
         if own.shape != images.shape[:1]:
             raise ValueError(f"expected widths of shape ({len(images)},), got {tuple(own.shape)}")
-        if bool(((own < 1) | (own > images.shape[3])).any()):
-            raise ValueError(f"expected widths from 1 to the batch's {images.shape[3]}, got {own.tolist()}")
+        found = SizedModule.known(own, "widths", images)
+        if any(not 1 <= width <= images.shape[3] for width in found):
+            raise ValueError(f"expected widths from 1 to the batch's {images.shape[3]}, got {found}")
         return own

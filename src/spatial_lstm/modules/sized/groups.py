@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from torch import Tensor
 
 # The least sites that a cut has to save: a layer computes nothing of the padding, but moves it, and takes the steps of each part. Measured
 # in the reader of handwriting: words apart from lines are faster through its layer on images, and slower through that on columns.
 WORTHWHILE = 4_000
 
 
-def similar(sizes: Tensor, worthwhile: int) -> list[list[int]]:
+def similar(sizes: Sequence[Sequence[int]], worthwhile: int) -> list[list[int]]:
     """The images of sizes ``(N, n)`` in groups, each in order, of which none would save so many sites by a cut in two."""
-    order = sizes.prod(1).argsort(stable=True)
-    groups = _cut(order.tolist(), sizes[order].numpy(), worthwhile) if len(sizes) else [[]]
-    return [sorted(group) for group in groups]
+    own = np.array(sizes)
+    order = own.prod(1).argsort(kind="stable")
+    return [sorted(group) for group in _cut(order.tolist(), own[order], worthwhile)]
 
 
 def _cut(places: list[int], sizes: np.ndarray, worthwhile: int) -> list[list[int]]:

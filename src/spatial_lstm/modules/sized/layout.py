@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine import functorch_active
+
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def in_format(x: Tensor) -> Tensor:
     """A batch ``(N, C, *S)``, on a CPU with channels last in memory where PyTorch has a format for that."""
-    if x.device.type != "cpu" or x.ndim not in _FORMATS:
+    # Of a tensor that vmap maps over, torch takes the format to be that of all entries together.
+    if x.device.type != "cpu" or x.ndim not in _FORMATS or functorch_active():
         return x
     return x.to(memory_format=_FORMATS[x.ndim])
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
+
+from spatial_lstm.engine import known
 
 
 class SizedModule(nn.Module, ABC):
@@ -26,3 +29,17 @@ class SizedModule(nn.Module, ABC):
     @abstractmethod
     def extents(self, sizes: Tensor) -> Tensor:
         """Return the sizes that come out where ``sizes`` ``(N, n)`` go in; below 1 where an image is too small."""
+
+    @staticmethod
+    def known(sizes: Tensor, name: str = "sizes", beside: Tensor | None = None) -> Any:
+        """Return integers that are read, as Python's, in lists as they are nested.
+
+        Args:
+            sizes: What is read.
+            name: What the error calls them.
+            beside: What is computed with them.
+
+        Raises:
+            ValueError: If they have no values, or others whenever the program runs: on fake tensors, exported, traced, mapped over.
+        """
+        return known(name, sizes, beside)

@@ -31,7 +31,7 @@ class Sheet(NamedTuple):
         """Each alone, ``(1, *own, C)``."""
         x = self.x.movedim(1, -1)
         if self.starts is None:
-            return [cropped(image, own) for image, own in zip(x.split(1)[: len(x)], sizes, strict=True)]
+            return [cropped(image, own) for image, own in zip(x.split(1), sizes, strict=True)]
         ends = [start + own[-1] for start, own in zip(self.starts, sizes, strict=True)]
         rests = [start - end for end, start in zip(ends, [*self.starts[1:], x.shape[-2]], strict=True)]
         extents = chain.from_iterable((own[-1], rest) for own, rest in zip(sizes, rests, strict=True))
@@ -52,7 +52,7 @@ class Ragged:
 
     Args:
         sheets: All images.
-        sizes: ``(N, n)``.
+        sizes: ``(N, n)``, N at least 1.
     """
 
     def __init__(self, sheets: Sequence[Sheet], sizes: Tensor) -> None:
@@ -70,7 +70,8 @@ class Ragged:
 
     def each(self, run: Callable[[Tensor], Tensor], *, zero: bool = False) -> Ragged:
         """Run what sees single sites on every sheet; ``zero``: it makes zero of zero."""
-        return Ragged([sheet._replace(x=run(sheet.x), zero=zero and sheet.zero) for sheet in self.sheets], self.sizes)
+        # Not s._replace, which torch 2.11 does not compile.
+        return Ragged([Sheet(run(s.x), s.places, s.starts, zero and s.zero) for s in self.sheets], self.sizes)
 
     def images(self) -> list[Tensor]:
         """Each alone, ``(1, *own, C)``, in order."""
@@ -108,7 +109,7 @@ class Ragged:
         """In padded batches of similar images; ``zero``: with nothing else in the padding."""
         # On a GPU moving some more sites costs less than more launches.
         alike = self.sheets[0].x.device.type != "cpu"
-        groups = [list(range(len(self.sizes)))] if alike else similar(self.sizes, WORTHWHILE)
+        groups = [list(range(len(self.sizes)))] if alike else similar(self._own, WORTHWHILE)
         there = all(sheet.starts is None and not (zero and self._has_rubbish(sheet)) for sheet in self.sheets)
         if there and len(self.sheets) <= len(groups):
             return self
@@ -152,4 +153,4 @@ def _batch(images: Sequence[Tensor], places: list[int]) -> Sheet:
 
 def _within(x: Tensor, sizes: Tensor) -> Tensor:
     """A batch without what is beyond all of its images."""
-    return cropped(x.movedim(1, -1), sizes.amax(0).tolist()).movedim(-1, 1) if len(sizes) else x
+    return cropped(x.movedim(1, -1), sizes.amax(0).tolist()).movedim(-1, 1)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from spatial_lstm.modules.layer import SpatialLSTM
+from spatial_lstm.modules.sized.layout import cropped
 from spatial_lstm.modules.sized.module import SizedModule
 from spatial_lstm.modules.sized.ragged import Ragged, Sheet
+
+Extent = TypeVar("Extent", int, Tensor)
 
 
 class Rule:
@@ -36,6 +40,15 @@ class Rule:
         """Output sizes of input sizes, both ``(N, n)``."""
         return sizes
 
+    def after(self, module: Any, own: Sequence[int]) -> Sequence[int]:
+        """Output extents of an image that fills its batch, having refused one that is too small."""
+        return own
+
+    def dense(self, module: Any, x: Tensor) -> Tensor:
+        """The layer's output of images that fill their batch, which they fill, too."""
+        output: Tensor = module(x)
+        return output
+
     def run(self, module: Any, images: Ragged) -> Ragged:
         """The layer's output."""
         return images.each(module, zero=self._keeps_zero)
@@ -51,13 +64,13 @@ class WindowRule(Rule):
             raise ValueError(f"expected a convolution with padding_mode='zeros', got {module}")
 
     def extents(self, module: Any, sizes: Tensor) -> Tensor:
-        """floor((s + 2p - d (k - 1) - 1) / stride) + 1 on every axis; ``padding="same"`` keeps the size."""
+        return sizes if module.padding == "same" else torch.stack(_after(module, sizes.unbind(1)), 1)
+
+    def after(self, module: Any, own: Sequence[int]) -> Sequence[int]:
         if module.padding == "same":
-            return sizes
-        axes = sizes.shape[1]
-        stride, padding = _each(module.stride, axes), _each(module.padding, axes)
-        spans = [span + 1 - 2 * p for span, p in zip(_spans(module, axes), padding, strict=True)]
-        return torch.div(sizes - _like(sizes, spans), _like(sizes, stride), rounding_mode="floor") + 1
+            return own
+        check_fits(module, own, found := _after(module, own))
+        return found
 
     def run(self, module: Any, images: Ragged) -> Ragged:
         """Images whose windows begin where they would begin in each alone, far enough from one another that none sees another's sites."""
@@ -92,15 +105,12 @@ class MaxPoolRule(WindowRule):
         if module.return_indices:
             raise ValueError(f"expected a pooling with return_indices=False, got {module}")
 
+    def after(self, module: Any, own: Sequence[int]) -> Sequence[int]:
+        _check_seen(module, own)
+        return super().after(module, own)
+
     def run(self, module: Any, images: Ragged) -> Ragged:
-        axes = images.sizes.shape[1]
-        seen = images.sizes >= _like(images.sizes, _each(module.dilation, axes))
-        # Else a window may have no site in the image, for which PyTorch's backward writes somewhere else.
-        if not bool(seen.all()) and any(_each(module.padding, axes)):
-            least = images.sizes.amin(0).tolist()
-            raise ValueError(
-                f"expected images no smaller than the dilation of {module}, which has padding, got {least}"
-            )
+        _check_seen(module, images.sizes.amin(0).tolist())
         return super().run(module, images)
 
 
@@ -121,8 +131,9 @@ class BatchNormRule(Rule):
         normal = module(row).movedim(1, -1).flatten(0, -2)
         # Parts that an activation may overwrite: nobody else reads them.
         own = torch.unsafe_split_with_sizes(normal, [x.shape[:-1].numel() for x in last])
-        sheets = zip(images.sheets, own, last, strict=True)
-        return Ragged([sheet._replace(x=n.view(x.shape).movedim(-1, 1)) for sheet, n, x in sheets], images.sizes)
+        parts = [n.view(x.shape).movedim(-1, 1) for n, x in zip(own, last, strict=True)]
+        sheets = [Sheet(x, s.places, s.starts, s.zero) for x, s in zip(parts, images.sheets, strict=True)]
+        return Ragged(sheets, images.sizes)
 
 
 class ChannelDropoutRule(Rule):
@@ -143,6 +154,10 @@ class RecurrentRule(Rule):
         if module.channels_last:
             raise ValueError(f"expected a SpatialLSTM with channels_last=False, got {module}")
 
+    def dense(self, module: Any, x: Tensor) -> Tensor:
+        output: Tensor = module(x)[0]
+        return output
+
     def run(self, module: Any, images: Ragged) -> Ragged:
         batches = images.batches(zero=False)
         sheets = [Sheet(module(s.x, sizes=images.sizes[s.places])[0], s.places) for s in batches.sheets]
@@ -155,6 +170,17 @@ class OwnRule(Rule):
     def extents(self, module: Any, sizes: Tensor) -> Tensor:
         output: Tensor = module.extents(sizes)
         return output
+
+    def after(self, module: Any, own: Sequence[int]) -> Sequence[int]:
+        sizes = self.extents(module, torch.tensor([own], device="cpu"))
+        found: list[int] = module.known(sizes, f"sizes after {module}")[0]
+        check_fits(module, own, found)
+        return found
+
+    def dense(self, module: Any, x: Tensor) -> Tensor:
+        own = x.shape[2:]
+        y = module(x, torch.tensor(own, device="cpu").repeat(x.shape[0], 1))[0]
+        return cropped(y.movedim(1, -1), self.after(module, own)).movedim(-1, 1)
 
     def run(self, module: Any, images: Ragged) -> Ragged:
         batches = images.batches(zero=True)
@@ -196,9 +222,28 @@ def rule_of(module: nn.Module) -> Rule:
     )
 
 
-def _like(sizes: Tensor, values: list[int]) -> Tensor:
-    """One number for every axis, where the sizes are: the default device may be another."""
-    return torch.tensor(values, device=sizes.device)
+def check_fits(module: nn.Module, extents: Sequence[int], after: Sequence[int], image: int = 0) -> None:
+    """Refuse an image of which a layer leaves nothing."""
+    if any(extent < 1 for extent in after):
+        found = " x ".join(map(str, extents))
+        raise ValueError(f"expected images no smaller than the window of {module}, got {found} sites in image {image}")
+
+
+def _check_seen(module: Any, least: Sequence[int]) -> None:
+    """Refuse images of which a padded window may see no site, for which PyTorch's backward writes somewhere else."""
+    axes = len(least)
+    dilation = _each(module.dilation, axes)
+    if any(_each(module.padding, axes)) and any(s < d for s, d in zip(least, dilation, strict=True)):
+        raise ValueError(
+            f"expected images no smaller than the dilation of {module}, which has padding, got {list(least)}"
+        )
+
+
+def _after(module: Any, own: Sequence[Extent]) -> list[Extent]:
+    """floor((s + 2p - d (k - 1) - 1) / stride) + 1 of the extent on every axis."""
+    axes = len(own)
+    options = zip(own, _each(module.padding, axes), _spans(module, axes), _each(module.stride, axes), strict=True)
+    return [(s + (2 * p - span - 1)) // stride + 1 for s, p, span, stride in options]
 
 
 def _each(option: Any, axes: int) -> list[int]:

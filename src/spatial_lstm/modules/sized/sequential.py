@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm.arguments import as_int
-from spatial_lstm.engine import check_sizes
+from spatial_lstm.engine import check_sizes, traced
+from spatial_lstm.modules.sized.layout import in_format
 from spatial_lstm.modules.sized.module import SizedModule
 from spatial_lstm.modules.sized.ragged import Ragged
-from spatial_lstm.modules.sized.rules import rule_of
+from spatial_lstm.modules.sized.rules import RULES, OwnRule, Rule, check_fits, rule_of
 
 
 class SizedSequential(SizedModule):
@@ -38,13 +39,14 @@ class SizedSequential(SizedModule):
           fill the batch. Kept on the CPU they cost no synchronization.
 
     Outputs: y, sizes
-        - y: as large as the largest image, and zero beyond each one's own extent; channels last in memory, on a CPU in any case.
+        - y: as large as the largest image, and zero beyond each one's own extent; channels last in memory, on a CPU in any case but for
+          ``torch.func`` transforms.
         - sizes: those extents, ``(N, n)``, int64 on the CPU.
 
     Raises:
         TypeError: If a layer is of a kind whose way with padding is not known, or a dictionary is not alone.
-        ValueError: If a layer has options under which images would see their padding, sizes do not fit, an image is too small for a
-            layer's window, or one site alone is to be normalized.
+        ValueError: If a layer has options under which images would see their padding, sizes do not fit or have no values, an image is too
+            small for a layer's window, or one site alone is to be normalized.
 
     Example:
         >>> from spatial_lstm import SpatialLSTM
@@ -62,27 +64,43 @@ class SizedSequential(SizedModule):
 
     def forward(self, x: Tensor, sizes: Tensor | Sequence[object] | None = None) -> tuple[Tensor, Tensor]:
         """Return the output and its sizes; see the class."""
-        found = self._run(x, sizes)
+        own = self._sizes(x, sizes)
+        if own is None:
+            y = self._dense(x)
+            return y, torch.tensor(y.shape[2:], device="cpu").repeat(y.shape[0], 1)
+        found = self._run(x, own)
         return found.padded(), found.sizes
 
     def images(self, x: Tensor, sizes: Tensor | Sequence[object] | None = None) -> list[Tensor]:
         """Return what comes out of each image alone, ``(1, C, *own)``; inputs and errors are those of the network."""
-        return [image.movedim(-1, 1) for image in self._run(x, sizes).images()]
+        own = self._sizes(x, sizes)
+        if own is None:
+            return list(self._dense(x).split(1)[: len(x)])
+        return [image.movedim(-1, 1) for image in self._run(x, own).images()]
 
-    def _run(self, x: Tensor, sizes: Tensor | Sequence[object] | None) -> Ragged:
-        own = _own_sizes(x, sizes)
-        self._check(own)
-        found = Ragged.of(x, own)
+    def _dense(self, x: Tensor) -> Tensor:
+        """The output of images that fill their batch; no tensor's values are read, and so a program of it can be exported."""
+        self._after(x.shape[2:])
+        x = in_format(x)
+        for layer in self:
+            x = rule_of(layer).dense(layer, x)
+        return x
+
+    def _run(self, x: Tensor, sizes: Tensor) -> Ragged:
+        self._check(sizes)
+        found = Ragged.of(x, sizes)
         for layer in self:
             found = rule_of(layer).run(layer, found)
         return found
 
     def extents(self, sizes: Tensor) -> Tensor:
         """Return the sizes that come out where ``sizes`` ``(N, n)`` go in; 0 where an image is too small. Computes nothing else."""
-        fits = torch.ones(len(sizes), 1, dtype=torch.bool, device=sizes.device)
+        fits = (sizes >= 1).all(1, keepdim=True)
         for layer in self:
-            sizes = rule_of(layer).extents(layer, sizes)
-            fits &= (sizes >= 1).all(1, keepdim=True)
+            after = rule_of(layer).extents(layer, sizes)
+            if after is not sizes:
+                fits &= (after >= 1).all(1, keepdim=True)
+            sizes = after
         return sizes * fits
 
     def __iter__(self) -> Iterator[nn.Module]:
@@ -128,19 +146,77 @@ class SizedSequential(SizedModule):
             raise IndexError(f"expected a place from {-len(names)} to {len(names) - 1}, got {at}")
         return names[at]
 
-    def _check(self, sizes: Tensor) -> None:
-        """Refuse what does not go through all layers."""
+    def _sizes(self, x: Tensor, sizes: Tensor | Sequence[object] | None) -> Tensor | None:
+        """Checked sizes ``(N, n)``; None where all images fill the batch."""
+        if traced():
+            told = "torch.jit.trace, to which sizes are constants"
+            raise ValueError(f"expected torch.export.export, or torch.onnx.export(.., dynamo=True), got {told}")
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
+        axes = self._axes()
+        if x.ndim < 3 or axes not in (None, x.ndim - 2):
+            told = "" if axes is None else f" with {axes} spatial axes"
+            raise ValueError(f"expected a batch x of shape (N, C, *S){told}, got {tuple(x.shape)}")
+        extents = x.shape[2:]
+        own = check_sizes(sizes, x.shape[0], extents)
+        if own is None:
+            return None
+        rows = self.known(own, beside=x)
+        if any(not 1 <= size <= extent for row in rows for size, extent in zip(row, extents, strict=True)):
+            raise ValueError(f"expected sizes from 1 to the batch's extents {tuple(extents)}, got {rows}")
+        return None if all(row == [*extents] for row in rows) else own
+
+    def _axes(self) -> int | None:
+        """Spatial axes of the input; None for any number."""
         for layer in self:
-            rule, axes = rule_of(layer), sizes.shape[1]
-            if rule.axes(layer) not in (None, axes):
-                raise ValueError(f"expected layers for {axes} spatial axes here, got {layer}")
+            rule = rule_of(layer)
+            axes = rule.axes(layer)
+            if axes is not None or isinstance(rule, OwnRule):
+                return axes
+        return None
+
+    def _check(self, sizes: Tensor) -> None:
+        """Refuse images that do not go through all layers."""
+        for layer in self:
+            rule = rule_of(layer)
+            _check_axes(layer, rule, sizes.shape[1])
             after = rule.extents(layer, sizes)
-            small = (after < 1).any(1)
-            if small.any():
-                place = int(small.nonzero()[0])
-                found = f"{' x '.join(map(str, sizes[place].tolist()))} sites in image {place}"
-                raise ValueError(f"expected images no smaller than the window of {layer}, got {found}")
+            if after is not sizes:
+                small = (after < 1).any(1)
+                if small.any():
+                    place = int(small.nonzero()[0])
+                    check_fits(layer, sizes[place].tolist(), after[place].tolist(), place)
             sizes = after
+
+    def _after(self, own: Sequence[int]) -> Sequence[int]:
+        """What comes out of extents that all images have, having refused images that do not go through all layers."""
+        for layer in self:
+            rule = rule_of(layer)
+            _check_axes(layer, rule, len(own))
+            own = rule.after(layer, own)
+        return own
+
+
+class NestedRule(OwnRule):
+    """A network within a network does without sizes what this one does without them."""
+
+    def axes(self, module: SizedSequential) -> int | None:
+        return module._axes()
+
+    def after(self, module: SizedSequential, own: Sequence[int]) -> Sequence[int]:
+        return module._after(own)
+
+    def dense(self, module: SizedSequential, x: Tensor) -> Tensor:
+        output: Tensor = module(x)[0]
+        return output
+
+
+RULES[SizedSequential] = NestedRule()
+
+
+def _check_axes(layer: nn.Module, rule: Rule, axes: int) -> None:
+    if rule.axes(layer) not in (None, axes):
+        raise ValueError(f"expected layers for {axes} spatial axes here, got {layer}")
 
 
 def _by_name(layers: Sequence[nn.Module | OrderedDict[str, nn.Module]]) -> Mapping[str, nn.Module]:
@@ -155,18 +231,3 @@ def _by_name(layers: Sequence[nn.Module | OrderedDict[str, nn.Module]]) -> Mappi
             return layer
         named[str(place)] = layer
     return named
-
-
-def _own_sizes(x: Tensor, sizes: Tensor | Sequence[object] | None) -> Tensor:
-    """Checked sizes ``(N, n)``."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
-    if x.ndim < 3:
-        raise ValueError(f"expected a batch x of shape (N, C, *S), got {tuple(x.shape)}")
-    extents = torch.tensor(x.shape[2:], device="cpu")
-    own = check_sizes(sizes, x.shape[0], x.shape[2:])
-    if own is None:
-        return extents.expand(x.shape[0], -1)
-    if bool(((own < 1) | (own > extents)).any()):
-        raise ValueError(f"expected sizes from 1 to the batch's extents {tuple(extents.tolist())}, got {own.tolist()}")
-    return own
