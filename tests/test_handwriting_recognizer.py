@@ -108,6 +108,16 @@ def test_narrow_lines_are_continued_with_paper_not_with_padding(architecture: st
         assert torch.equal(given.detach().nan_to_num(), images.nan_to_num())
 
 
+@pytest.mark.parametrize("width", [1, 2])
+def test_one_column_of_one_row_is_not_trained_on(width: int) -> None:
+    recognizer, widths = make(height=16), torch.tensor([width] * 2)
+    images = torch.rand(2, 1, 16, width, dtype=torch.float64)
+    with pytest.raises(ValueError, match="expected more than one site in the batch, for BatchNorm2d.*, got 1"):
+        recognizer(images[:1], widths[:1])
+    assert recognizer(images, widths)[0].isfinite().all()
+    assert recognizer.eval()(images[:1], widths[:1])[0].isfinite().all()
+
+
 def test_columns_needed_are_those_from_which_on_the_loss_is_finite() -> None:
     needed = columns_needed(TARGETS, LENGTHS)
     assert needed.tolist() == [5, 1, 1, 4]

@@ -357,6 +357,15 @@ def test_layers_that_do_not_fit_one_another_are_refused() -> None:
         network(torch.zeros(2, 1, 5))
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_of_one_site_are_refused(training: bool) -> None:
+    network = SizedSequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=training)).train(training)
+    for x, sizes in ((torch.zeros(1, 1, 3, 3), None), (torch.zeros(1, 1, 3, 5), [[3, 3]])):
+        with pytest.raises(ValueError, match=r"expected more than one site .* for BatchNorm2d\(2.*, got 1"):
+            network(x, sizes)
+    assert network(torch.ones(2, 1, 3, 3))[0].isfinite().all()
+
+
 def test_windows_that_miss_an_image_are_refused() -> None:
     """PyTorch's pooling writes somewhere else then, with sizes or without."""
     network = SizedSequential(nn.MaxPool2d(2, padding=1, dilation=3))

@@ -43,7 +43,8 @@ class HandwritingRecognizer(nn.Module):
         - lengths: ``(N,)``, each line's columns, int64 on the CPU.
 
     Raises:
-        ValueError: If an option, a shape, a dtype, a device or a width does not fit, or widths have no values.
+        ValueError: If an option, a shape, a dtype, a device or a width does not fit, widths have no values, or a batch in training is a
+            single site, of which there are no statistics.
         TypeError: If an argument is of a wrong kind.
 
     Example:

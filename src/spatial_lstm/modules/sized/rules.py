@@ -117,12 +117,18 @@ class MaxPoolRule(WindowRule):
 class BatchNormRule(Rule):
     """Statistics over the sites of all images."""
 
+    def dense(self, module: Any, x: Tensor) -> Tensor:
+        if _of_batch(module):
+            _check_sites(module, [x])
+        return super().dense(module, x)
+
     def run(self, module: Any, images: Ragged) -> Ragged:
-        if not module.training and module.running_mean is not None:
+        if not _of_batch(module):
             return images.each(module)
         if int(images.sizes.prod(1).sum()) == 1:
             raise ValueError(f"expected more than one site in all images to normalize over by {module}, got one")
         images = images.tight()
+        _check_sites(module, [sheet.x for sheet in images.sheets])
         if len(images.sheets) == 1:
             return images.each(module)
         last = [sheet.x.movedim(1, -1) for sheet in images.sheets]
@@ -220,6 +226,17 @@ def rule_of(module: nn.Module) -> Rule:
     raise TypeError(
         f"expected layers whose way with padding is known, {', '.join(kind.__name__ for kind in RULES)}, got {module}"
     )
+
+
+def _of_batch(module: Any) -> bool:
+    """Whether a batch normalization takes statistics of what it normalizes."""
+    return module.training or module.running_mean is None
+
+
+def _check_sites(module: Any, tensors: Sequence[Tensor]) -> None:
+    """Refuse to take statistics of one site, which has no variance."""
+    if sum(x.shape[0] * x.shape[2:].numel() for x in tensors) == 1:
+        raise ValueError(f"expected more than one site in the batch, for {module} to take statistics of, got 1")
 
 
 def check_fits(module: nn.Module, extents: Sequence[int], after: Sequence[int], image: int = 0) -> None:
