@@ -216,15 +216,6 @@ def test_the_loss_of_16_bits(dtype: torch.dtype) -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("width", [1, 2])
-def test_a_single_line_of_one_column_cannot_be_trained_on(width: int) -> None:
-    recognizer = make(height=16)
-    call = torch.rand(1, 1, 16, width, dtype=torch.float64), torch.tensor([width]), TARGETS[:1, :1], torch.tensor([1])
-    with pytest.raises(ValueError, match="expected more than one site in all images to normalize over"):
-        recognizer.loss(*call)
-    assert recognizer.eval().loss(*call).isfinite()
-
-
 def test_no_lines_at_all() -> None:
     recognizer = make()
     images, none = torch.zeros(0, 1, 32, 20, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)

@@ -154,7 +154,7 @@ def test_batch_normalization_sees_the_sites_of_images_alone(axes: int, training:
 def test_one_site_is_not_normalized_over() -> None:
     network = SizedSequential(nn.BatchNorm2d(3))
     x = torch.randn(2, 3, 4, 5)
-    with pytest.raises(ValueError, match=r"more than one site in all images to normalize over by BatchNorm2d.*got one"):
+    with pytest.raises(ValueError, match=r"expected more than one site in the batch, for BatchNorm2d.*, got 1"):
         network(x[:1], [[1, 1]])
     assert network(x, [[1, 1], [1, 1]])[0].isfinite().all()
     assert network(x[:0])[0].shape == (0, 3, 4, 5)

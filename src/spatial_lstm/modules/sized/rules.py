@@ -125,8 +125,6 @@ class BatchNormRule(Rule):
     def run(self, module: Any, images: Ragged) -> Ragged:
         if not _of_batch(module):
             return images.each(module)
-        if int(images.sizes.prod(1).sum()) == 1:
-            raise ValueError(f"expected more than one site in all images to normalize over by {module}, got one")
         images = images.tight()
         _check_sites(module, [sheet.x for sheet in images.sheets])
         if len(images.sheets) == 1:
