@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -45,10 +47,25 @@ def fsdp(layer: SpatialLSTM, x: Tensor) -> list[Tensor]:
     return [p.grad.full_tensor() for p in layer.parameters() if p.grad is not None]  # type: ignore[attr-defined]
 
 
+def fsdp_from_meta(layer: SpatialLSTM, x: Tensor) -> list[Tensor]:
+    """Memory for shards alone, in which the layer is drawn; then it gets the weights of the other."""
+    sharded, drawn = copy.deepcopy(layer).to("meta"), copy.deepcopy(layer)
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (WORLD,)))
+    sharded.to_empty(device="cpu")
+    sharded.reset_parameters()
+    drawn.reset_parameters()
+    for name, parameter in sharded.named_parameters():
+        assert not name.startswith("bias") or torch.equal(parameter.full_tensor(), drawn.get_parameter(name))  # type: ignore[attr-defined]
+    set_model_state_dict(sharded, layer.state_dict(), options=StateDictOptions(full_state_dict=True))
+    loss(sharded, x).backward()
+    return [p.grad.full_tensor() for p in sharded.parameters() if p.grad is not None]  # type: ignore[attr-defined]
+
+
 STRATEGIES: dict[str, Callable[[SpatialLSTM, Tensor], list[Tensor]]] = {
     "ddp": ddp,
     "compiled_ddp": compiled_ddp,
     "fsdp": fsdp,
+    "fsdp_from_meta": fsdp_from_meta,
 }
 
 
@@ -72,6 +89,7 @@ def work(rank: int, folder: Path, strategy: str) -> None:
         pytest.param("ddp", marks=pytest.mark.support("DDP")),
         pytest.param("compiled_ddp", marks=pytest.mark.support("`torch.compile(DDP(..))`")),
         pytest.param("fsdp", marks=[needs_fsdp_on_cpus, pytest.mark.support("FSDP2 (`fully_shard`)")]),
+        pytest.param("fsdp_from_meta", marks=[needs_fsdp_on_cpus, pytest.mark.support("FSDP2 (`fully_shard`)")]),
     ],
 )
 def test_gradients_equal_one_process(strategy: str, tmp_path: Path) -> None:

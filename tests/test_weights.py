@@ -15,6 +15,9 @@ from spatial_lstm import SpatialLSTM, SpatialLSTMCell
 from spatial_lstm.engine import compute, operator
 from spatial_lstm.engine.compute import Options
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
+from spatial_lstm.image_models import RIDE
+from spatial_lstm.image_models.mcgsm import MCGSM
+from spatial_lstm.image_models.pixelrnn.layers import RowLSTM
 from tests.cases import assert_close, gradients, make_input, make_layer
 
 X = torch.randn(2, 3, 4, 5)
@@ -216,6 +219,28 @@ def test_reset_parameters_goes_through_parametrizations_or_refuses() -> None:
     with pytest.raises(RuntimeError, match="expected weight_hh to be a Parameter to draw anew"):
         layer.cell().reset_parameters()
     SpatialLSTM(3, 4, bias=False).cell().reset_parameters()
+
+
+WITH_STARTS: dict[str, Callable[[], nn.Module]] = {
+    "layer": lambda: SpatialLSTM(3, 4, 2, directions="all"),
+    "peephole": lambda: SpatialLSTM(3, 4, cell="graves", peephole=True, forget_bias=1.0),
+    "cell": lambda: SpatialLSTMCell(3, 4, cell="stable", extended=False),
+    "RIDE": lambda: RIDE(1, hidden_size=4, components=2, scales=2, features=2),
+    "MCGSM": lambda: MCGSM(3, 3, 2, 2, 2),
+    "RowLSTM": lambda: RowLSTM(3, 4),
+}
+
+
+@pytest.mark.parametrize("case", WITH_STARTS)
+def test_reset_parameters_goes_by_the_functions_of_init(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which programs that load weights replace, so that what they have loaded is not drawn anew."""
+    module = WITH_STARTS[case]()
+    expected = {name: torch.full_like(parameter, 7.0) for name, parameter in module.named_parameters()}
+    module.load_state_dict(expected, strict=False)
+    for name in [name for name in dir(nn.init) if name.endswith("_") and not name.startswith("_")]:
+        monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
+    module.reset_parameters()  # type: ignore[operator]
+    assert all(torch.equal(parameter, expected[name]) for name, parameter in module.named_parameters())
 
 
 def test_a_cell_checks_its_own() -> None:

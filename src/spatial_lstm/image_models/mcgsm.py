@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm.arguments import as_positive_ints
+from spatial_lstm.filling import fill
 from spatial_lstm.image_models.base import FitProgress
 from spatial_lstm.image_models.conditional import ConditionalDensity
 from spatial_lstm.image_models.fitting import fit_lbfgs
@@ -82,14 +83,14 @@ class MCGSM(ConditionalDensity):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw the parameters anew: eta 0; alpha N(0, 1)/20; beta ``|U(-1, 1)|/100`` + 0.01; b N(0, 1)/100; A N(0, 1)/10; L = I."""
-        self.eta.zero_()
-        self.alpha.normal_(0, 1 / 20)
-        self.beta.uniform_(0, 1 / 100).add_(0.01)
-        self.features.normal_(0, 1 / 100)
-        self.predictors.normal_(0, 1 / 10)
+        nn.init.zeros_(self.eta)
+        nn.init.normal_(self.alpha, 0, 1 / 20)
+        fill(self.beta, torch.empty_like(self.beta).uniform_(0, 1 / 100).add_(0.01))
+        nn.init.normal_(self.features, 0, 1 / 100)
+        nn.init.normal_(self.predictors, 0, 1 / 10)
         if self.cholesky is not None:
             rows, columns = torch.tril_indices(self.dim_out, self.dim_out)
-            self.cholesky.copy_((rows == columns)[1:].expand_as(self.cholesky))
+            fill(self.cholesky, (rows == columns)[1:].expand_as(self.cholesky))
 
     def factors(self) -> Tensor:
         """L, ``(C, M, M)``."""

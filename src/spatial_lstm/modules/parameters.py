@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spatial_lstm.engine import Cell, autocast_dtype, check_weight
+from spatial_lstm.filling import fill
 
 # sum_k sigma(f_k) at the start: below one, so that c dies out with the distance; benchmarks/growth.py has the figures
 OPENING = 0.9
@@ -43,8 +44,8 @@ def draw(tensor: Tensor, name: str, cell: Cell, axes: int, hidden: int, forget_b
     forget = cell.forget_blocks(axes)
     if name == "bias" and forget:
         start = default_forget_bias(len(forget)) if forget_bias is None else forget_bias
-        for block in forget:
-            tensor[block * hidden : (block + 1) * hidden] = start
+        starts = [start if block in forget else 0.0 for block in range(cell.blocks(axes))]
+        fill(tensor, torch.cat([tensor.new_full((hidden,), each) for each in starts]))
 
 
 def reset(

@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from spatial_lstm import SpatialLSTM
+from spatial_lstm.filling import fill
 from spatial_lstm.image_models.pixelrnn.masked import MaskedConv2d, color_mask
 
 # Of both layers: i, f, g, o.
@@ -185,8 +186,11 @@ class RowLSTM(CausalLayer):
         self.input_to_state.reset_parameters()
         bound = 0.25 * self.hidden_size**-0.5
         nn.init.uniform_(self.state_to_state.weight, -bound, bound)
-        if self.input_to_state.bias is not None:
-            self.input_to_state.bias[self.hidden_size : 2 * self.hidden_size] = 2.0
+        bias = self.input_to_state.bias
+        if bias is not None:
+            fill(
+                bias, torch.cat([bias.new_full((self.hidden_size,), start) for start in (0.0, 2.0, 0.0, 0.0)])
+            )  # i, f, g, o
 
     def forward(self, input: Tensor) -> Tensor:
         batch, _, height, width = input.shape
