@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -176,6 +177,10 @@ class SpatialLSTM(nn.Module):
         register_flops()
         self._register(device, dtype)
         self.reset_parameters()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a layer that was pickled whole; an option that came after 0.2.0 may not be there."""
+        super().__setstate__({"saved_gates": None, **state})  # type: ignore[no-untyped-call]
 
     def _register(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
         for layer in range(self.num_layers):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -92,8 +94,14 @@ class MaskedConv2d(nn.Module):
         self.register_buffer("mask", seen.to(self.weight.device), persistent=False)
         self.kind = mask
         # Counted where there are values; the mask may be on the meta device.
-        self._inputs_seen = max(1.0, int(seen.sum()) / len(seen))
+        self._inputs_seen = _inputs_seen(seen)
         self.reset_parameters()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a convolution that was pickled whole; 0.2.0 did not keep what it had counted."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if "_inputs_seen" not in state:
+            self._inputs_seen = _inputs_seen(self.mask)
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -115,3 +123,8 @@ class MaskedConv2d(nn.Module):
         """What ``repr`` shows."""
         outputs, inputs, _, width = self.weight.shape
         return f"{inputs}, {outputs}, kernel_size={width}, mask={self.kind!r}"
+
+
+def _inputs_seen(mask: Tensor) -> float:
+    """How many inputs an output sees on average, at least 1."""
+    return max(1.0, int(mask.sum()) / len(mask))
