@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
-from torch.utils import _pytree
+
+from spatial_lstm.tuples import returned
 
 
+@returned
 class State(NamedTuple):
     """Hidden and cell states on the n faces of a grid.
 
     Going in, face k is the *near* face of axis k (coordinate -1 in the direction of travel); coming out, the *far* face (the last
     coordinate). So the state that leaves one tile is the state that enters the next, and for ``n = 1`` it is the ``(h_n, c_n)`` of
     :class:`torch.nn.LSTM`, one tensor in each tuple. ``torch.load`` reads it with ``weights_only=True``.
+    It may be made of one iterable of both, too, as any tuple.
 
     Attributes:
         h: n tensors; face k has shape ``(num_layers * D, N, hidden_size, *S without axis k)``, without N for unbatched input. Going in,
@@ -49,10 +51,3 @@ class State(NamedTuple):
     def _each(self, change: Callable[[Tensor], Tensor]) -> State:
         h, c = (tuple(None if face is None else change(face) for face in faces) for faces in self)
         return State(h, c)
-
-
-torch.serialization.add_safe_globals([State])
-# Programs that torch.export saves name the types of what they take and return. A private name of torch, 2.6 to 2.13; where it is gone,
-# such programs are not saved, and all else goes on.
-if hasattr(_pytree, "_register_namedtuple"):
-    _pytree._register_namedtuple(State, serialized_type_name="spatial_lstm.State")

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from spatial_lstm.arguments import as_positive_int
 from spatial_lstm.image_models.checks import NotFiniteError, check_finite, check_images, check_some
+from spatial_lstm.tuples import returned
 
 Progress = Callable[[int, int], object]
 FitProgress = Callable[[int, float, "float | None"], object]
 
 
+@returned
 class LogProb(NamedTuple):
     """A log-likelihood and how many pixels it is of.
 
