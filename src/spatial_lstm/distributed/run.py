@@ -24,10 +24,10 @@ from spatial_lstm.engine import (
     Weights,
     face_shapes,
     merge_directions,
+    own_faces,
     run_layer,
     run_layers,
     state_dtype,
-    unflatten_faces,
 )
 
 
@@ -142,7 +142,7 @@ class SplitRunner:
         output, far = run_split(layer, x, near, list(present.values()))
         shapes = face_shapes(x.shape[0], x.shape[1:-1], output.shape[-1])
         merged = merge_directions(output, options.merge)
-        return merged, unflatten_faces(far[0].to(x.dtype), shapes), unflatten_faces(far[1], shapes)
+        return merged, own_faces(far[0].to(x.dtype), shapes), own_faces(far[1], shapes)
 
     def _near(self, x: Tensor, h0: Tensor | None, c0: Tensor | None, weight_hh: Tensor) -> Tensor:
         """Near faces ``(2, D, F, h)``."""

@@ -17,8 +17,8 @@ from spatial_lstm.engine.layout import (
     face_shapes,
     flatten_faces,
     merge_directions,
+    own_faces,
     parse_directions,
-    unflatten_faces,
 )
 from spatial_lstm.engine.modes import functorch_active, traced
 from spatial_lstm.engine.router import backends
@@ -68,12 +68,12 @@ __all__ = [
     "get_cell",
     "known",
     "merge_directions",
+    "own_faces",
     "parse_directions",
     "register_flops",
     "run_layer",
     "run_layers",
     "state_dtype",
     "traced",
-    "unflatten_faces",
     "weight_shapes",
 ]

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine import modes
 from spatial_lstm.engine.geometry import face_positions
 
 Faces = tuple[Tensor | None, ...]
@@ -112,20 +113,26 @@ def unflatten_faces(rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Te
 
 
 def with_faces(output: Tensor, far_h: Tensor, far_c: Tensor) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Output ``(N, *S, D, h)`` as it is, and its flattened far faces through :func:`unflatten_faces`."""
+    """Output ``(N, *S, D, h)`` as it is, and its flattened far faces through :func:`own_faces`."""
     batch, *extents, _, hidden = output.shape
     shapes = face_shapes(batch, extents, hidden)
-    return output, unflatten_faces(far_h, shapes), unflatten_faces(far_c, shapes)
+    return output, own_faces(far_h, shapes), own_faces(far_c, shapes)
+
+
+def own_faces(rows: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """What :func:`unflatten_faces` returns, but no views, so that users may change one in place."""
+    return tuple(face.clone() for face in unflatten_faces(rows, shapes))
 
 
 def strided_faces(
     h: Tensor, c: Tensor, batch: int, extents: tuple[int, ...]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """What :func:`unflatten_faces` returns for each, in one view a face, where autograd does not look: cheaper in small calls."""
+    """What :func:`own_faces` returns for each, without copies, where autograd does not look: cheaper in small calls."""
     if len(extents) == 1:
         return (h,), (c,)
     places = _face_places(h.shape[0], h.shape[2], batch, extents)
-    return tuple([h.as_strided(*place) for place in places]), tuple([c.as_strided(*place) for place in places])
+    with modes.apart():
+        return tuple([h.as_strided(*place) for place in places]), tuple([c.as_strided(*place) for place in places])
 
 
 @lru_cache(maxsize=256)

@@ -5,6 +5,7 @@ alone; tests fail should one of them go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -124,6 +125,12 @@ def vmapped(tensor: Tensor) -> bool:
 def backward_needs_composite(grads: Sequence[Tensor | None]) -> bool:
     """Whether a backward is run in a way that the operators cannot follow, whatever ran the forward."""
     return forward_mode_active() or batched(grads)
+
+
+def apart() -> AbstractContextManager[object]:
+    """Where autograd does not look: parts of a tensor that are taken within are tensors of their own, not views of it."""
+    found: AbstractContextManager[object] = torch._C._AutoDispatchBelowADInplaceOrView()
+    return found
 
 
 def followed() -> bool:

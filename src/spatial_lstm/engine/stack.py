@@ -16,8 +16,8 @@ from spatial_lstm.engine.layout import (
     flatten_faces,
     from_channels_last,
     merge_directions,
+    own_faces,
     to_channels_last,
-    unflatten_faces,
 )
 from spatial_lstm.engine.router import composite_needed, recurrence
 from spatial_lstm.engine.tensors import Tensors, Weights, state_dtype
@@ -153,7 +153,7 @@ def _run_group(
             stage = tiling.Stage(x, tuple(layer.with_directions() for layer in layers), h0, c0, told)
             output, far_h, far_c = tiling.run(stage)
         shapes = face_shapes(x.shape[0], x.shape[1:-1], stage.hidden)
-        return output, unflatten_faces(far_h, shapes), unflatten_faces(far_c, shapes)
+        return output, own_faces(far_h, shapes), own_faces(far_c, shapes)
     (weights,) = layers
     return each(x, weights, h0, c0, sizes, options)
 

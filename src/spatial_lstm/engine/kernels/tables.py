@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from spatial_lstm.engine import modes
 from spatial_lstm.engine.geometry import packing
 from spatial_lstm.engine.geometry.rows import ROWS, Rows
 from spatial_lstm.engine.kernels import products
@@ -45,13 +46,14 @@ class TableKernel(Kernel):
         lead, problem = problem.tensors.x.shape[:-1], problem.lean()
         plan = problem.plan
         h, c, gates = self.forward_tables(problem, keep)
-        return Results(
-            packing.output(plan, h, self.rows).view(*lead, -1),
-            packing.far_faces(plan, h),
-            packing.far_faces(plan, c),
-            None if keep == NOTHING else c,
-            gates,
-        )
+        with modes.apart():
+            return Results(
+                packing.output(plan, h, self.rows).view(*lead, -1),
+                packing.far_faces(plan, h),
+                packing.far_faces(plan, c),
+                None if keep == NOTHING else c,
+                gates,
+            )
 
     def gradients(self, problem: Problem, saved: Saved, incoming: Incoming, wanted: Collection[str]) -> Gradients:
         found = self._gradients(problem.lean(), saved, incoming, wanted)
