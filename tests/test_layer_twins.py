@@ -1,14 +1,15 @@
-"""What computes the same as SpatialLSTM: ``nn.LSTM`` of one axis, SpatialLSTMCell site by site, the functional form."""
+"""What computes the same as SpatialLSTM: ``nn.LSTM`` of one axis, SpatialLSTMCell site by site, the functional form, OutputOnly."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm import SpatialLSTM, State, functional
+from spatial_lstm import OutputOnly, SpatialLSTM, State, functional
 from tests.cases import EXTENTS, SIZES, VARIANTS, assert_close, faces, make_input, make_layer, make_state
 
 
@@ -104,3 +105,16 @@ def test_functional_takes_one_direction_without_the_leading_dimension() -> None:
         weight_peephole=layer.weight_peephole_l0,
     )
     assert torch.equal(output, layer(x)[0])
+
+
+def test_output_only_takes_what_the_layer_takes() -> None:
+    def arguments(module: type[nn.Module]) -> list[inspect.Parameter]:
+        return list(inspect.signature(module.forward).parameters.values())
+
+    assert arguments(OutputOnly) == arguments(SpatialLSTM)
+    layer = make_layer("spatial", 3, 4)
+    given: list[object] = []
+    layer.register_forward_pre_hook(lambda _, args, named: given.extend([*args, *named.values()]), with_kwargs=True)
+    x, state = make_input(layer), make_state(layer, 2, (4, 3))
+    OutputOnly(layer)(x, state, sizes=SIZES[2], tile=(2, 1))
+    assert given == [x, state, SIZES[2], (2, 1)]

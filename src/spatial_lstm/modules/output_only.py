@@ -33,8 +33,13 @@ class OutputOnly(nn.Module):
         self.layer = layer
 
     def forward(
-        self, input: Tensor, state: State | None = None, *, sizes: Tensor | Sequence[object] | None = None
+        self,
+        input: Tensor,
+        state: State | None = None,
+        *,
+        sizes: Tensor | Sequence[object] | None = None,
+        tile: Sequence[int] | None = None,
     ) -> Tensor:
         """Return the layer's output; arguments as the layer's."""
-        output: Tensor = self.layer(input, state, sizes=sizes)[0]
+        output: Tensor = self.layer(input, state, sizes=sizes, tile=tile)[0]
         return output
