@@ -118,3 +118,12 @@ def test_output_only_takes_what_the_layer_takes() -> None:
     x, state = make_input(layer), make_state(layer, 2, (4, 3))
     OutputOnly(layer)(x, state, sizes=SIZES[2], tile=(2, 1))
     assert given == [x, state, SIZES[2], (2, 1)]
+
+
+class Twin(SpatialLSTM):
+    """A class of somebody else's."""
+
+
+def test_from_lstm_is_of_the_class_that_is_asked() -> None:
+    found: Twin = Twin.from_lstm(nn.LSTM(3, 4, batch_first=True))  # which mypy checks
+    assert type(found) is Twin

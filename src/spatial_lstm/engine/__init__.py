@@ -36,6 +36,7 @@ from spatial_lstm.engine.validation import (
     check_sizes,
     check_tile,
     check_weight,
+    check_whole,
     known,
 )
 
@@ -61,6 +62,7 @@ __all__ = [
     "check_sizes",
     "check_tile",
     "check_weight",
+    "check_whole",
     "clear_cache",
     "face_shapes",
     "flatten_faces",

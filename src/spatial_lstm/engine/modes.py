@@ -14,7 +14,8 @@ from torch._subclasses import FakeTensor
 from torch.autograd import forward_ad
 
 F = TypeVar("F", bound=Callable[..., object])
-_PLAIN = (Tensor, nn.Parameter)
+# The types of tensors that are torch's own, and nothing more than that.
+PLAIN = (Tensor, nn.Parameter)
 # The exporter of 2.6 does not say that it runs, and so cannot export a layer.
 _EXPORTER_HAS_FLAG = torch.__version__ >= "2.7"
 
@@ -144,9 +145,14 @@ def followed() -> bool:
     )
 
 
+def sharded(tensor: Tensor) -> bool:
+    """Whether it is a DTensor, which operators and programs that do not know of them cannot take."""
+    return type(tensor) not in PLAIN and hasattr(tensor, "full_tensor")
+
+
 def plain(tensors: Iterable[Tensor | None]) -> bool:
     """Whether tensors are their memory and no more."""
     for t in tensors:  # noqa: SIM110  (all() takes twice the time, which a small call notices)
-        if t is not None and (type(t) not in _PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
+        if t is not None and (type(t) not in PLAIN or t.is_meta or t.is_neg() or t._is_zerotensor()):
             return False
     return True

@@ -70,6 +70,15 @@ def check_weight(name: str, weight: object, shape: tuple[int, ...], like: Tensor
     return weight
 
 
+def check_whole(name: str, tensor: Tensor) -> None:
+    """Refuse a DTensor where every process computes on the whole."""
+    if modes.sharded(tensor):
+        raise TypeError(
+            f"expected {name} to be a Tensor as a whole, got a DTensor: take its full_tensor(), or unshard() its module before; "
+            "a field that is split over processes is run by spatial_lstm.distributed.SpatialParallel"
+        )
+
+
 def check_input(input: object, weight: Tensor, axes: int, channels: int, channels_last: bool, least: int = 1) -> bool:
     """Refuse an input of a wrong kind, rank, channels, dtype, device or extents below ``least``; return whether it is batched."""
     if isinstance(input, PackedSequence):
@@ -78,7 +87,11 @@ def check_input(input: object, weight: Tensor, axes: int, channels: int, channel
             "and give the lengths as sizes=lengths to a layer with channels_last=True"
         )
     if not isinstance(input, Tensor):
+        _refuse_proxy("input", input)
         raise TypeError(f"expected input to be a Tensor, got {type(input).__name__}")
+    if type(input) not in modes.PLAIN or type(weight) not in modes.PLAIN:  # calls less, which a small call notices
+        check_whole("input", input)
+        check_whole("weight_hh", weight)
     if input.is_nested:
         raise ValueError(
             "expected a dense input, got a nested tensor: pad it with torch.nested.to_padded_tensor and give each one's own extent as sizes"
@@ -105,6 +118,15 @@ def check_input(input: object, weight: Tensor, axes: int, channels: int, channel
         raise ValueError(f"expected input of dtype {', '.join(map(str, DTYPES))}, got {input.dtype}")
     _check_like("input", input, weight, (weight.dtype,))
     return batched
+
+
+def _refuse_proxy(name: str, value: object) -> None:
+    """Say what to do where torch.fx traces what is in a layer."""
+    if isinstance(value, torch.fx.Proxy):
+        raise TypeError(
+            f"expected {name} with values, got a Proxy: torch.fx cannot trace what is in a layer; make it a leaf of the module around it, "
+            "as by leaf_modules=[SpatialLSTM] (torchvision) or set_non_traceable_module_classes([SpatialLSTM]) (torch.ao.quantization)"
+        )
 
 
 def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | None:
@@ -215,6 +237,8 @@ def _check_face(
     if not isinstance(face, Tensor):
         raise TypeError(f"expected {name} to be a Tensor or None, got {type(face).__name__}")
     _check_dense(name, face)
+    if not modes.sharded(like):
+        check_whole(name, face)
     if tuple(face.shape) != shape:
         raise ValueError(f"expected {name} of shape {shape}, got {tuple(face.shape)}")
     _check_like(name, face, like, dtypes)
@@ -252,8 +276,12 @@ def check_forget_bias(forget_bias: object, bias: bool) -> None:
 def check_site(x: object, weight: Tensor, features: int) -> None:
     """Refuse the input of one site where it is not ``(N, C)`` or ``(C,)``."""
     if not isinstance(x, Tensor):
+        _refuse_proxy("x", x)
         raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
     _check_dense("x", x)
+    if modes.sharded(x) != modes.sharded(weight):
+        check_whole("x", x)
+        check_whole("weight_hh", weight)
     if x.ndim not in (1, 2) or x.shape[-1] != features:
         raise ValueError(f"expected x of shape (N, {features}) or ({features},), got {tuple(x.shape)}")
     if x.dtype not in DTYPES:
@@ -287,6 +315,7 @@ def check_tile(tile: object, axes: int, backend: str) -> tuple[int, ...] | None:
     if tile is None:
         return None
     if not isinstance(tile, (tuple, list)):
+        _refuse_proxy("tile", tile)
         raise TypeError(f"expected tile to be a tuple of {axes} ints or None, got {type(tile).__name__}")
     if len(tile) != axes:
         raise ValueError(f"expected tile to have one extent for each of {axes} spatial axes, got {tuple(tile)}")

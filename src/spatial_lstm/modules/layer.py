@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ from spatial_lstm.engine import (
 from spatial_lstm.modules import lstm_conversion, parameters
 from spatial_lstm.modules.cell import SpatialLSTMCell
 from spatial_lstm.state import State
+
+Layer = TypeVar("Layer", bound="SpatialLSTM")
 
 FLAGS = ("bias", "channels_last", "peephole", "extended", "recompute")
 
@@ -311,7 +313,7 @@ class SpatialLSTM(nn.Module):
         return cell.train(self.training)
 
     @classmethod
-    def from_lstm(cls, lstm: nn.LSTM, *, channels_last: bool = True) -> SpatialLSTM:
+    def from_lstm(cls: type[Layer], lstm: nn.LSTM, *, channels_last: bool = True) -> Layer:  # noqa: PYI019  (Python 3.10 has no Self)
         """Return a 1-D layer that computes what ``lstm`` computes, with copies of its weights and its two biases summed.
 
         What is frozen stays frozen, and a parametrized weight is taken by its value. :class:`torch.nn.LSTM` takes ``(L, N, C)`` unless it
@@ -322,7 +324,7 @@ class SpatialLSTM(nn.Module):
             channels_last: True for input ``(N, L, C)``, the layout of ``batch_first=True``; False for ``(N, C, L)``.
 
         Raises:
-            TypeError: If ``lstm`` is no ``nn.LSTM``.
+            TypeError: If ``lstm`` is no ``nn.LSTM``, or its weights are DTensors.
             ValueError: If it has projections (``proj_size``).
         """
         options = lstm_conversion.options_of(lstm, channels_last)
@@ -336,6 +338,7 @@ class SpatialLSTM(nn.Module):
 
         Raises:
             ValueError: If there is none: it takes one axis, a cell that is one there, and direction ``f``, alone or before ``r``.
+            TypeError: If weights are DTensors.
         """
         if self.spatial_dims != 1 or not get_cell(self.cell_type).is_lstm or self.peephole:
             raise ValueError(f"expected one axis and a cell that is an LSTM there, without peepholes, got {self!r}")

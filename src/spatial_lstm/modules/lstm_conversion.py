@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spatial_lstm.engine import check_whole
+
 
 def options_of(lstm: object, channels_last: bool) -> dict[str, Any]:
     """The options of the layer that computes what ``lstm`` computes.
@@ -43,6 +45,8 @@ def copy_from_lstm(lstm: nn.LSTM, layer: nn.Module) -> None:
         suffix = name.removeprefix("bias")
         names = [name] if suffix == name else [f"bias_ih{suffix}", f"bias_hh{suffix}"]
         sources: list[Tensor] = [getattr(lstm, each) for each in names]
+        for each, source in zip(names, sources, strict=True):
+            check_whole(each, source)
         with torch.no_grad():
             parameter.copy_(sum(sources[1:], sources[0]))
         parameter.requires_grad_(any(source.requires_grad for source in sources))
@@ -51,7 +55,9 @@ def copy_from_lstm(lstm: nn.LSTM, layer: nn.Module) -> None:
 def copy_to_lstm(layer: nn.Module, lstm: nn.LSTM) -> None:
     """The other way round; of the two biases the second is zero."""
     for name, parameter in lstm.named_parameters():
-        source: Tensor = getattr(layer, name.replace("bias_ih", "bias").replace("bias_hh", "bias"))
+        own = name.replace("bias_ih", "bias").replace("bias_hh", "bias")
+        source: Tensor = getattr(layer, own)
+        check_whole(own, source)
         with torch.no_grad():
             parameter.copy_(source)
             if name.startswith("bias_hh"):

@@ -1,0 +1,90 @@
+"""What stands for a tensor elsewhere and cannot be computed on here is refused with what to do: DTensors, and Proxies of torch.fx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, fx, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Replicate, distribute_module, distribute_tensor
+
+from spatial_lstm import OutputOnly, SpatialLSTM, SpatialLSTMCell, State, functional
+
+X = torch.ones(2, 3, 4, 5)
+
+
+@pytest.fixture
+def mesh() -> Iterator[DeviceMesh]:
+    """One process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+def layer() -> SpatialLSTM:
+    return SpatialLSTM(3, 4)
+
+
+def one_axis() -> SpatialLSTM:
+    return SpatialLSTM(3, 4, spatial_dims=1, cell="graves")
+
+
+# What is done on a mesh, where `whole` makes a DTensor and `split` the weights of a module DTensors, and what is named.
+DTENSORS: dict[str, tuple[Callable[[Callable[[Tensor], Tensor], Callable[[nn.Module], nn.Module]], object], str]] = {
+    "input": (lambda whole, split: layer()(whole(X)), "input"),
+    "weights": (lambda whole, split: split(layer())(X), "weight_hh"),
+    "both": (lambda whole, split: split(layer())(whole(X)), "input"),
+    "face": (
+        lambda whole, split: layer()(X, State((whole(torch.ones(1, 2, 4, 5)), None), (None, None))),
+        r"state.h\[0\]",
+    ),
+    "in tiles": (lambda whole, split: split(SpatialLSTM(3, 4, tile=(2, 2)))(X), "weight_hh"),
+    "composite": (lambda whole, split: split(SpatialLSTM(3, 4, backend="composite"))(X), "weight_hh"),
+    "functional": (lambda whole, split: functional.spatial_lstm(whole(X), *layer().parameters()), "input"),
+    "cell": (lambda whole, split: split(layer()).cell()(X[:, :, 0, 0]), "weight_hh"),  # type: ignore[operator]
+    "input of a cell": (lambda whole, split: SpatialLSTMCell(3, 4)(whole(X[:, :, 0, 0])), "x"),
+    "to_lstm": (lambda whole, split: split(one_axis()).to_lstm(), "weight_ih_l0"),  # type: ignore[operator]
+    "from_lstm": (lambda whole, split: SpatialLSTM.from_lstm(split(nn.LSTM(3, 4, batch_first=True))), "weight_ih_l0"),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("case", DTENSORS)
+def test_dtensors(mesh: DeviceMesh, case: str) -> None:
+    run, name = DTENSORS[case]
+    words = rf"expected {name} to be a Tensor as a whole, got a DTensor: take its full_tensor\(\), or unshard\(\)"
+    with pytest.raises(TypeError, match=words):
+        run(
+            lambda tensor: distribute_tensor(tensor, mesh, [Replicate()]),
+            lambda module: distribute_module(module, mesh),
+        )
+
+
+def test_a_cell_of_dtensors_alone_runs(mesh: DeviceMesh) -> None:
+    x, cell = X[:, :, 0, 0], SpatialLSTMCell(3, 4)
+    expected, _ = cell(x)
+    found, _ = distribute_module(cell, mesh)(distribute_tensor(x, mesh, [Replicate()]))
+    assert isinstance(found, DTensor)
+    torch.testing.assert_close(found.full_tensor(), expected)
+
+
+class Leaves(fx.Tracer):
+    """What ``leaf_modules`` makes of a tracer."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, SpatialLSTM) or super().is_leaf_module(module, name)
+
+
+@pytest.mark.parametrize(
+    "make", [layer, lambda: OutputOnly(layer()), lambda: nn.Sequential(OutputOnly(layer())), layer().cell]
+)
+def test_torch_fx_goes_around_a_layer(make: Callable[[], nn.Module]) -> None:
+    with pytest.raises(
+        TypeError, match=r"got a Proxy: torch.fx cannot trace .* a leaf .* leaf_modules=\[SpatialLSTM\]"
+    ):
+        fx.symbolic_trace(make())
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), OutputOnly(layer()))
+    traced = fx.GraphModule(network, Leaves().trace(network))
+    assert torch.equal(traced(X), network(X))
