@@ -28,6 +28,21 @@ def test_memory_that_was_freed_is_not_read() -> None:
         output.sum().backward()
 
 
+@pytest.mark.parametrize("backend", ["auto", "plain"])
+@pytest.mark.parametrize("given", ["channels first", "channels last", "a part of it"])
+def test_an_input_that_was_freed_is_not_copied(given: str, backend: str) -> None:
+    layer = make_layer("spatial", 2, 3, backend=backend)
+    x = make_input(layer, grad=False)
+    if given != "channels first":
+        x = x.to(memory_format=torch.channels_last)
+    output, _ = layer(x[1:] if given == "a part of it" else x)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(
+        RuntimeError, match=r"expected x of shape \(., 4, 3, 2\) to have memory, got one whose storage was freed"
+    ):
+        output.sum().backward()
+
+
 @needs_kernel
 @pytest.mark.parametrize("sizes", [None, [(300, 200), (200, 300)]], ids=["dense", "sizes"])
 def test_large_outputs_lie_on_large_pages(sizes: list[tuple[int, int]] | None) -> None:

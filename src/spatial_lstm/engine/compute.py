@@ -17,7 +17,7 @@ from spatial_lstm.engine.cells import Cell
 from spatial_lstm.engine.geometry import Grid
 from spatial_lstm.engine.kernels import FOLDED, Incoming, Kernel, Results, Saved, check_tables, choose_kernel
 from spatial_lstm.engine.kernels.folded import is_folded
-from spatial_lstm.engine.problem import Problem, contiguous, make_problem
+from spatial_lstm.engine.problem import Problem, check_memory, contiguous, make_problem
 from spatial_lstm.engine.tensors import Gradients, Tensors
 
 # Of a forward pass, what its backward reads: output, table of c and gates.
@@ -121,6 +121,7 @@ def backward(
 
     def run() -> Gradients:
         if course is None:
+            check_memory(given)
             problem = make_problem(given, options.sizes, options.directions, options.cell)
             saved, incoming = _tables(problem, kept, grads)
             check_tables(problem, saved, incoming)

@@ -145,6 +145,11 @@ def followed() -> bool:
     )
 
 
+def freed(tensor: Tensor) -> bool:
+    """Whether a tensor has elements and its storage has none."""
+    return tensor.numel() > 0 and torch._C._has_storage(tensor) and tensor.untyped_storage().nbytes() == 0
+
+
 def sharded(tensor: Tensor) -> bool:
     """Whether it is a DTensor, which operators and programs that do not know of them cannot take."""
     return type(tensor) not in PLAIN and hasattr(tensor, "full_tensor")

@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from spatial_lstm.engine import modes
 from spatial_lstm.engine.cells import Cell, get_cell
 from spatial_lstm.engine.geometry import Grid, Plan, face_positions, make_plan, packing
 from spatial_lstm.engine.idle import idle_axes, places
@@ -128,6 +129,19 @@ def make_problem(
     if not checked:
         check_tensors(found, tensors, grid.directions)
     return Problem(found, grid, contiguous(tensors), idle)
+
+
+def check_memory(tensors: Tensors) -> None:
+    """Refuse tensors whose storage somebody has freed, as FSDP frees what it can gather again: torch copies one without looking.
+
+    Raises:
+        RuntimeError: If there is one.
+    """
+    for name, tensor in tensors.present().items():
+        if modes.freed(tensor):
+            raise RuntimeError(
+                f"expected {name} of shape {tuple(tensor.shape)} to have memory, got one whose storage was freed"
+            )
 
 
 def contiguous(tensors: Tensors) -> Tensors:
