@@ -13,6 +13,7 @@ from torch.distributed.tensor import DTensor, Replicate, distribute_module, dist
 
 from spatial_lstm import OutputOnly, SpatialLSTM, SpatialLSTMCell, State, functional
 
+pytestmark = pytest.mark.filterwarnings("ignore:DTensor random operators")  # torch 2.6, of any mesh of CPUs
 X = torch.ones(2, 3, 4, 5)
 
 
@@ -62,6 +63,7 @@ def test_dtensors(mesh: DeviceMesh, case: str) -> None:
         )
 
 
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="torch 2.6 cannot take a part of a DTensor")
 def test_a_cell_of_dtensors_alone_runs(mesh: DeviceMesh) -> None:
     x, cell = X[:, :, 0, 0], SpatialLSTMCell(3, 4)
     expected, _ = cell(x)

@@ -21,13 +21,15 @@ def returned(kind: type[T]) -> type[T]:
     make = kind.__new__
 
     @functools.wraps(make)
-    def new(kind: type[T], *values: Any, **named: Any) -> T:
+    def __new__(kind: type[T], *values: Any, **named: Any) -> T:
         if len(values) == 1 and not named and isinstance(values[0], Iterable):
             values = tuple(values[0])
         made: T = make(kind, *values, **named)
         return made
 
-    kind.__new__ = new  # type: ignore[assignment, method-assign]
+    # torch.compile knows the constructors of named tuples, which it leaves alone, by their name and by where they seem to be written.
+    __new__.__code__ = __new__.__code__.replace(co_filename="<string>")  # type: ignore[attr-defined]
+    kind.__new__ = __new__  # type: ignore[assignment, method-assign]
     torch.serialization.add_safe_globals([kind])
     # Saved programs name the types of what they take and return. A private name of torch, 2.6 to 2.13; where it is gone, such programs are
     # not saved, and all else goes on.

@@ -61,10 +61,11 @@ class Tensors(NamedTuple):
         return Weights(*self[1:6])
 
     def with_directions(self) -> Tensors:
-        """With :meth:`Weights.with_directions`."""
+        """With :meth:`Weights.with_directions`; in words that torch 2.6 compiles, which knows no slice and no property of a named tuple."""
         if self.weight_ih.ndim > 2:
             return self
-        return Tensors(self.x, *self.weights.with_directions(), self.h0, self.c0)
+        weights = Weights(self.weight_ih, self.weight_hh, self.bias, self.weight_peephole, self.weight_ch)
+        return Tensors(self.x, *weights.with_directions(), self.h0, self.c0)
 
     def present(self) -> dict[str, Tensor]:
         """Those that are there, by name; in words that torch 2.6 compiles."""
