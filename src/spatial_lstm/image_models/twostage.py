@@ -41,7 +41,7 @@ class TwoStageRIDE(ImageModel):
     scale: ClassVar[int] = 1
     """Pixels a side that one site stands for."""
     basis: ClassVar[tuple[tuple[float, ...], ...]]
-    """T, orthonormal: u and then v from what a site stands for, channel by channel its pixels in raster order."""
+    """The orthonormal T, which makes u and then v of what a site stands for, channel by channel its pixels in raster order."""
 
     def __init__(
         self,
