@@ -13,6 +13,7 @@ from torch import Tensor
 from spatial_lstm.handwriting.codec import Codec
 from spatial_lstm.handwriting.data import Line, Lines, Parts
 from spatial_lstm.handwriting.data.parts import PARTS
+from spatial_lstm.handwriting.data.pictures import Gray
 from spatial_lstm.handwriting.decoding import Decoder
 from spatial_lstm.handwriting.metrics import Evaluation, Pair, evaluate
 from spatial_lstm.handwriting.network import HandwritingRecognizer
@@ -63,8 +64,10 @@ class HandwritingTask(Task[Stage, LineBatch]):
         self.augmentation = augmentation
         self.examples = Examples(parts.train, codec, model.height)
         self.met_before = frozenset(met_before)
-        self.digests = {part: [digest(line, model.height) for line in getattr(parts, part)] for part in PARTS}
-        self._data = {part: fingerprint(getattr(parts, part), model.height) for part in PARTS}
+        self.digests: dict[str, list[str]] = {}
+        self._data: dict[str, dict[str, Any]] = {}
+        for part in PARTS:
+            self._data[part], self.digests[part] = _known_by(getattr(parts, part), model.height)
         self._found: Evaluation | None = None
 
     @classmethod
@@ -140,13 +143,23 @@ def compared(lines: Lines, texts: Sequence[str], codec: Codec) -> Evaluation:
 
 def digest(line: Line, height: int) -> str:
     """By what a line is known again, wherever its file is and whatever its text: its pixels at a height."""
-    pixels = line.image(height)
-    return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]
+    return _digest(line.image(height))
 
 
 def fingerprint(lines: Lines, height: int) -> dict[str, Any]:
     """By what lines are known again, wherever their files are: their number, their texts and their widths at a height."""
-    digest = hashlib.sha256()
+    return _known_by(lines, height)[0]
+
+
+def _known_by(lines: Lines, height: int) -> tuple[dict[str, Any], list[str]]:
+    """The fingerprint of lines and the digest of each, for which each is looked at once."""
+    whole, digests = hashlib.sha256(), []
     for line in lines:
-        digest.update(f"{line.image(height).shape[1]} {line.text}\n".encode())
-    return {"lines": len(lines), "sha256": digest.hexdigest()}
+        pixels = line.image(height)
+        whole.update(f"{pixels.shape[1]} {line.text}\n".encode())
+        digests.append(_digest(pixels))
+    return {"lines": len(lines), "sha256": whole.hexdigest()}, digests
+
+
+def _digest(pixels: Gray) -> str:
+    return hashlib.sha256(f"{pixels.shape} ".encode() + pixels.tobytes()).hexdigest()[:16]
