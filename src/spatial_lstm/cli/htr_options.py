@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from spatial_lstm.cli.numbers import non_negative_float, positive_float, positive_int
-from spatial_lstm.cli.options import RUN, add_group, add_run_options, full_path, path, path_text, refuse_given
+from spatial_lstm.cli.options import RUN, add_group, add_run_options, full_path, path, refuse_given
 
 if TYPE_CHECKING:
     from spatial_lstm.handwriting.training import Augmentation
@@ -57,14 +57,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "lines",
         DEFAULTS,
         data={
-            "type": path_text,
             "nargs": "+",
             "metavar": "PATH",
             "help": f"{LINES}, or: digits, strings of handwritten digits. Folders within that are called train, val "
             "and test are used as such; without them a tenth of the pages is held out for each of the latter two",
         },
-        validation={"type": path_text, "nargs": "+", "metavar": "PATH", "help": "lines to choose the best weights by"},
-        test={"type": path_text, "nargs": "+", "metavar": "PATH", "help": "lines to report on in the end"},
+        validation={"nargs": "+", "metavar": "PATH", "help": "lines to choose the best weights by"},
+        test={"nargs": "+", "metavar": "PATH", "help": "lines to report on in the end"},
         digits={
             "type": full_path,
             "metavar": "FOLDER",

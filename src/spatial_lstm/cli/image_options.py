@@ -10,7 +10,7 @@ from typing import Any
 
 from spatial_lstm.cli.numbers import non_negative_int, positive_float, positive_int
 from spatial_lstm.cli.options import RUN as ANY_RUN
-from spatial_lstm.cli.options import add_group, full_path, path_text
+from spatial_lstm.cli.options import add_group, full_path
 
 DATA: dict[str, Any] = {
     "data": "deadleaves",
@@ -37,17 +37,12 @@ def add_data_options(parser: argparse.ArgumentParser, defaults: Mapping[str, Any
         "data",
         defaults,
         data={
-            "type": path_text,
             "metavar": "PATH",
             "help": "a folder of pictures, one with train and test folders, one with MNIST's files, or a name: "
             "deadleaves, textures, brick, grass, gravel, photos",
         },
-        validation={
-            "type": path_text,
-            "metavar": "PATH",
-            "help": "images to choose the best weights by, instead of a part of --data",
-        },
-        test={"type": path_text, "metavar": "PATH", "help": "images to report on, instead of a part of --data"},
+        validation={"metavar": "PATH", "help": "images to choose the best weights by, instead of a part of --data"},
+        test={"metavar": "PATH", "help": "images to report on, instead of a part of --data"},
         color={"help": "three channels instead of one"},
         gray={"choices": ("luma", "mean"), "help": "how colors turn to gray: as PIL does, or the mean of R, G and B"},
         binarize={

@@ -32,12 +32,14 @@ DEVICES = ("cpu", "cuda")
 def add_group(
     parser: argparse.ArgumentParser, title: str, defaults: Mapping[str, Any], **options: dict[str, Any]
 ) -> None:
-    """Add those of a title's options that have defaults; one whose default is False is a flag, and numbers are N."""
+    """Add those of a title's options that have defaults; one whose default is False is a flag, numbers are N, and no path is empty."""
     group = parser.add_argument_group(title)
     for name, settings in options.items():
         if name not in defaults:
             continue
         default = defaults[name]
+        if name in PATHS:
+            settings = {"type": path_text, **settings}
         if default is False:
             settings = {**settings, "action": "store_const", "const": True}
         elif default is not None:
