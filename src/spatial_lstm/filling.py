@@ -8,12 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
 def fill(tensor: Tensor, values: Tensor) -> None:
     """Write ``values``, of the same shape, into the whole of ``tensor``, which may be a DTensor; unless somebody has it spared."""
     nn.init.constant_(tensor, _Values(values))  # type: ignore[arg-type]
+
+
+def fill_blocks(tensor: Tensor, starts: Sequence[float]) -> None:
+    """Fill a vector that has so many blocks of one length, each with its number."""
+    length = len(tensor) // len(starts)
+    fill(tensor, torch.cat([tensor.new_full((length,), start) for start in starts]))
 
 
 class _Values:

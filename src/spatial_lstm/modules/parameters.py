@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spatial_lstm.engine import Cell, autocast_dtype, check_weight
-from spatial_lstm.filling import fill
+from spatial_lstm.filling import fill_blocks
 
 # sum_k sigma(f_k) at the start: below one, so that c dies out with the distance; benchmarks/growth.py has the figures
 OPENING = 0.9
@@ -44,8 +44,7 @@ def draw(tensor: Tensor, name: str, cell: Cell, axes: int, hidden: int, forget_b
     forget = cell.forget_blocks(axes)
     if name == "bias" and forget:
         start = default_forget_bias(len(forget)) if forget_bias is None else forget_bias
-        starts = [start if block in forget else 0.0 for block in range(cell.blocks(axes))]
-        fill(tensor, torch.cat([tensor.new_full((hidden,), each) for each in starts]))
+        fill_blocks(tensor, [start if block in forget else 0.0 for block in range(cell.blocks(axes))])
 
 
 def reset(

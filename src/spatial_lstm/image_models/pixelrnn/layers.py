@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from spatial_lstm import SpatialLSTM
-from spatial_lstm.filling import fill
+from spatial_lstm.filling import fill_blocks
 from spatial_lstm.image_models.pixelrnn.masked import MaskedConv2d, color_mask
 
 # Of both layers: i, f, g, o.
@@ -188,9 +188,7 @@ class RowLSTM(CausalLayer):
         nn.init.uniform_(self.state_to_state.weight, -bound, bound)
         bias = self.input_to_state.bias
         if bias is not None:
-            fill(
-                bias, torch.cat([bias.new_full((self.hidden_size,), start) for start in (0.0, 2.0, 0.0, 0.0)])
-            )  # i, f, g, o
+            fill_blocks(bias, (0.0, 2.0, 0.0, 0.0))  # of i, f, g, o
 
     def forward(self, input: Tensor) -> Tensor:
         batch, _, height, width = input.shape
