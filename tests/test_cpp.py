@@ -117,19 +117,38 @@ def test_many_sites_at_a_step() -> None:
 @needs_kernel
 @pytest.mark.parametrize(
     "options",
-    [{"dtype": torch.float64}, {}, {"recompute": True}, {"saved_gates": "bfloat16"}],
-    ids=["float64", "float32", "recomputed", "bfloat16"],
+    [
+        {"dtype": torch.float64},
+        {},
+        {"recompute": True},
+        {"saved_gates": "bfloat16"},
+        {"cell": "graves-peephole", "hidden_size": 16},
+    ],
+    ids=["float64", "float32", "recomputed", "bfloat16", "one vector"],
 )
-def test_tables_that_are_written_past_the_caches(options: dict[str, Any]) -> None:
-    """A megabyte of whole lines, and the images of it one by one."""
-    layer = make_layer("spatial", 3, 16, backend="cpp", **{"dtype": torch.float32, **options})
-    x = make_input(layer, 40, (16, 32))
-    output = layer(x)[0]
-    grad = torch.randn_like(output)
-    (dx,) = torch.autograd.grad(output, x, grad)
+def test_tables_that_are_written_past_the_caches(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A megabyte of whole lines, on one thread and on three, and the images of it one by one."""
+    monkeypatch.setattr(cpp, "START_COST", 0)
+    monkeypatch.setattr(cpp, "WAIT_COST", 0)
+    settings = {"cell": "spatial", "hidden_size": 32, "dtype": torch.float32, **options}
+    layer = make_layer(settings.pop("cell"), 3, settings.pop("hidden_size"), backend="cpp", **settings)
+    x, state = make_input(layer, 40, (16, 32)), make_state(layer, 40, (16, 32))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            output, far = layer(x, state)
+            torch.manual_seed(0)
+            grad = torch.randn_like(output)
+            wanted = [x, *faces(state), *layer.parameters()]
+            results.append([output, *faces(far), *torch.autograd.grad(output, wanted, grad)])
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+    output, dx = results[0][0], results[0][1 + len(faces(state))]
     for image in (slice(1), slice(39, 40)):
         alone = x[image].detach().requires_grad_()
-        expected = layer(alone)[0]
+        expected = layer(alone, spatial_lstm.State(*(tuple(face[:, image] for face in some) for some in state)))[0]
         assert_close([output[image], dx[image]], [expected, *torch.autograd.grad(expected, alone, grad[image])])
 
 

@@ -4,26 +4,35 @@
 
 #include <algorithm>
 
+#include "memory.hpp"
 #include "vector.hpp"
 
 // Where such numbers are, `between` numbers from one gate, axis or peephole to the next.
 template <class S>
 struct Numbers {
     int64_t count;
-    Compute<S>* z;             // (B, between), activated in place where gates are kept
+    Compute<S>* z;             // (B, between), activated in place where `activates`
     const Compute<S>* c_prev;  // (N, between)
     int64_t between;
     const Compute<S>* peephole;  // (2 N + 1, period and a vector), each the same over and over, or null
     int64_t period;              // how many features there are
     Compute<S>* c;
     S* h;  // null, as c, where states are known
+    bool activates, streams;
+    // What is written besides, past the caches where `streams`, or null: c once more, and gates, a row (B, period) a site, of which vectors fill
+    // each gate's features.
+    Compute<S>* saved_c;
+    S* gates;
 };
 
 // Never inlined, so that gates are the same to the last bit wherever they are taken: where products are contracted is up to the compiler.
 template <class S, class Cell, int N>
-__attribute__((noinline)) void activate(const Numbers<S>& at, bool keep) {
+__attribute__((noinline)) void activate(const Numbers<S>& at) {
     using T = Compute<S>;
     constexpr int L = LANES<T>, B = Cell::template blocks<N>;
+    S* gates = at.gates;
+    int64_t feature = 0;
+    const auto write = [&](auto* to, Vector<T> v) __attribute__((always_inline)) { at.streams ? stream(to, v) : store(to, v, L); };
     for (int64_t k = 0; k < at.count; k += L) {
         const int lanes = static_cast<int>(std::min<int64_t>(L, at.count - k));
         Vector<T> z[B], c_prev[N], peephole[2 * N + 1], c, h;
@@ -38,8 +47,14 @@ __attribute__((noinline)) void activate(const Numbers<S>& at, bool keep) {
             store(at.c + k, c, lanes);
             store(at.h + k, h, lanes);
         }
-        if (keep)
+        if (at.saved_c) write(at.saved_c + k, c);
+        if (at.activates)
 #pragma GCC unroll 16
             for (int b = 0; b < B; ++b) store(at.z + b * at.between + k, z[b], lanes);
+        if (!gates) continue;
+#pragma GCC unroll 16
+        for (int b = 0; b < B; ++b) write(gates + b * at.period + feature, z[b]);
+        feature += L;
+        if (feature == at.period) feature = 0, gates += B * at.period;
     }
 }

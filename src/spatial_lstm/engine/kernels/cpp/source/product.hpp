@@ -1,20 +1,18 @@
 // The matrix product of a few gathered rows with a packed panel of weights, the sums in registers.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "vector.hpp"
 
-// Sums of 6 rows hide how long an addition takes, or of 12 where each has but one vector; more only lengthen the code: a judgement. Segments: x, and
-// h and c of four axes.
-constexpr int MOST_ROWS = 12, MOST_SEGMENTS = 9;
+// Sums of 25 vectors, or of 12 rows, hide how long an addition takes; more only lengthen the code: a judgement. Segments: x, and h and c of four axes.
+constexpr int MOST_SUMS = 25, MOST_ROWS = 12, MOST_SEGMENTS = 9;
 
 // How many rows fit the registers beside `width` vectors of weights and one of input.
 constexpr int rows_at_once(int width) {
-    const int fit = (REGISTERS - width - 1) / width;
-    const int most = width == 1 ? MOST_ROWS : MOST_ROWS / 2;
-    return fit < 1 ? 1 : fit > most ? most : fit;
+    return std::max(1, std::min({(REGISTERS - width - 1) / width, MOST_SUMS / width, MOST_ROWS}));
 }
 
 // A row of input is several stretches of memory, one after the other: x, the predecessors' h, ... Lengths count factors or pairs of them.

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "buffer.hpp"
 #include "layer.hpp"
@@ -32,10 +34,6 @@ class WeightGradient {
     // Sites whose sum is taken in registers: rounding errors grow with this number, and with that of blocks. At 64 and 256 training took as long,
     // within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
     static constexpr int64_t BLOCK = 128;
-    // Panels whose dz of a block, 330 KB, stays in the second cache while all inputs go by. At 512 units training took 5 % less.
-    static constexpr int64_t TOGETHER = 8;
-    // Sites whose x and predecessors' h, which the pass has not touched for long, are fetched before they are due. A judgment.
-    static constexpr int64_t AHEAD = 16;
 
    public:
     WeightGradient(const Layer& layer, const Units& units, const Results<S>& of, const Gradients<S>& to)
@@ -50,19 +48,22 @@ class WeightGradient {
           width_(vectors_ * L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
           peephole_size_(to.weight_peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
-          parts_(units.parts(tiles_ * R * width_)),
+          parts_(units.parts(depth_ * width_)),
           saved_(layer, of),
           to_(to),
-          totals_(units.count() * parts_ * tiles_ * R * width_),
-          gathered_(layer.threads * BLOCK * tiles_ * R),
+          totals_(units.count() * parts_ * depth_ * width_),
+          gathered_(layer.threads * BLOCK * depth_),
           packed_(PACKS ? layer.threads * BLOCK * width_ : 0),
           peephole_totals_(units.count() * peephole_size_) {}
 
-    // Before the first sites of a unit: this member's share of the totals. Where there is one part, its first block will be the first to write to it.
+    // Before the first sites of a unit: this member's share of the totals, where there is one part of which the first block will be the first to write
+    // to it; and the ones that the gradient of the bias multiplies by.
     void begin(const Unit& unit, const Team& team) const {
-        const int64_t rows = parts_ > 1 ? parts_ * tiles_ : 0;
-        std::fill(total(unit.index, 0, team.first(rows) * R), total(unit.index, 0, team.last(rows) * R), T{0});
+        const int64_t rows = parts_ > 1 ? parts_ * depth_ : 0;
+        std::fill(total(unit.index, 0, team.first(rows)), total(unit.index, 0, team.last(rows)), T{0});
         std::fill(peephole_total(unit.index) + team.first(peephole_size_), peephole_total(unit.index) + team.last(peephole_size_), T{0});
+        static constexpr T one[L] = {1};
+        for (int64_t row = 1; row <= BLOCK / PAIR<F> && to_.bias; ++row) store_factors(inputs(team) + (row * depth_ - 1) * PAIR<F>, load_paired<F>(one, one, 1), 1);
     }
 
     // This member's share of the sums over the sites of steps begin .. end, whose dz, a row of factors each, starts at `dz`; a unit's last sites come
@@ -94,8 +95,10 @@ class WeightGradient {
    private:
     // Where panel p begins, in vectors of gates: panels are as alike as can be.
     int64_t start(int64_t p) const { return vectors_ * p / panels_; }
-    T* total(int64_t unit, int64_t part, int64_t row) const { return totals_.get() + ((unit * parts_ + part) * tiles_ * R + row) * width_; }
+    T* total(int64_t unit, int64_t part, int64_t row) const { return totals_.get() + ((unit * parts_ + part) * depth_ + row) * width_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
+    // What a member gathers for itself.
+    F* inputs(const Team& team) const { return gathered_.get() + (team.number * team.members + team.member) * BLOCK * depth_; }
 
     // The sites of a block, those of one part of each of some steps.
     struct Block {
@@ -129,45 +132,52 @@ class WeightGradient {
 
     void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
         const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
-        F* const inputs = gathered_.get() + (team.number * team.members + team.member) * BLOCK * tiles_ * R;
-        if (tiles.begin < tiles.end) gather(places, unit.direction, block, tiles, inputs);
+        if (tiles.begin < tiles.end) gather(places, unit.direction, block, tiles, inputs(team));
         F* const gates = PACKS ? packed_.get() + (team.number * team.members + turn % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
         if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
             for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, block, dz, gates);
             team.wait();
         }
         const int64_t at_once = vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
-        for (int64_t begin = 0; begin < panels_; begin += TOGETHER)
-            for (int64_t tile = tiles.begin; tile < tiles.end; tile += at_once)
-                for (int64_t p = begin; p < std::min(begin + TOGETHER, panels_); ++p)
-                    add_tiles(total(unit.index, part, tile * R), tile, std::min(at_once, tiles.end - tile), p, rows, block, inputs, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, first);
+        const int64_t last = std::min(tiles.end * R, depth_);
+        for (int64_t p = 0; p < panels_; ++p)  // whose dz of a block, of at most 41 KB, then stays in the first cache, or nearly so
+            for (int64_t row = tiles.begin * R; row < last; row += at_once * R)
+                add_tile(inputs(team) + row * PAIR<F>, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, rows, block, std::min(at_once * R, last - row),
+                         start(p + 1) - start(p), total(unit.index, part, row) + start(p) * L, first);
     }
 
-    // What the sites of a block read, a row for each or for each pair: some tiles' inputs of [x, h_0 .., c_0 .., 1], zero beyond what there is.
+    // What the sites of a block read, a row for each or for each pair: some tiles' inputs of [x, h_0 .., c_0 .., 1], but for the one.
     void gather(const Places& places, int64_t d, const Block& block, Span tiles, F* to) const {
-        const int64_t first = tiles.begin * R, last = tiles.end * R, row = tiles_ * R * PAIR<F>;
+        const int64_t first = tiles.begin * R, last = tiles.end * R;
         int64_t at = 0;
         const auto segment = [&](int64_t length, const auto& of) {
             const int64_t begin = std::max<int64_t>(0, first - at), count = std::min(length, last - at) - begin;
             F* own = to + (at + begin) * PAIR<F>;
             at += length;
             if (count <= 0) return;
-            const auto from = [&](int64_t i) { return of(places.begin + block.sites[i]) + begin; };
-            for (int64_t i = 0; i < block.count; i += PAIR<F>, own += row) {
-                const auto *one = from(i), *other = PAIR<F> == 2 && i + 1 < block.count ? from(i + 1) : nullptr;
-                prefetch(from(std::min(i + AHEAD, block.count - 1)), count);
-                for (int64_t k = 0; k < count; k += L) {
-                    const int lanes = static_cast<int>(std::min<int64_t>(L, count - k));
-                    store_factors(own + k * PAIR<F>, load_paired<F>(one + k, other ? other + k : nullptr, lanes), lanes);
-                }
+            std::array<decltype(of(0)), BLOCK + 1> from;  // and null after the last
+            from[static_cast<std::size_t>(block.count)] = nullptr;
+            for (int64_t i = 0; i < block.count; ++i) {  // the pass has not touched them for long
+                from[static_cast<std::size_t>(i)] = of(places.begin + block.sites[i]) + begin;
+                prefetch(from[static_cast<std::size_t>(i)], count);
+            }
+            for (auto one = from.data(); one < from.data() + block.count; one += PAIR<F>, own += depth_ * PAIR<F>) {
+                if constexpr (PAIR<F> == 1) copy(*one, count, own);
+                else pair_up(one[0], one[1], count, own);
             }
         };
         if (to_.weight_ih) segment(layer_.inputs, [&](int64_t i) { return saved_.input(places.raster(i)); });
         for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_h(places, d, i, k); });
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_c(places, d, i, k); });
-        static constexpr T one[L] = {1};  // of as many lanes as are read at most
-        if (to_.bias) segment(1, [](int64_t) { return one; });
-        for (int64_t i = 0; i < block.count && at < last; i += PAIR<F>, to += row) std::fill(to + at * PAIR<F>, to + last * PAIR<F>, F{});
+    }
+
+    // Some numbers of two sites, the second of which may be missing, side by side.
+    template <class From>
+    void pair_up(const From* one, const From* other, int64_t count, F* to) const {
+        for (int64_t k = 0; k < count; k += L) {
+            const int lanes = static_cast<int>(std::min<int64_t>(L, count - k));
+            store_factors(to + k * PAIR<F>, load_paired<F>(one + k, other ? other + k : nullptr, lanes), lanes);
+        }
     }
 
     // Row `row` of all panels, from dz of a pair of sites, the second of which may be missing.
@@ -183,38 +193,49 @@ class WeightGradient {
         }
     }
 
-    // The rows of a total that are a tile's or two's, at the gates of a panel, over a block's rows; what comes first is not added to anything.
-    void add_tiles(T* to, int64_t tile, int64_t count, int64_t p, int64_t rows, const Block& block, const F* inputs, const F* gates, bool first) const {
-        const F* from = inputs + tile * R * PAIR<F>;
-        to += start(p) * L;
-        const int64_t width = start(p + 1) - start(p);
-        if (count == 2) return add_up<1, 2 * R>(from, gates, rows, block, to, first);
-        if (width == 1) add_up<1>(from, gates, rows, block, to, first);
-        if (width == 2) add_up<2>(from, gates, rows, block, to, first);
-        if (width == 3) add_up<3>(from, gates, rows, block, to, first);
-        if (width == 4) add_up<4>(from, gates, rows, block, to, first);
-        if (width == 5) add_up<5>(from, gates, rows, block, to, first);
+    // Add up the products of a tile's inputs with the gates of a panel, over a block's rows; what comes first is not added to anything.
+    void add_tile(const F* from, const F* gates, int64_t rows, const Block& block, int64_t count, int64_t width, T* to, bool first) const {
+        if (width == 1) add_up<1>(from, gates, rows, block, count, to, first, std::make_index_sequence<2 * R>{});
+        if (width == 2) add_up<2>(from, gates, rows, block, count, to, first, std::make_index_sequence<R>{});
+        if (width == 3) add_up<3>(from, gates, rows, block, count, to, first, std::make_index_sequence<R>{});
+        if (width == 4) add_up<4>(from, gates, rows, block, count, to, first, std::make_index_sequence<R>{});
+        if (width == 5) add_up<5>(from, gates, rows, block, count, to, first, std::make_index_sequence<R>{});
     }
 
-    template <int W, int ROWS = R>
+    template <int W, std::size_t... I>
+    void add_up(const F* from, const F* gates, int64_t rows, const Block& block, int64_t count, T* to, bool first, std::index_sequence<I...>) const {
+        using Way = void (WeightGradient::*)(const F*, const F*, int64_t, const Block&, T*, bool) const;
+        static constexpr Way ways[] = {&WeightGradient::add_up<W, static_cast<int>(I) + 1>...};
+        (this->*ways[count - 1])(from, gates, rows, block, to, first);
+    }
+
+    template <int W, int COUNT>
     void add_up(const F* from, const F* gates, int64_t rows, const Block& block, T* to, bool first) const {
-        Vector<T> sums[ROWS][W] = {};
-        for (int r = 0; r < ROWS && !first; ++r)  // the totals, of many megabytes where there are many features
-            for (int w = 0; w < W; ++w) __builtin_prefetch(to + r * width_ + w * L, 1);
-        for (int64_t row = 0; row < rows; ++row, from += tiles_ * R * PAIR<F>) {
+        Vector<T> sums[COUNT][W] = {};
+        if (!first)  // the totals, of many megabytes where there are many features
+#pragma GCC unroll 16
+            for (int r = 0; r < COUNT; ++r)
+#pragma GCC unroll 16
+                for (int w = 0; w < W; ++w) __builtin_prefetch(to + r * width_ + w * L, 1);
+        for (int64_t row = 0; row < rows; ++row, from += depth_ * PAIR<F>) {
             const F* const weights = gates + (PACKS ? row * W * L * PAIR<F> : block.sites[row] * stride_);
             Vector<T> v[W];
 #pragma GCC unroll 16
             for (int w = 0; w < W; ++w) v[w] = load_factors(weights + w * L * PAIR<F>);
 #pragma GCC unroll 16
-            for (int r = 0; r < ROWS; ++r) {
+            for (int r = 0; r < COUNT; ++r) {
                 const Vector<T> x = spread(from + r * PAIR<F>);
 #pragma GCC unroll 16
                 for (int w = 0; w < W; ++w) sums[r][w] = multiply_add<F>(sums[r][w], x, v[w]);
             }
         }
-        for (int r = 0; r < ROWS; ++r, to += width_)
-            for (int w = 0; w < W; ++w) store(to + w * L, first ? sums[r][w] : load_factors(to + w * L) + sums[r][w], L);
+#pragma GCC unroll 16
+        for (int r = 0; r < COUNT; ++r)
+#pragma GCC unroll 16
+            for (int w = 0; w < W; ++w) {
+                T* const total = to + r * width_ + w * L;
+                store(total, first ? sums[r][w] : load_factors(total) + sums[r][w], L);
+            }
     }
 
     // L gates of the weights' gradients, from the totals of all groups in their order; these have a row for each column of the weights.
@@ -223,7 +244,7 @@ class WeightGradient {
         const auto columns = [&](S* weights, int64_t width, int64_t first, int64_t count) {
             if (!weights) return;
             const T* const top = total(d * units_.groups(), 0, k) + gate;
-            const int64_t totals = units_.groups() * parts_, size = tiles_ * R * width_, next = width_;
+            const int64_t totals = units_.groups() * parts_, size = depth_ * width_, next = width_;
             const auto read = [=](int64_t row, int64_t column, int lanes) {
                 const T* from = top + row * next + column;
                 Vector<T> sum{};
