@@ -37,6 +37,7 @@ class Backward {
     using T = Compute<S>;
     using F = Factor<S>;
     static constexpr int B = Cell::template blocks<N>, L = LANES<T>;
+    static constexpr bool CONVERTS = !std::is_same_v<S, T>;
     // Sites whose dz and sums stay in cache between the gates and the products; every number of rows at once divides it. Sites whose dz is held
     // for the weights' gradients: a megabyte of it at h = 50. Both were judged; at half and twice as many training took as long, within the noise
     // of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
@@ -59,6 +60,7 @@ class Backward {
           gates_(of.gates),
           folded_(of.folded),
           data_(data),
+          converted_(CONVERTS && data.far_h ? layer.directions * layer.face_rows * hidden_ : 0),
           weight_gradient_(weight_gradient),
           input_gradient_(layer, data.x),
           forward_(of.gates || of.folded ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
@@ -68,6 +70,8 @@ class Backward {
           sent_(layer.threads * Pace::slots(sent_bytes()) * 2 * of_c_),
           places_(layer.threads * Places::numbers(layer, window_)) {
         if (stride_ > depth_) std::fill_n(dz_.get(), layer.threads * held_, F{});
+        if constexpr (!CONVERTS) far_h_ = data.far_h;
+        else if (data.far_h) copy(data.far_h, layer.directions * layer.face_rows * hidden_, converted_.get()), far_h_ = converted_.get();
     }
 
     void run() {
@@ -179,39 +183,35 @@ class Backward {
     // dz of one site, and what data to its predecessors' c without passing the gates' pre-activations.
     template <class G>
     void site(const At& at, int64_t row, const G* activated, F* to) const {
-        const S *own_h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
+        const S *own_h = saved_.h(at.d, at.places.raster(row)), *given = data_.of_output(at.d, at.places.raster(row));
+        const S* const outside = given ? given : reinterpret_cast<const S*>(saved_.zeros());
         const T* own_c = saved_.c(at.d, row);
         const T *after_h[N], *after_c[N], *before[N];
-        const S* far_h[N];
-        const T* far_c[N];
 #pragma GCC unroll 16
         for (int k = 0; k < N; ++k) {
             const int64_t after = at.places.succ(row, k);
-            const bool leaves = after < 0;
-            after_h[k] = leaves ? nullptr : at.sent_after + (after - at.after) * sends_ + k * hidden_;
-            after_c[k] = leaves ? nullptr : after_h[k] + of_c_;
-            const int64_t slot = leaves ? (at.d * layer_.face_rows - 1 - after) * hidden_ : 0;
-            far_h[k] = leaves && data_.far_h ? data_.far_h + slot : nullptr;
-            far_c[k] = leaves && data_.far_c ? data_.far_c + slot : nullptr;
+            if (after >= 0) {
+                after_h[k] = at.sent_after + (after - at.after) * sends_ + k * hidden_;
+                after_c[k] = after_h[k] + of_c_;
+            } else {
+                const int64_t face = (at.d * layer_.face_rows - 1 - after) * hidden_;
+                after_h[k] = far_h_ ? far_h_ + face : saved_.zeros();
+                after_c[k] = data_.far_c ? data_.far_c + face : saved_.zeros();
+            }
             before[k] = saved_.previous_c(at.places, at.d, row, k);
         }
         T* const sent_c = at.sent + of_c_ + (row - at.sites.begin) * sends_;
         const auto features = [&](int64_t feature, auto lanes) __attribute__((always_inline)) {  // so many, a constant where there is a whole vector
-            Vector<T> gates[B], c_prev[N], peephole[2 * N + 1] = {}, dz[B], dc_prev[N], dh{}, dc{};
-            if (outside) dh = load(outside + feature, lanes);
+            Vector<T> gates[B], c_prev[N], peephole[2 * N + 1] = {}, dz[B], dc_prev[N], dh = load(outside + feature, lanes), dc{};
             for (int64_t k = N; k < N + layer_.idle; ++k) {
                 const int64_t face = (at.d * layer_.face_rows + layer_.starts[k] + at.places.raster(row)) * hidden_ + feature;
-                if (data_.far_h) dh += load(data_.far_h + face, lanes);
+                if (far_h_) dh += load(far_h_ + face, lanes);
                 if (data_.far_c) dc += load(data_.far_c + face, lanes);
             }
 #pragma GCC unroll 16
             for (int k = 0; k < N; ++k) {
-                if (far_h[k]) dh += load(far_h[k] + feature, lanes);
-                if (far_c[k]) dc += load(far_c[k] + feature, lanes);
-                if (after_h[k]) {
-                    dh += load(after_h[k] + feature, lanes);
-                    dc += load(after_c[k] + feature, lanes);
-                }
+                dh += load(after_h[k] + feature, lanes);
+                dc += load(after_c[k] + feature, lanes);
                 c_prev[k] = load(before[k] + feature, lanes);
             }
 #pragma GCC unroll 16
@@ -252,6 +252,8 @@ class Backward {
     const S* const gates_;
     const BFloat16* const folded_;
     const BackwardData<S> data_;
+    const Buffer<T> converted_;
+    const T* far_h_ = nullptr;  // what reaches the far faces' h, in the type that is computed in
     const WeightGradient<S>& weight_gradient_;
     const InputGradient<S> input_gradient_;
     const std::unique_ptr<const Forward<S, Cell, N>> forward_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <vector>
 
 #include "buffer.hpp"
 #include "layer.hpp"
@@ -45,6 +46,7 @@ class InputGradient {
           columns_(states_ + (wide_ ? layer.inputs : 0)),
           vectors_((columns_ + L - 1) / L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
+          starts_(starts(vectors_, panels_)),
           weights_(layer.directions * depth_ * vectors_ * L),
           narrow_(x && !wide_ ? layer.directions * layer.inputs * gates_ : 0) {}
 
@@ -82,7 +84,12 @@ class InputGradient {
 
    private:
     // Where panel p begins, in vectors of columns: panels are as alike as can be.
-    int64_t start(int64_t p) const { return vectors_ * p / panels_; }
+    static std::vector<int64_t> starts(int64_t vectors, int64_t panels) {
+        std::vector<int64_t> found;
+        for (int64_t p = 0; p <= panels; ++p) found.push_back(vectors * p / panels);
+        return found;
+    }
+    int64_t start(int64_t p) const { return starts_[static_cast<std::size_t>(p)]; }
     F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * vectors_ + start(p)) * depth_ * L; }
 
     // A panel holds some vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
@@ -191,6 +198,7 @@ class InputGradient {
     const int64_t gates_, depth_, split_, states_;
     const bool wide_;  // whether the input fills half a vector, or what is left of one
     const int64_t columns_, vectors_, panels_;
+    const std::vector<int64_t> starts_;
     const Buffer<F> weights_;
     const Buffer<T> narrow_;
 };

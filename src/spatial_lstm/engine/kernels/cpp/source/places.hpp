@@ -107,8 +107,7 @@ class Walk {
             Integers v;
             std::memcpy(&v, from + i, sizeof(v));
             v += v < Integers{} ? face - Integers{} : site - Integers{};
-            if (i + L <= count) std::memcpy(to + i, &v, sizeof(v));
-            else store_some(to + i, v, static_cast<int>(count - i));
+            write(to + i, v, count - i);
         }
     }
 
@@ -194,8 +193,15 @@ class Walk {
     }
 
     static void count(int32_t* to, int64_t begin, int64_t end, int64_t start, int64_t each = 1) {
-        const auto first = static_cast<int32_t>(start), slope = static_cast<int32_t>(each);
-        for (auto q = static_cast<int32_t>(begin); q < static_cast<int32_t>(end); ++q) to[q] = first + slope * q;
+        const auto slope = static_cast<int32_t>(each);
+        Integers v = static_cast<int32_t>(start + each * begin) + slope * LANE_NUMBERS;
+        for (int64_t q = begin; q < end; q += L, v += slope * static_cast<int32_t>(L)) write(to + q, v, end - q);
+    }
+
+    // As many lanes as there are, or as are wanted.
+    static void write(int32_t* to, Integers v, int64_t wanted) {
+        if (wanted >= L) std::memcpy(to, &v, sizeof(v));
+        else store_some(to, v, static_cast<int>(wanted));
     }
 
     // Sites of a line whose neighbor along axis k is on a face: -1 - its row.

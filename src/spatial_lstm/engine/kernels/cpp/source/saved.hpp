@@ -51,6 +51,9 @@ class Saved {
         return p >= 0 ? c(d, p) : near_c(d, -1 - p);
     }
 
+    // A row of zeros, as many as there are features.
+    [[gnu::always_inline]] const T* zeros() const { return zeros_.get(); }
+
    private:
     const Layer& layer_;
     const Results<S> of_;

@@ -128,6 +128,13 @@ inline void store_some(S* to, Stored<S> stored, int count) {
     for (int i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
+// 0, 1, 2, ..
+inline const Integers LANE_NUMBERS = [] {
+    Integers numbers;
+    for (int i = 0; i < VECTOR_BYTES / 4; ++i) numbers[i] = i;
+    return numbers;
+}();
+
 inline void store_some(int32_t* to, Integers v, int count) {
 #ifdef __AVX512F__
     _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << count) - 1), (__m512i)v);

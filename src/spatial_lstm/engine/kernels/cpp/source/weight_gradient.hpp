@@ -140,10 +140,12 @@ class WeightGradient {
         }
         const int64_t at_once = vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
         const int64_t last = std::min(tiles.end * R, depth_);
-        for (int64_t p = 0; p < panels_; ++p)  // whose dz of a block, of at most 41 KB, then stays in the first cache, or nearly so
+        for (int64_t p = 0; p < panels_; ++p) {  // whose dz of a block, of at most 41 KB, then stays in the first cache, or nearly so
+            const int64_t width = start(p + 1) - start(p), gate = start(p) * L;
+            const F* const own = PACKS ? gates + gate * rows * PAIR<F> : dz + gate;
             for (int64_t row = tiles.begin * R; row < last; row += at_once * R)
-                add_tile(inputs(team) + row * PAIR<F>, PACKS ? gates + start(p) * L * rows * PAIR<F> : dz + start(p) * L, rows, block, std::min(at_once * R, last - row),
-                         start(p + 1) - start(p), total(unit.index, part, row) + start(p) * L, first);
+                add_tile(inputs(team) + row * PAIR<F>, own, rows, block, std::min(at_once * R, last - row), width, total(unit.index, part, row) + gate, first);
+        }
     }
 
     // What the sites of a block read, a row for each or for each pair: some tiles' inputs of [x, h_0 .., c_0 .., 1], but for the one.
