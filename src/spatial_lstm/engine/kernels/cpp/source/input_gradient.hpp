@@ -46,7 +46,7 @@ class InputGradient {
           columns_(states_ + (wide_ ? layer.inputs : 0)),
           vectors_((columns_ + L - 1) / L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
-          starts_(starts(vectors_, panels_)),
+          starts_(panel_starts(vectors_, panels_)),
           weights_(layer.directions * depth_ * vectors_ * L),
           narrow_(x && !wide_ ? layer.directions * layer.inputs * gates_ : 0) {}
 
@@ -83,12 +83,7 @@ class InputGradient {
     }
 
    private:
-    // Where panel p begins, in vectors of columns: panels are as alike as can be.
-    static std::vector<int64_t> starts(int64_t vectors, int64_t panels) {
-        std::vector<int64_t> found;
-        for (int64_t p = 0; p <= panels; ++p) found.push_back(vectors * p / panels);
-        return found;
-    }
+    // Where panel p begins, in vectors of columns.
     int64_t start(int64_t p) const { return starts_[static_cast<std::size_t>(p)]; }
     F* panel(int64_t d, int64_t p) const { return weights_.get() + (d * vectors_ + start(p)) * depth_ * L; }
 

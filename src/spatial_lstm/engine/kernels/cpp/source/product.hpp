@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <utility>
+#include <vector>
 
 #include "vector.hpp"
 
@@ -13,6 +14,13 @@ constexpr int MOST_SUMS = 25, MOST_ROWS = 12, MOST_SEGMENTS = 9;
 // How many rows fit the registers beside `width` vectors of weights and one of input.
 constexpr int rows_at_once(int width) {
     return std::max(1, std::min({(REGISTERS - width - 1) / width, MOST_SUMS / width, MOST_ROWS}));
+}
+
+// Where each of some panels begins, in vectors, and where the last ends: they are as alike as can be.
+inline std::vector<int64_t> panel_starts(int64_t vectors, int64_t panels) {
+    std::vector<int64_t> starts;
+    for (int64_t p = 0; p <= panels; ++p) starts.push_back(vectors * p / panels);
+    return starts;
 }
 
 // A row of input is several stretches of memory, one after the other: x, the predecessors' h, ... Lengths count factors or pairs of them.

@@ -47,6 +47,7 @@ class WeightGradient {
           vectors_((gates_ + L - 1) / L),
           width_(vectors_ * L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
+          starts_(panel_starts(vectors_, panels_)),
           peephole_size_(to.weight_peephole ? (2 * layer.axes + 1) * layer.hidden : 0),
           parts_(units.parts(depth_ * width_)),
           saved_(layer, of),
@@ -93,8 +94,8 @@ class WeightGradient {
     }
 
    private:
-    // Where panel p begins, in vectors of gates: panels are as alike as can be.
-    int64_t start(int64_t p) const { return vectors_ * p / panels_; }
+    // Where panel p begins, in vectors of gates.
+    int64_t start(int64_t p) const { return starts_[static_cast<std::size_t>(p)]; }
     T* total(int64_t unit, int64_t part, int64_t row) const { return totals_.get() + ((unit * parts_ + part) * depth_ + row) * width_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
     // What a member gathers for itself.
@@ -290,7 +291,9 @@ class WeightGradient {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t rows_, gates_, depth_, tiles_, stride_, vectors_, width_, panels_, peephole_size_, parts_;
+    const int64_t rows_, gates_, depth_, tiles_, stride_, vectors_, width_, panels_;
+    const std::vector<int64_t> starts_;
+    const int64_t peephole_size_, parts_;
     const Saved<S> saved_;
     const Gradients<S> to_;
     const Buffer<T> totals_;
