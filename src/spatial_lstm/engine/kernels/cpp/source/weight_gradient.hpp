@@ -207,21 +207,22 @@ class WeightGradient {
 
     template <int W, std::size_t... I>
     void add_up(const F* from, const F* gates, int64_t rows, const Block& block, int64_t count, T* to, bool first, std::index_sequence<I...>) const {
-        using Way = void (WeightGradient::*)(const F*, const F*, int64_t, const Block&, T*, bool) const;
-        static constexpr Way ways[] = {&WeightGradient::add_up<W, static_cast<int>(I) + 1>...};
-        (this->*ways[count - 1])(from, gates, rows, block, to, first);
+        using Way = void (*)(const WeightGradient&, const F*, const F*, int64_t, const Block&, T*, bool);
+        static constexpr Way ways[] = {WeightGradient::add_up<W, static_cast<int>(I) + 1>...};
+        ways[count - 1](*this, from, gates, rows, block, to, first);
     }
 
     template <int W, int COUNT>
-    void add_up(const F* from, const F* gates, int64_t rows, const Block& block, T* to, bool first) const {
+    static void add_up(const WeightGradient& own, const F* from, const F* gates, int64_t rows, const Block& block, T* to, bool first) {
+        const int64_t next_input = own.depth_ * PAIR<F>, next_gates = own.stride_, next_total = own.width_;
         Vector<T> sums[COUNT][W] = {};
         if (!first)  // the totals, of many megabytes where there are many features
 #pragma GCC unroll 16
             for (int r = 0; r < COUNT; ++r)
 #pragma GCC unroll 16
-                for (int w = 0; w < W; ++w) __builtin_prefetch(to + r * width_ + w * L, 1);
-        for (int64_t row = 0; row < rows; ++row, from += depth_ * PAIR<F>) {
-            const F* const weights = gates + (PACKS ? row * W * L * PAIR<F> : block.sites[row] * stride_);
+                for (int w = 0; w < W; ++w) __builtin_prefetch(to + r * next_total + w * L, 1);
+        for (int64_t row = 0; row < rows; ++row, from += next_input) {
+            const F* const weights = gates + (PACKS ? row * W * L * PAIR<F> : block.sites[row] * next_gates);
             Vector<T> v[W];
 #pragma GCC unroll 16
             for (int w = 0; w < W; ++w) v[w] = load_factors(weights + w * L * PAIR<F>);
@@ -236,7 +237,7 @@ class WeightGradient {
         for (int r = 0; r < COUNT; ++r)
 #pragma GCC unroll 16
             for (int w = 0; w < W; ++w) {
-                T* const total = to + r * width_ + w * L;
+                T* const total = to + r * next_total + w * L;
                 store(total, first ? sums[r][w] : load_factors(total) + sums[r][w], L);
             }
     }
