@@ -46,6 +46,13 @@ inline Vector<T> fill(T value) {
     return value - Vector<T>{};
 }
 
+// 0, 1, 2, ..
+inline const Integers LANE_NUMBERS = [] {
+    Integers numbers;
+    for (int i = 0; i < VECTOR_BYTES / 4; ++i) numbers[i] = i;
+    return numbers;
+}();
+
 // What products multiply: numbers of the type that is computed in, or pairs of 16-bit ones where the CPU has an instruction that adds both
 // of their products to a sum in 32 bits.
 #ifdef __AVX512BF16__
@@ -127,13 +134,6 @@ inline void store_some(S* to, Stored<S> stored, int count) {
     std::memcpy(lanes, &stored, sizeof(stored));
     for (int i = 0; i < count; ++i) to[i] = lanes[i];
 }
-
-// 0, 1, 2, ..
-inline const Integers LANE_NUMBERS = [] {
-    Integers numbers;
-    for (int i = 0; i < VECTOR_BYTES / 4; ++i) numbers[i] = i;
-    return numbers;
-}();
 
 inline void store_some(int32_t* to, Integers v, int count) {
 #ifdef __AVX512F__

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <utility>
+#include <vector>
 
 #include "buffer.hpp"
 #include "layer.hpp"
@@ -57,8 +57,8 @@ class WeightGradient {
           packed_(PACKS ? layer.threads * BLOCK * width_ : 0),
           peephole_totals_(units.count() * peephole_size_) {}
 
-    // Before the first sites of a unit: this member's share of the totals, where there is one part of which the first block will be the first to write
-    // to it; and the ones that the gradient of the bias multiplies by.
+    // Before the first sites of a unit: this member's share of the totals, and the ones by which dz is multiplied for the bias. Where there is one
+    // part, its first block will be the first to write to the totals.
     void begin(const Unit& unit, const Team& team) const {
         const int64_t rows = parts_ > 1 ? parts_ * depth_ : 0;
         std::fill(total(unit.index, 0, team.first(rows)), total(unit.index, 0, team.last(rows)), T{0});
@@ -158,15 +158,15 @@ class WeightGradient {
             F* own = to + (at + begin) * PAIR<F>;
             at += length;
             if (count <= 0) return;
-            std::array<decltype(of(0)), BLOCK + 1> from;  // and null after the last
-            from[static_cast<std::size_t>(block.count)] = nullptr;
+            decltype(of(0)) from[BLOCK + 1];
             for (int64_t i = 0; i < block.count; ++i) {  // the pass has not touched them for long
-                from[static_cast<std::size_t>(i)] = of(places.begin + block.sites[i]) + begin;
-                prefetch(from[static_cast<std::size_t>(i)], count);
+                from[i] = of(places.begin + block.sites[i]) + begin;
+                prefetch(from[i], count);
             }
-            for (auto one = from.data(); one < from.data() + block.count; one += PAIR<F>, own += depth_ * PAIR<F>) {
-                if constexpr (PAIR<F> == 1) copy(*one, count, own);
-                else pair_up(one[0], one[1], count, own);
+            from[block.count] = nullptr;  // what the last of an odd number is paired with
+            for (int64_t i = 0; i < block.count; i += PAIR<F>, own += depth_ * PAIR<F>) {
+                if constexpr (PAIR<F> == 1) copy(from[i], count, own);
+                else pair_up(from[i], from[i + 1], count, own);
             }
         };
         if (to_.weight_ih) segment(layer_.inputs, [&](int64_t i) { return saved_.input(places.raster(i)); });
