@@ -29,6 +29,14 @@ def test_memory_that_was_freed_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("backend", ["auto", "plain"])
+def test_weights_that_were_freed_are_not_stacked(backend: str) -> None:
+    layer = make_layer("spatial", 2, 3, directions="all", backend=backend)
+    layer.bias_l0_rr.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match=r"expected bias_l0_rr of shape \(15,\) to have memory"):
+        layer(make_input(layer))
+
+
+@pytest.mark.parametrize("backend", ["auto", "plain"])
 @pytest.mark.parametrize("given", ["channels first", "channels last", "a part of it"])
 def test_an_input_that_was_freed_is_not_copied(given: str, backend: str) -> None:
     layer = make_layer("spatial", 2, 3, backend=backend)

@@ -21,6 +21,7 @@ from spatial_lstm.engine.layout import (
     parse_directions,
 )
 from spatial_lstm.engine.modes import functorch_active, traced
+from spatial_lstm.engine.problem import check_memory
 from spatial_lstm.engine.router import backends
 from spatial_lstm.engine.stack import LayerRunner, StackOptions, run_layer, run_layers
 from spatial_lstm.engine.tensors import Weights, state_dtype, weight_shapes
@@ -55,6 +56,7 @@ __all__ = [
     "check_dropout",
     "check_dtype",
     "check_forget_bias",
+    "check_memory",
     "check_options",
     "check_saved_gates",
     "check_site",

@@ -121,7 +121,7 @@ def backward(
 
     def run() -> Gradients:
         if course is None:
-            check_memory(given)
+            check_memory(given.present())
             problem = make_problem(given, options.sizes, options.directions, options.cell)
             saved, incoming = _tables(problem, kept, grads)
             check_tables(problem, saved, incoming)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -131,13 +131,16 @@ def make_problem(
     return Problem(found, grid, contiguous(tensors), idle)
 
 
-def check_memory(tensors: Tensors) -> None:
+def check_memory(tensors: Mapping[str, Tensor]) -> None:
     """Refuse tensors whose storage somebody has freed, as FSDP frees what it can gather again: torch copies one without looking.
+
+    Args:
+        tensors: By name.
 
     Raises:
         RuntimeError: If there is one.
     """
-    for name, tensor in tensors.present().items():
+    for name, tensor in tensors.items():
         if modes.freed(tensor):
             raise RuntimeError(
                 f"expected {name} of shape {tuple(tensor.shape)} to have memory, got one whose storage was freed"

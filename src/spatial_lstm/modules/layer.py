@@ -273,8 +273,7 @@ class SpatialLSTM(nn.Module):
             found: dict[str, Tensor] = {}
             suffixes = [_suffix(layer, direction) for direction in directions]
             for name, shape in self._shapes(layer, directions).items():
-                own = [read(name + suffix, shape) for suffix in suffixes]
-                found[name] = own[0] if len(own) == 1 else torch.stack(own)
+                found[name] = read.stack([name + suffix for suffix in suffixes], shape)
             layers.append(Weights(**found))
         return layers
 

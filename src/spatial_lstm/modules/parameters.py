@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from spatial_lstm.engine import Cell, autocast_dtype, check_weight
+from spatial_lstm.engine import Cell, autocast_dtype, check_memory, check_weight
 from spatial_lstm.filling import fill_blocks
 
 # sum_k sigma(f_k) at the start: below one, so that c dies out with the distance; benchmarks/growth.py has the figures
@@ -100,6 +101,21 @@ class Reader:
         if like is None:
             self._like = found
         return found
+
+    def stack(self, full_names: Sequence[str], shape: tuple[int, ...]) -> Tensor:
+        """Return the weights of these names in a tensor of their own, of one name as it is.
+
+        Raises:
+            ValueError: As for one.
+            TypeError: Likewise.
+            RuntimeError: If the memory of one of several was freed.
+        """
+        found = [self(name, shape) for name in full_names]
+        if len(found) == 1:
+            return found[0]
+        if not torch.compiler.is_compiling():
+            check_memory(dict(zip(full_names, found, strict=True)))
+        return torch.stack(found)
 
     def _read(self, full_name: str, shape: tuple[int, ...]) -> Tensor:
         """The same of any weight, be it a parameter or not."""
