@@ -24,10 +24,12 @@ struct Spatial {
 
     template <class T, int N>
     [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+#pragma GCC unroll 16
         for (int b = 0; b <= N; ++b) z[b] = sigmoid<T>(z[b]);
         z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
         z[N + 2] = sigmoid<T>(z[N + 2]);
         c = z[0] * z[N + 1];
+#pragma GCC unroll 16
         for (int k = 0; k < N; ++k) c += z[1 + k] * c_prev[k];
         h = hyperbolic_tangent<T>(z[N + 2] * c);
     }
@@ -40,6 +42,7 @@ struct Spatial {
         dc += du * gates[N + 2];
         dz[0] = sigmoid_backward<T>(dc * gates[N + 1], gates[0]);
         dz[N + 1] = tanh_backward<T>(dc * gates[0], gates[N + 1]);
+#pragma GCC unroll 16
         for (int k = 0; k < N; ++k) {
             dc_prev[k] = dc * gates[1 + k];
             dz[1 + k] = dc_prev[k] * c_prev[k] * (static_cast<T>(1) - gates[1 + k]);
@@ -58,12 +61,16 @@ struct Graves {
     template <class T, int N>
     [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c, Vector<T>& h) {
         if constexpr (WithPeephole) {
+#pragma GCC unroll 16
             for (int k = 0; k < N; ++k) z[0] += p[k] * c_prev[k];
+#pragma GCC unroll 16
             for (int k = 0; k < N; ++k) z[1 + k] += p[N + k] * c_prev[k];
         }
+#pragma GCC unroll 16
         for (int b = 0; b <= N; ++b) z[b] = sigmoid<T>(z[b]);
         z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
         c = z[0] * z[N + 1];
+#pragma GCC unroll 16
         for (int k = 0; k < N; ++k) c += z[1 + k] * c_prev[k];
         if constexpr (WithPeephole) z[N + 2] += p[2 * N] * c;
         z[N + 2] = sigmoid<T>(z[N + 2]);
@@ -79,6 +86,7 @@ struct Graves {
         if constexpr (WithPeephole) dc += dz[N + 2] * p[2 * N];
         dz[0] = sigmoid_backward<T>(dc * gates[N + 1], gates[0]);
         dz[N + 1] = tanh_backward<T>(dc * gates[0], gates[N + 1]);
+#pragma GCC unroll 16
         for (int k = 0; k < N; ++k) {
             dc_prev[k] = dc * gates[1 + k];
             dz[1 + k] = dc_prev[k] * c_prev[k] * (static_cast<T>(1) - gates[1 + k]);
@@ -97,6 +105,7 @@ struct Stable {
     template <class T, int N>
     [[gnu::always_inline]] static Vector<T> mix(const Vector<T>* w, const Vector<T>* c_prev) {
         auto last = fill<T>(1), mixed = Vector<T>{};
+#pragma GCC unroll 16
         for (int k = 0; k < N - 1; ++k) last -= w[k], mixed += w[k] * c_prev[k];
         return mixed + last * c_prev[N - 1];
     }
@@ -106,12 +115,15 @@ struct Stable {
         z[0] = sigmoid<T>(z[0]);
         z[1] = sigmoid<T>(z[1]);
         Vector<T> top{};
+#pragma GCC unroll 16
         for (int k = 0; k < N - 1; ++k) top = z[2 + k] > top ? z[2 + k] : top;
         auto total = exponential<T>(-top);
+#pragma GCC unroll 16
         for (int k = 0; k < N - 1; ++k) {
             z[2 + k] = exponential<T>(z[2 + k] - top);
             total += z[2 + k];
         }
+#pragma GCC unroll 16
         for (int k = 0; k < N - 1; ++k) z[2 + k] /= total;
         z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
         z[N + 2] = sigmoid<T>(z[N + 2]);
@@ -129,6 +141,7 @@ struct Stable {
         dz[N + 1] = tanh_backward<T>(dc * gates[0], gates[N + 1]);
         dz[1] = sigmoid_backward<T>(dc * mixed, gates[1]);
         auto last = fill<T>(1);
+#pragma GCC unroll 16
         for (int k = 0; k < N - 1; ++k) {
             last -= gates[2 + k];
             dc_prev[k] = dc * gates[1] * gates[2 + k];
@@ -164,6 +177,7 @@ struct Diagonal {
         dz[0] = sigmoid_backward<T>(dc * gates[2], gates[0]);
         dz[1] = sigmoid_backward<T>(dc * c_prev[N - 1], gates[1]);
         dz[2] = tanh_backward<T>(dc * gates[0], gates[2]);
+#pragma GCC unroll 16
         for (int k = 0; k < N - 1; ++k) dc_prev[k] = Vector<T>{};
         dc_prev[N - 1] = dc * gates[1];
     }

@@ -128,28 +128,44 @@ class InputGradient {
         constexpr T zeros[W * L] = {};
         const F* const weights = panel(d, p);
         const int64_t first = start(p) * L;
+        const bool direct = first + W * L <= split_;  // all columns go to h, one site's after the other's
         for (int64_t row = 0; row < sites; row += AT_ONCE) {
             const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
             Rows<F> rows;
             rows.segments = 1;
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
-            Vector<T> sums[AT_ONCE * W];
-            PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)](rows, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L});
-            for (int r = 0; r < count; ++r) {
-                const int64_t at = (row + r) * split_;
-                S* x = wide_ ? input(d, places.raster(site + row + r)) : nullptr;
-                for (int w = 0; w < W; ++w) hand_out(first + w * L, sums[r * W + w], to_h + at, to_c + at, x);
+            const Product<F> product = PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)];
+            if (direct) {
+                product(rows, weights, zeros, {to_h + row * split_ + first, split_, L});
+                continue;
             }
+            Vector<T> sums[AT_ONCE * W];
+            S* x[AT_ONCE] = {};
+            product(rows, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L});
+            for (int r = 0; r < count && wide_; ++r) x[r] = input(d, places.raster(site + row + r));
+            for (int w = 0; w < W; ++w) hand_out<W>(first + w * L, sums + w, count, to_h + row * split_, to_c + row * split_, x);
         }
     }
 
-    // A vector of columns of one site: those of weight_hh go to the predecessors' h, those of weight_ch to their c, the others to the input.
-    void hand_out(int64_t column, Vector<T> found, T* to_h, T* to_c, S* x) const {
-        if (column + L <= split_) return store(to_h + column, found, L);
-        const int64_t left = std::min<int64_t>(L, columns_ - column);
-        if (left <= 0) return;
-        if (column >= states_) return store(x + column - states_, found, static_cast<int>(left));
+    // A vector of columns of some sites, every W-th of `found`: those of weight_hh go to the predecessors' h, those of weight_ch to their c, the others
+    // to the input.
+    template <int W>
+    [[gnu::always_inline]] void hand_out(int64_t column, const Vector<T>* found, int sites, T* to_h, T* to_c, S* const* x) const {
+        const int left = static_cast<int>(std::clamp<int64_t>(columns_ - column, 0, L));
+        if (column + L <= split_) {
+            for (int r = 0; r < sites; ++r) store(to_h + r * split_ + column, found[r * W], L);
+        } else if (column >= states_ && left == L) {
+            for (int r = 0; r < sites; ++r) store(x[r] + column - states_, found[r * W], L);
+        } else if (column >= states_) {
+            for (int r = 0; r < sites; ++r) store(x[r] + column - states_, found[r * W], left);
+        } else {
+            for (int r = 0; r < sites; ++r) share_out(column, found[r * W], to_h + r * split_, to_c + r * split_, x[r]);
+        }
+    }
+
+    // A vector of one site whose columns are not all of one kind.
+    void share_out(int64_t column, Vector<T> found, T* to_h, T* to_c, S* x) const {
         const auto part = [&](int64_t begin, int64_t end, const auto& write) {
             const int64_t first = std::max(begin, column), last = std::min(end, column + L);
             if (first < last) write(first - begin, static_cast<int>(first - column), static_cast<int>(last - first));
@@ -170,8 +186,7 @@ class InputGradient {
         const T* weights = narrow_.get() + (d * layer_.inputs + feature) * gates_;
         for (int i = 0; i < SIDE; ++i) from[i] = dz + std::min<int64_t>(i, rows - 1) * depth_;  // beyond the last, the last again
         Vector<T> sums[round_up(SIDE * COUNT, L)] = {};
-        for (int64_t gate = 0; gate < gates_; gate += L) {
-            const int lanes = static_cast<int>(std::min<int64_t>(L, gates_ - gate));
+        const auto add = [&](int64_t gate, auto lanes) __attribute__((always_inline)) {  // so many, a constant where there is a whole vector
             Vector<T> w[COUNT];
 #pragma GCC unroll 16
             for (int j = 0; j < COUNT; ++j) w[j] = load(weights + j * gates_ + gate, lanes);
@@ -181,7 +196,10 @@ class InputGradient {
 #pragma GCC unroll 16
                 for (int j = 0; j < COUNT; ++j) sums[i * COUNT + j] += v * w[j];
             }
-        }
+        };
+        int64_t gate = 0;
+        for (; gate + L <= gates_; gate += L) add(gate, std::integral_constant<int, L>{});
+        if (gate < gates_) add(gate, static_cast<int>(gates_ - gate));
         T found[round_up(SIDE * COUNT, L)];
         for (int first = 0; first < SIDE * COUNT; first += L) store(found + first, sums_of_lanes<T>(sums + first), L);
         for (int64_t i = 0; i < rows; ++i)

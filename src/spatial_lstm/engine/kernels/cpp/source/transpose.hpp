@@ -8,7 +8,7 @@
 
 // Of two rows of a block: the lanes of the second that have bit HALF go where the first's are, and the first's that do not where they were.
 template <class T, int HALF, int... I>
-inline void exchange(Vector<T>& a, Vector<T>& b, std::integer_sequence<int, I...>) {
+[[gnu::always_inline]] inline void exchange(Vector<T>& a, Vector<T>& b, std::integer_sequence<int, I...>) {
     const Vector<T> first = a, second = b;
 #ifdef __clang__
     a = __builtin_shufflevector(first, second, (I & HALF ? LANES<T> + I - HALF : I)...);
@@ -20,7 +20,7 @@ inline void exchange(Vector<T>& a, Vector<T>& b, std::integer_sequence<int, I...
 }
 
 template <class T, int HALF = LANES<T> / 2>
-inline void transpose_block(Vector<T>* v) {
+[[gnu::always_inline]] inline void transpose_block(Vector<T>* v) {
 #pragma GCC unroll 16
     for (int i = 0; i < LANES<T>; ++i)
         if (!(i & HALF)) exchange<T, HALF>(v[i], v[i + HALF], std::make_integer_sequence<int, LANES<T>>{});
@@ -29,7 +29,7 @@ inline void transpose_block(Vector<T>* v) {
 
 // The sums of all lanes of as many vectors as there are lanes, one after the other; these are overwritten.
 template <class T, int HALF = LANES<T> / 2>
-inline Vector<T> sums_of_lanes(Vector<T>* v) {
+[[gnu::always_inline]] inline Vector<T> sums_of_lanes(Vector<T>* v) {
 #pragma GCC unroll 16
     for (int i = 0; i < HALF; ++i) {
         exchange<T, HALF>(v[i], v[i + HALF], std::make_integer_sequence<int, LANES<T>>{});
