@@ -104,7 +104,9 @@ class Field:
         return layer
 
     def crop(self, tensor: Tensor) -> Tensor:
-        """The part of an input or output that is checked."""
+        """The part of an input or output that is checked: itself where that is all, as opponents do not index theirs either."""
+        if self.part == self.size:
+            return tensor
         return tensor[(slice(self.part.batch), *(slice(e) for e in self.part.extents))]
 
     def _expected(self, training: bool) -> Callable[[], list[Tensor]]:
