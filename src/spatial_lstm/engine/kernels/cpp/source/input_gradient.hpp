@@ -43,7 +43,8 @@ class InputGradient {
           split_(layer.axes * layer.hidden),
           states_(split_ * (layer.weight_ch ? 2 : 1)),
           wide_(x && (2 * layer.inputs >= L || round_up(states_ + layer.inputs, L) == round_up(states_, L))),
-          columns_(states_ + (wide_ ? layer.inputs : 0)),
+          first_input_(round_up(states_, L) + round_up(layer.inputs, L) > round_up(states_ + layer.inputs, L) ? states_ : round_up(states_, L)),
+          columns_(wide_ ? first_input_ + layer.inputs : states_),
           vectors_((columns_ + L - 1) / L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
           starts_(panel_starts(vectors_, panels_)),
@@ -92,25 +93,29 @@ class InputGradient {
     void pack(int64_t d, int64_t gate) const {
         const bool both = PAIR<F> == 2 && gate + 1 < gates_;
         const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
+        const auto place = [=](int64_t p, int64_t j) { return panel(d, p) + gate * (start(p + 1) - start(p)) * L + (j - start(p) * L) * PAIR<F>; };
         const auto columns = [=](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
             const S *from = static_cast<const S*>(matrix) + row * width + column, *second = static_cast<const S*>(matrix) + other * width + column;
             for (int64_t p = 0; p < panels_; ++p) {
-                const int64_t first = start(p) * L, last = start(p + 1) * L, right = std::min(end, last);
-                F* const to = panel(d, p) + gate * (last - first);
-                for (int64_t j = std::max(begin, first); j < right; j += L) {
+                const int64_t right = std::min(end, start(p + 1) * L);
+                for (int64_t j = std::max(begin, start(p) * L); j < right; j += L) {
                     const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
                     const auto v = load_paired<F>(from + (j - begin), both ? second + (j - begin) : nullptr, lanes);
-                    store_factors(to + (j - first) * PAIR<F>, v, lanes);
+                    store_factors(place(p, j), v, lanes);
                 }
             }
+        };
+        const auto clear = [=](int64_t begin, int64_t end) {  // within a vector
+            for (int64_t p = 0; p < panels_ && begin < end; ++p)
+                if (start(p) * L <= begin && begin < start(p + 1) * L) std::fill_n(place(p, begin), (end - begin) * PAIR<F>, F{});
         };
         layer_.runs([&](int64_t state, int64_t column, int64_t count) {
             columns(layer_.weight_hh, layer_.weight_columns, column, state, state + count);
             if (layer_.weight_ch) columns(layer_.weight_ch, layer_.weight_columns, column, split_ + state, split_ + state + count);
         });
-        columns(layer_.weight_ih, layer_.inputs, 0, states_, columns_);
-        F* const end = panel(d, panels_ - 1) + (gate + PAIR<F>) * (vectors_ - start(panels_ - 1)) * L;
-        std::fill(end - (vectors_ * L - columns_) * PAIR<F>, end, F{});
+        columns(layer_.weight_ih, layer_.inputs, 0, first_input_, columns_);
+        clear(states_, std::min(first_input_, vectors_ * L));
+        clear(columns_, vectors_ * L);
     }
 
     // weight_ih of an input that is not wide, one row of gates per feature.
@@ -152,31 +157,31 @@ class InputGradient {
     // to the input.
     template <int W>
     [[gnu::always_inline]] void hand_out(int64_t column, const Vector<T>* found, int sites, T* to_h, T* to_c, S* const* x) const {
-        const int left = static_cast<int>(std::clamp<int64_t>(columns_ - column, 0, L));
-        if (column + L <= split_) {
-            for (int r = 0; r < sites; ++r) store(to_h + r * split_ + column, found[r * W], L);
-        } else if (column >= states_ && left == L) {
-            for (int r = 0; r < sites; ++r) store(x[r] + column - states_, found[r * W], L);
-        } else if (column >= states_) {
-            for (int r = 0; r < sites; ++r) store(x[r] + column - states_, found[r * W], left);
-        } else {
-            for (int r = 0; r < sites; ++r) share_out(column, found[r * W], to_h + r * split_, to_c + r * split_, x[r]);
-        }
+        // What a kind's columns begin .. end have of it goes to each site's row.
+        const auto part = [&](int64_t begin, int64_t end, const auto& write) __attribute__((always_inline)) {
+            const int64_t first = std::max(begin, column), last = std::min(end, column + L);
+            const int lane = static_cast<int>(first - column), count = static_cast<int>(last - first);
+            if (count == L) {
+                for (int r = 0; r < sites; ++r) write(r, first - begin, found[r * W], 0, std::integral_constant<int, L>{});
+            } else if (count > 0) {
+                for (int r = 0; r < sites; ++r) write(r, first - begin, found[r * W], lane, count);
+            }
+        };
+        part(0, split_, [&](int r, int64_t j, Vector<T> v, int lane, auto count) { put(to_h + r * split_ + j, v, lane, count); });
+        part(split_, states_, [&](int r, int64_t j, Vector<T> v, int lane, auto count) {
+            T own[L] = {};
+            put(own, v, lane, count);
+            T* const to = to_c + r * split_ + j;
+            store(to, load(to, count) + load(own, count), count);
+        });
+        part(first_input_, columns_, [&](int r, int64_t j, Vector<T> v, int lane, auto count) { put(x[r] + j, v, lane, count); });
     }
 
-    // A vector of one site whose columns are not all of one kind.
-    void share_out(int64_t column, Vector<T> found, T* to_h, T* to_c, S* x) const {
-        const auto part = [&](int64_t begin, int64_t end, const auto& write) {
-            const int64_t first = std::max(begin, column), last = std::min(end, column + L);
-            if (first < last) write(first - begin, static_cast<int>(first - column), static_cast<int>(last - first));
-        };
-        part(0, split_, [&](int64_t j, int lane, int count) { store_part(to_h + j, found, lane, count); });
-        part(split_, states_, [&](int64_t j, int lane, int count) {
-            T own[L] = {};
-            store_part(own, found, lane, count);
-            store(to_c + j, load(to_c + j, count) + load(own, count), count);
-        });
-        part(states_, columns_, [&](int64_t j, int lane, int count) { store_part(x + j, found, lane, count); });
+    // Write some lanes, the first ones without a look at where they begin.
+    template <class To, class Count>
+    [[gnu::always_inline]] static void put(To* to, Vector<T> v, int lane, Count count) {
+        if constexpr (std::is_same_v<Count, int>) store_part(to, v, lane, count);
+        else store(to, v, L);
     }
 
     // The gradient of a few features of an input that is not wide, at no more than SIDE sites: sums over vectors of gates.
@@ -210,7 +215,8 @@ class InputGradient {
     S* const x_;
     const int64_t gates_, depth_, split_, states_;
     const bool wide_;  // whether the input fills half a vector, or what is left of one
-    const int64_t columns_, vectors_, panels_;
+    // Columns of the input begin with a vector where that takes no more of them, else with the first that is left.
+    const int64_t first_input_, columns_, vectors_, panels_;
     const std::vector<int64_t> starts_;
     const Buffer<F> weights_;
     const Buffer<T> narrow_;
