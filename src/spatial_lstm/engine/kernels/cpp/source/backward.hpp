@@ -92,7 +92,9 @@ class Backward {
     // Where a block stands.
     struct At {
         const Places& places;  // of the window's sites
-        int64_t d, team;
+        int64_t d;
+        F* dz;                 // of these, and their gates, if those are as they were computed
+        const S* gates;
         Span sites, own, next; // of its step, this member's of them, and this member's of the step that comes next, if the window has it
         int64_t after;         // first site of the step after
         T *sent, *sent_after;  // what the step sends, and what the step after sent, from its first site on
@@ -106,27 +108,31 @@ class Backward {
     }
 
     void window(const Team& team, const Unit& unit, int64_t begin, int64_t end, Walk& walk) {
-        Places places = walk.window(places_.get() + team.number * Places::numbers(layer_, window_), window_);
+        // Each member finds the places of all sites for itself: one table for all has lines of the cache that several write to.
+        const int64_t thread = team.number * team.members + team.member;
+        Places places = walk.window(places_.get() + thread * Places::numbers(layer_, window_), window_);
         const Span all{units_.sites(unit, begin).begin, units_.sites(unit, end - 1).end};
         places.begin = all.begin;
         for (int64_t step = begin; step < end; ++step) {
-            const Span own = team.share(units_.sites(unit, step));
-            walk.find(step, own.begin, own.end, places);
+            const Span sites = units_.sites(unit, step);
+            walk.find(step, sites.begin, sites.end, places);
         }
+        const bool apart = !forward_ && weight_gradient_.sums_apart(team);  // then nobody waits between windows
+        F* const dz = dz_.get() + (apart ? thread : team.number) * held_;
+        const S* gates = gates_ ? gates_ + (unit.direction * layer_.sites + all.begin) * depth_ : nullptr;
         if (forward_) {
-            team.wait();
-            S* to = recomputed_gates_.get() + team.number * window_ * depth_;
+            S* const to = recomputed_gates_.get() + team.number * window_ * depth_;
+            gates = to;
             const int64_t last = all.begin + team.last(all.size());
             for (int64_t first = all.begin + team.first(all.size()); first < last; first += Forward<S, Cell, N>::BLOCK)
-                forward_->recompute_gates(places, unit.direction, first, std::min(last, first + Forward<S, Cell, N>::BLOCK), to + (first - all.begin) * depth_,
-                                          team.number * team.members + team.member);
+                forward_->recompute_gates(places, unit.direction, first, std::min(last, first + Forward<S, Cell, N>::BLOCK), to + (first - all.begin) * depth_, thread);
             team.wait();
         }
         const Pace pace(team, sent_bytes());
         for (int64_t step = end; step-- > begin; team.arrive()) {
             const Span sites = units_.sites(unit, step), own = team.share(sites), next = step > begin ? team.share(units_.sites(unit, step - 1)) : Span{0, 0};
             const Span after = step + 1 < unit.steps ? units_.sites(unit, step + 1) : Span{0, 0};
-            const At at{places, unit.direction, team.number, sites, own, next, after.begin, sent(pace, step), sent(pace, step + 1)};
+            const At at{places, unit.direction, dz, gates, sites, own, next, after.begin, sent(pace, step), sent(pace, step + 1)};
             for (int64_t first = own.begin; first < own.end; first += BLOCK) {
                 const int64_t last = std::min(own.end, first + BLOCK);
                 if (team.members > 1) pace.await(end - 1 - step, after, places.succs(first, last));
@@ -137,22 +143,22 @@ class Backward {
                 ::prefetch(at.sent + of_c_ + (own.end - sites.begin) * sends_, sends_);
             }
         }
-        team.await();
-        weight_gradient_.add(unit, team, places, begin, end, dz_.get() + team.number * held_);
+        if (!apart) team.await();
+        weight_gradient_.add(unit, team, places, begin, end, dz);
+        if (!apart) team.wait();
     }
 
     // dz of a site in its window.
-    F* dz(const At& at, int64_t site) const { return dz_.get() + at.team * held_ + (site - at.places.begin) * stride_; }
+    F* dz(const At& at, int64_t site) const { return at.dz + (site - at.places.begin) * stride_; }
 
     // What the sites of a step send to their predecessors, (n, h) each: of h, and `of_c_` numbers further of c.
     T* sent(const Pace& pace, int64_t step) const { return sent_.get() + pace.slot(step) * 2 * of_c_; }
     int64_t sent_bytes() const { return 2 * of_c_ * static_cast<int64_t>(sizeof(T)); }
 
     void block(const At& at, int64_t first, int64_t last) const {
-        const int64_t place = (at.d * layer_.sites + first) * depth_;
         if constexpr (FOLDS<S>)
-            if (folded_) differentiate(at, first, last, folded_ + place);
-        if (!folded_) differentiate(at, first, last, forward_ ? recomputed_gates_.get() + (at.team * window_ + first - at.places.begin) * depth_ : gates_ + place);
+            if (folded_) differentiate(at, first, last, folded_ + (at.d * layer_.sites + first) * depth_);
+        if (!folded_) differentiate(at, first, last, at.gates + (first - at.places.begin) * depth_);
         T* const to = at.sent + (first - at.sites.begin) * sends_;
         input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), to, to + of_c_);
         for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);

@@ -369,26 +369,30 @@ struct Split {
         return (Vector<T>)((Bits<T>)v + ((Bits<T>)shifted >> __builtin_ctz(PARTS<T>) << Exponent<T>::mantissa));
 #endif
     }
+
+    __attribute__((always_inline)) Vector<T> value() const {
+        if constexpr (SCALES) return raise(power + power * rest);
+        const auto scale = raise(power);
+        return scale + scale * rest;
+    }
 };
 
-// exp(x), of no x that is large; zero where it is less than any number, or than any normal one. Always inlined, as what follows: compilers that think
-// otherwise make the gates take half as long again.
+// What a gate is, but zero where x is so far below that its exponential was cut off: what it is multiplied by may be so large that the least counts.
 template <class T>
-__attribute__((always_inline)) inline Vector<T> exponential(Vector<T> x) {
-    const Split<T> e(clamp<T>(x, Exponent<T>::far));
-    if constexpr (SCALES) return e.raise(e.power + e.power * e.rest);
-    const auto scale = e.raise(e.power);
-    // What is multiplied by it may be so large that the least would count.
-    return x < -fill<T>(Exponent<T>::far) ? Vector<T>{} : scale + scale * e.rest;
+__attribute__((always_inline)) inline Vector<T> or_nothing(Vector<T> y, [[maybe_unused]] Vector<T> x) {
+    if constexpr (SCALES) return y;
+    return x < -fill<T>(Exponent<T>::far) ? Vector<T>{} : y;
 }
 
-// Zero as exp(x) is, where x is far below.
+// exp(x), of no x that is large. Always inlined, as what follows: compilers that think otherwise make the gates take half as long again.
+template <class T>
+__attribute__((always_inline)) inline Vector<T> exponential(Vector<T> x) {
+    return or_nothing<T>(Split<T>(clamp<T>(x, Exponent<T>::far)).value(), x);
+}
+
 template <class T>
 __attribute__((always_inline)) inline Vector<T> sigmoid(Vector<T> x) {
-    const Split<T> e(-clamp<T>(x, Exponent<T>::far));
-    if constexpr (SCALES) return static_cast<T>(1) / (static_cast<T>(1) + e.raise(e.power + e.power * e.rest));
-    const auto scale = e.raise(e.power);
-    return x < -fill<T>(Exponent<T>::far) ? Vector<T>{} : static_cast<T>(1) / (static_cast<T>(1) + (scale + scale * e.rest));
+    return or_nothing<T>(static_cast<T>(1) / (static_cast<T>(1) + Split<T>(-clamp<T>(x, Exponent<T>::far)).value()), x);
 }
 
 // Through exp(2x) - 1, which keeps small arguments exact.

@@ -68,7 +68,7 @@ class WeightGradient {
     }
 
     // This member's share of the sums over the sites of steps begin .. end, whose dz, a row of factors each, starts at `dz`; a unit's last sites come
-    // first. A vector may be read that begins in the last row.
+    // first. A vector may be read that begins in the last row. Members that do not sum apart read what others wrote.
     void add(const Unit& unit, const Team& team, const Places& places, int64_t begin, int64_t end, const F* dz) const {
         if (!depth_ && !to_.weight_peephole) return;
         for (int64_t part = 0, turn = 0; part < parts_; ++part) add_part(unit, team, places, part, begin, end, turn, dz);
@@ -77,8 +77,10 @@ class WeightGradient {
             some.end = std::min(all.end, some.begin + BLOCK);
             peephole(unit, team, places, some, dz + (some.begin - all.begin) * stride_);
         }
-        team.wait();
     }
+
+    // Whether each of a team's members sums over its own share of each step's sites alone.
+    bool sums_apart(const Team& team) const { return parts_ == team.members && !PACKS && !to_.weight_peephole; }
 
     // Once all units are done: write the results.
     void finish() const {
