@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from spatial_lstm.handwriting.data import (
     scaled,
 )
 from tests.handwriting import scribbled
+from tests.png import COLORS, write_png
 
 PICTURES: dict[str, Callable[[np.ndarray], Image.Image]] = {
     "gray": Image.fromarray,
@@ -40,23 +40,23 @@ def test_pictures_of_all_kinds_are_gray(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_gray(tmp_path / "a.png"), gray)
 
 
-@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_a_transparent_level_is_white(bits: int, tmp_path: Path) -> None:
-    gray = np.asarray(scribbled(0, (30, 20)))
-    level = int(gray[0, 0]) * (257 if bits == 16 else 1)
-    rows = gray if bits == 8 else (gray.astype(np.uint16) * 257).byteswap()
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", 30, 20, bits, 0, 0, 0, 0),
-        b"tRNS": struct.pack(">H", level),
-        b"IDAT": zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)),
-        b"IEND": b"",
-    }
-    whole = b"".join(
-        struct.pack(">I", len(told)) + kind + told + struct.pack(">I", zlib.crc32(kind + told))
-        for kind, told in chunks.items()
-    )
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + whole)
-    np.testing.assert_array_equal(read_gray(str(tmp_path / "a.png")), np.where(gray == gray[0, 0], 255, gray))
+    levels = np.random.default_rng(0).integers(0, min(2**bits, 256), (20, 30)) * (257 if bits == 16 else 1)
+    level = 2**bits // 3
+    path = write_png(tmp_path / "a.png", levels, bits, transparent=[level])
+    np.testing.assert_array_equal(read_gray(str(path)), np.where(levels == level, 255, levels * 255 // (2**bits - 1)))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_transparent_color_is_white_or_refused(bits: int, tmp_path: Path) -> None:
+    colors = np.array([[[10, 10, 10], [200, 200, 200]]]) * (257 if bits == 16 else 1)
+    path = write_png(tmp_path / "a.png", colors, bits, COLORS, transparent=colors[0, 0].tolist())
+    if bits == 8:
+        assert read_gray(path).tolist() == [[255, 200]]
+    else:
+        with pytest.raises(Refusal, match=r"a.png: has 16 bits and a transparent color$"):
+            read_gray(path)
 
 
 def test_a_picture_beyond_the_limit_is_said_to_be_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

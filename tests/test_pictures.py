@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spatial_lstm.image_models import data
+from tests.png import COLORS, write_png
 
 Image = pytest.importorskip("PIL.Image")
 GRAY = np.random.default_rng(0).integers(0, 256, (33, 41), dtype=np.uint8)
@@ -28,19 +28,6 @@ def saved(path: Path, pixels: NDArray, mode: str | None = None, **options: objec
 def said(path: Path, **options: bool | str) -> list[str]:
     """What is remarked of a single picture."""
     return [note.partition(": ")[2] for note in data.load_part(path, **options).notes]
-
-
-def write_png(path: Path, pixels: NDArray[np.uint16], kind: int) -> Path:
-    """A PNG of 16 bits, ``(H, W, C)``, of a kind that Pillow reads but does not write."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    head = struct.pack(">2I5B", pixels.shape[1], pixels.shape[0], 16, kind, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    content = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    return path
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "a.tif", "a.tiff", "a.bmp", "a.gif", "a.webp", "a.pgm"])
@@ -156,7 +143,7 @@ def test_colors_of_16_bits_are_remarked(tmp_path: Path, kind: int, channels: int
     pixels = np.random.default_rng(3).integers(0, 1 << 16, (9, 8, channels)).astype(np.uint16)
     if channels != 3:
         pixels[..., -1] = 65535
-    path = write_png(tmp_path / "a.png", pixels, kind)
+    path = write_png(tmp_path / "a.png", pixels, 16, kind)
     colors = pixels[..., :3] if channels > 2 else pixels[..., :1].repeat(3, 2)
     assert np.array_equal(data.read_picture(path, color=True), colors >> 8)
     assert said(path)[0] == "16 bits, of which the upper 8 are taken"
@@ -199,6 +186,20 @@ def test_an_alpha_channel_that_hides_nothing_is_dropped(tmp_path: Path) -> None:
     opaque[..., 3] = 0
     saved(path, opaque)
     with pytest.raises(ValueError, match="transparent everywhere"):
+        data.read_picture(path)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_level_is_white(tmp_path: Path, bits: int) -> None:
+    levels = np.arange(2**bits)[None]
+    path = write_png(tmp_path / "a.png", levels, bits, transparent=[2**bits // 3])
+    expected = np.where(levels == 2**bits // 3, 255, levels * 255 // (2**bits - 1))
+    assert np.array_equal(data.read_picture(path), expected)
+
+
+def test_transparent_colors_of_16_bits_are_refused(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "a.png", np.full((1, 2, 3), 2571), 16, COLORS, transparent=[2571] * 3)
+    with pytest.raises(ValueError, match="has 16 bits and a transparent color"):
         data.read_picture(path)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from spatial_lstm.arguments import check_positive_int
 from spatial_lstm.handwriting.data.report import Refusal
+from spatial_lstm.transparency import settle_transparency
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -145,6 +146,7 @@ def _opened(path: Path) -> Iterator[Image]:
             warnings.simplefilter("ignore")
             # Opened by its name, Pillow maps a TIFF into memory in rows of the turned width.
             with path.open("rb") as file, PIL.Image.open(file) as picture:
+                settle_transparency(picture)
                 yield picture
     except FileNotFoundError as error:
         raise Refusal("no image", f"{path.name} is not there") from error

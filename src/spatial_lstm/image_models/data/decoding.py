@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spatial_lstm.transparency import settle_transparency
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
@@ -88,6 +90,7 @@ def decode(path: Path, *, color: bool, gray: Gray) -> Decoded:
             # The further frames of an MPO file are a photograph's previews.
             remarks = [FRAMES] if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO" else []
             deep, white = _is_deep(picture), _is_white(picture)  # before it is decoded
+            settle_transparency(picture)
             PIL.ImageOps.exif_transpose(picture, in_place=True)
             deep_gray = picture.mode.startswith("I;") or (deep and picture.mode == "I")
             found = _deep_gray(picture, white) if deep_gray else _eight_bits(picture, deep)
@@ -157,8 +160,6 @@ def _eight_bits(picture: Image, deep: bool) -> Decoded:
         kind = "32-bit integers" if picture.mode == "I" else "floating-point numbers"
         raise ValueError(f"its pixels are {kind}, whose scale nothing tells; save it in 8 or 16 bits")
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        if deep and "transparency" in picture.info:
-            raise ValueError("has 16 bits and a transparent color")
         pixels, transparent = _on_white(np.asarray(picture.convert("RGBA")))
         return Decoded(pixels, remarks + [TRANSPARENT] * transparent)
     if picture.mode in ("1", "L"):
