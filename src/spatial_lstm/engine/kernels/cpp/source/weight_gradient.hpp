@@ -80,7 +80,7 @@ class WeightGradient {
     }
 
     // Whether each of a team's members sums over its own share of each step's sites alone.
-    bool sums_apart(const Team& team) const { return parts_ == team.members && !PACKS && !to_.weight_peephole; }
+    bool sums_apart(const Team& team) const { return parts_ == team.members && !to_.weight_peephole; }
 
     // Once all units are done: write the results.
     void finish() const {
@@ -117,7 +117,7 @@ class WeightGradient {
 
     void add_part(const Unit& unit, const Team& team, const Places& places, int64_t part, int64_t begin, int64_t end, int64_t& turn, const F* dz) const {
         const Span tiles = tiles_of(team, part);
-        if (!PACKS && tiles.begin == tiles.end) return;  // all pack together
+        if ((!PACKS || sums_apart(team)) && tiles.begin == tiles.end) return;  // else all pack together
         bool first = parts_ == 1 && end == unit.steps;
         Block block;
         block.count = 0;
@@ -136,10 +136,13 @@ class WeightGradient {
     void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
         const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
         if (tiles.begin < tiles.end) gather(places, unit.direction, block, tiles, inputs(team));
-        F* const gates = PACKS ? packed_.get() + (team.number * team.members + turn % std::min<int64_t>(team.members, 2)) * BLOCK * width_ : nullptr;
-        if constexpr (PACKS) {  // in one of two places by turns, so that all wait once a block
-            for (int64_t row = team.first(rows); row < team.last(rows); ++row) pack(row, rows, block, dz, gates);
-            team.wait();
+        F* gates = nullptr;
+        if constexpr (PACKS) {
+            const bool apart = sums_apart(team);
+            // Together in one of two places by turns, so that all wait once a block.
+            gates = packed_.get() + (team.number * team.members + (apart ? team.member : turn % std::min<int64_t>(team.members, 2))) * BLOCK * width_;
+            for (int64_t row = apart ? 0 : team.first(rows); row < (apart ? rows : team.last(rows)); ++row) pack(row, rows, block, dz, gates);
+            if (!apart) team.wait();
         }
         const int64_t at_once = vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
         const int64_t last = std::min(tiles.end * R, depth_);
