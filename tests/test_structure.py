@@ -82,8 +82,8 @@ def test_checks_of_arguments_import_nothing_of_the_package() -> None:
     ("name", "others"),
     [
         ("training", ("arguments", "files", "progress")),
-        ("image_models", ("arguments", "files", "filling", "idx", "training", "tuples")),
-        ("handwriting", ("arguments", "files", "idx", "shared", "training")),
+        ("image_models", ("arguments", "files", "filling", "idx", "training", "transparency", "tuples")),
+        ("handwriting", ("arguments", "files", "idx", "shared", "training", "transparency")),
         ("hub", ("files", "training", "image_models", "handwriting")),
         ("importers", ("arguments",)),
     ],
