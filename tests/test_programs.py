@@ -182,8 +182,9 @@ def test_inside_a_compiled_model(variant: str) -> None:
 def test_sizes_change_between_convolutions_with_inductor(channels: int, n: int) -> None:
     """Whose inputs are kept for the backward in a layout of the compiler's choice."""
     conv = getattr(nn, f"Conv{n}d")
+    # The gradient of a bias of one channel would be what is left of many numbers that cancel out.
     model = nn.Sequential(
-        conv(1, channels, 2, bias=False),  # the gradient of one number would be what is left of many that cancel out
+        conv(1, channels, 2, bias=channels > 1),
         First(make_layer("spatial", channels, 4, spatial_dims=n, dtype=torch.float32)),
         conv(4, 2, 1),
     )
