@@ -109,7 +109,7 @@ class Backward {
 
     void window(const Team& team, const Unit& unit, int64_t begin, int64_t end, Walk& walk) {
         // Each member finds the places of all sites for itself: one table for all has lines of the cache that several write to.
-        const int64_t thread = team.number * team.members + team.member;
+        const int64_t thread = team.thread();
         Places places = walk.window(places_.get() + thread * Places::numbers(layer_, window_), window_);
         const Span all{units_.sites(unit, begin).begin, units_.sites(unit, end - 1).end};
         places.begin = all.begin;

@@ -57,7 +57,7 @@ class Forward {
         prepare();
         units_.run(1, [this](const Team& team, const Unit& unit) {
             Walk walk(layer_, units_, unit);
-            const int64_t thread = team.number * team.members + team.member;
+            const int64_t thread = team.thread();
             Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
             const Pace pace(team, ring_bytes());
             for (int64_t step = 0; step < unit.steps; ++step) {

@@ -43,7 +43,7 @@ class InputGradient {
           split_(layer.axes * layer.hidden),
           states_(split_ * (layer.weight_ch ? 2 : 1)),
           wide_(x && (2 * layer.inputs >= L || round_up(states_ + layer.inputs, L) == round_up(states_, L))),
-          first_input_(round_up(states_, L) + round_up(layer.inputs, L) > round_up(states_ + layer.inputs, L) ? states_ : round_up(states_, L)),
+          first_input_(round_up(states_, L) + layer.inputs > round_up(states_ + layer.inputs, L) ? states_ : round_up(states_, L)),
           columns_(wide_ ? first_input_ + layer.inputs : states_),
           vectors_((columns_ + L - 1) / L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),

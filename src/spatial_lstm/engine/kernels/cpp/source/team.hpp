@@ -32,6 +32,9 @@ struct Team {
     Arrivals* arrivals;  // of all members
     int64_t* known;      // how often each had arrived when this member last looked
 
+    // Its number among those of all teams.
+    int64_t thread() const { return number * members + member; }
+
     // Wait for all others: tell that this member has come here, and wait until all have. Each tells of itself and looks at every other, so that
     // what one writes reaches another in one transfer between their caches.
     void wait() const {

@@ -101,7 +101,7 @@ class WeightGradient {
     T* total(int64_t unit, int64_t part, int64_t row) const { return totals_.get() + ((unit * parts_ + part) * depth_ + row) * width_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
     // What a member gathers for itself.
-    F* inputs(const Team& team) const { return gathered_.get() + (team.number * team.members + team.member) * BLOCK * depth_; }
+    F* inputs(const Team& team) const { return gathered_.get() + team.thread() * BLOCK * depth_; }
 
     // The sites of a block, those of one part of each of some steps.
     struct Block {
