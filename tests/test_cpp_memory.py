@@ -57,25 +57,25 @@ def test_large_outputs_lie_on_large_pages(sizes: list[tuple[int, int]] | None) -
     if not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists():
         pytest.skip("the system has no large pages")
     output, _ = spatial_lstm.SpatialLSTM(1, 16, backend="cpp")(torch.zeros(2, 1, 300, 300), sizes=sizes)
-    assert "hg" in flags_of_mapping(output.data_ptr() + output.nbytes // 2)
+    assert "hg" in of_mapping(output.data_ptr() + output.nbytes // 2, "VmFlags")
 
 
-def flags_of_mapping(address: int) -> list[str]:
-    """What Linux notes of the memory around an address."""
+def of_mapping(address: int, name: str) -> list[str]:
+    """What Linux notes by a name of the memory around an address."""
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         head, *rest = line.split()
         if "-" in head:
             start, end = (int(part, 16) for part in head.split("-"))
             inside = start <= address < end
-        elif inside and head == "VmFlags:":
+        elif inside and head == f"{name}:":
             return rest
-    raise AssertionError(f"no mapping around {address}")
+    raise AssertionError(f"nothing called {name} of a mapping around {address}")
 
 
 def test_memory_of_large_tables_is_used_again() -> None:
     memory.clear()
-    shape = (1 << 16, 17)
+    shape = (1 << 18, 17)
     first, second = memory.new_empty(shape, torch.float32), memory.new_empty(shape, torch.float32)
     assert first.shape == second.shape == shape
     places = {first.data_ptr(), second.data_ptr()}
@@ -88,10 +88,10 @@ def test_memory_of_large_tables_is_used_again() -> None:
     assert bool((view == 1).all())
     kept = third.data_ptr()
     del third
-    smaller = memory.new_empty((1 << 16, 9), torch.float32)  # of varying sizes few blocks are kept
+    smaller = memory.new_empty((1 << 18, 9), torch.float32)  # of varying sizes few blocks are kept
     assert smaller.data_ptr() == kept
     del smaller
-    assert memory.new_empty((1 << 16, 7), torch.float32).data_ptr() != kept
+    assert memory.new_empty((1 << 18, 7), torch.float32).data_ptr() != kept
     for _ in range(memory.PATIENCE - 1):
         assert kept in {block_start(block) for _, block in memory._free}
         memory.new_empty((4 * memory.LEAST,), torch.float64)
@@ -107,6 +107,20 @@ def test_small_tables_are_torchs() -> None:
     tensor = memory.new_empty((3, 5), torch.bfloat16)
     assert (tensor.shape, tensor.dtype) == ((3, 5), torch.bfloat16)
     assert memory.new_empty((), torch.float64).numel() == 1
+
+
+@pytest.mark.parametrize("in_place", [0, 5 * memory.LEAST])
+def test_much_that_is_free_is_the_systems_to_take(in_place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/proc/self/smaps").exists() or not hasattr(mmap, "MADV_FREE"):
+        pytest.skip("the system does not say, or does not know of it")
+    spatial_lstm.clear_cache()
+    monkeypatch.setattr(memory, "IN_PLACE", in_place)
+    table = memory.new_empty((memory.LEAST,), torch.float32).zero_()
+    place = table.data_ptr() + table.nbytes // 2
+    del table
+    size, unit = of_mapping(place, "LazyFree")
+    assert unit == "kB"
+    assert (int(size) > 0) == (in_place == 0)
 
 
 def test_what_is_free_can_be_cleared() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from spatial_lstm.engine.cache import with_memory
 from spatial_lstm.engine.cells import Cell
 from spatial_lstm.engine.geometry import Grid
-from spatial_lstm.engine.kernels import FOLDED, Incoming, Kernel, Results, Saved, check_tables, choose_kernel
+from spatial_lstm.engine.kernels import FOLDED, Incoming, Kernel, Results, Saved, as_rows, check_tables, choose_kernel
 from spatial_lstm.engine.kernels.folded import is_folded
 from spatial_lstm.engine.problem import Problem, check_memory, contiguous, make_problem
 from spatial_lstm.engine.tensors import Gradients, Tensors
@@ -90,7 +90,7 @@ def forward_with_course(given: Tensors, options: Options, keep: str) -> tuple[Re
 
 def _forward(given: Tensors, options: Options, keep: str, checked: bool) -> tuple[Results, Problem, Kernel]:
     def run() -> tuple[Results, Problem, Kernel]:
-        problem = make_problem(given, options.sizes, options.directions, options.cell, checked=checked)
+        problem = make_problem(_in_rows(given), options.sizes, options.directions, options.cell, checked=checked)
         kernel = choose_kernel(options.kernel, problem, keep == FOLDED)
         return kernel.forward(problem, keep), problem, kernel
 
@@ -122,13 +122,13 @@ def backward(
     def run() -> Gradients:
         if course is None:
             check_memory(given.present())
-            problem = make_problem(given, options.sizes, options.directions, options.cell)
+            problem = make_problem(_in_rows(given), options.sizes, options.directions, options.cell)
             saved, incoming = _tables(problem, kept, grads)
             check_tables(problem, saved, incoming)
             folded = saved.gates is not None and is_folded(saved.gates, problem.dtype)
             kernel = choose_kernel(options.kernel, problem, folded)
         else:
-            problem, kernel = Problem(course.cell, course.grid, contiguous(given), course.idle), course.kernel
+            problem, kernel = Problem(course.cell, course.grid, contiguous(_in_rows(given)), course.idle), course.kernel
             saved, incoming = _tables(problem, kept, grads)
         return kernel.gradients(problem, saved, incoming, wanted)
 
@@ -156,10 +156,17 @@ def _tables(problem: Problem, kept: Kept, grads: Sequence[Tensor | None]) -> tup
     return saved, incoming
 
 
+def _in_rows(given: Tensors) -> Tensors:
+    """With an x that is contiguous."""
+    return given._replace(x=as_rows(given.x))
+
+
 def _rows(grad: Tensor, problem: Problem) -> Tensor:
     """The output's gradient as ``(R, D, h)``, its features side by side; where directions share one they go on to do so."""
-    rows = grad.reshape(problem.grid.raster_rows, problem.directions, problem.hidden)
-    return rows if rows.stride(-1) == 1 else rows.contiguous()
+    shared = grad.ndim > problem.tensors.x.ndim and grad.stride(-2) == 0
+    own = grad.select(-2, 0) if shared else grad.flatten(problem.tensors.x.ndim - 1)
+    rows = own if own.stride(-1) == 1 else as_rows(own)
+    return rows.reshape(problem.grid.raster_rows, -1, problem.hidden).expand(-1, problem.directions, -1)
 
 
 def _first(table: Tensor, rows: int, features: int) -> Tensor:

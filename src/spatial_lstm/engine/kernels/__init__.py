@@ -17,7 +17,7 @@ from spatial_lstm.engine.kernels.base import (
     check_tables,
     gates_dtype,
 )
-from spatial_lstm.engine.kernels.cpp import CppKernel
+from spatial_lstm.engine.kernels.cpp import CppKernel, as_rows
 from spatial_lstm.engine.kernels.plain import PlainKernel
 from spatial_lstm.engine.kernels.triton import TRITON_KERNELS
 from spatial_lstm.engine.problem import Problem
@@ -36,6 +36,7 @@ __all__ = [
     "Results",
     "Saved",
     "UnsuitedError",
+    "as_rows",
     "check_tables",
     "choose_kernel",
     "gates_dtype",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from spatial_lstm.engine.cache import with_memory
-from spatial_lstm.engine.kernels import Incoming, Kernel, Results, Saved, choose_kernel
+from spatial_lstm.engine.kernels import Incoming, Kernel, Results, Saved, as_rows, choose_kernel
 from spatial_lstm.engine.problem import Problem, make_problem
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
 from spatial_lstm.engine.tiling.faces import Pair
@@ -36,7 +36,7 @@ class Run(NamedTuple):
         """Run forward on the part's input ``(N', *T, C)`` from its near faces."""
         depth, d = divmod(plane, len(stage.directions))
         weights = Weights._make(None if weight is None else weight[d : d + 1] for weight in stage.layers[depth])
-        tensors = Tensors(x, *weights, h0=near[0], c0=near[1])
+        tensors = Tensors(as_rows(x), *weights, h0=near[0], c0=near[1])
         problem = make_problem(tensors, part.sizes, stage.directions[d], stage.options.cell)
         kernel = choose_kernel(stage.options.kernel, problem)
         results = with_memory(lambda: kernel.forward(problem, keep))
@@ -48,6 +48,6 @@ class Run(NamedTuple):
         assert c is not None  # for there was to be a backward
         saved = Saved(output, c, gates)
         if grad is not None:
-            grad = grad.contiguous().flatten(0, -2).unsqueeze(1)
+            grad = as_rows(grad).flatten(0, -2).unsqueeze(1)
         found = with_memory(lambda: self.kernel.gradients(self.problem, saved, Incoming(grad, *far), wanted))
         return found if found.x is None else found._replace(x=found.x.view(*self.output.shape[:-1], -1))

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from spatial_lstm.engine.kernels.cpp.kernel import CppKernel
+from spatial_lstm.engine.kernels.cpp.planes import as_rows
 
-__all__ = ["CppKernel"]
+__all__ = ["CppKernel", "as_rows"]

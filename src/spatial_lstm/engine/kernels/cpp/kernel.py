@@ -12,11 +12,11 @@ from torch import Tensor
 from spatial_lstm.engine.kernels.base import FOLDED, GATES, NOTHING, Incoming, Kernel, Results, Saved, gates_dtype
 from spatial_lstm.engine.kernels.cpp import library, memory, structures
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
+from spatial_lstm.engine.kernels.cpp.structures import TYPES
 from spatial_lstm.engine.kernels.folded import is_folded
 from spatial_lstm.engine.problem import Problem
 from spatial_lstm.engine.tensors import Gradients, Tensors, Weights
 
-TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
 MOST_AXES = 4
 # What it costs that threads wait for one another once, in multiplications, of which a core with AVX-512 does some 60 a nanosecond in
 # float32. A second thread was measured to pay from 40,000 multiplications a step on (two cores of an EPYC), of which it saves half. The

@@ -94,6 +94,11 @@ def find() -> ctypes.CDLL | BuildError | None:
     return library
 
 
+def loaded() -> ctypes.CDLL | None:
+    """The library where this process has loaded one."""
+    return None if isinstance(_outcome, BuildError) else _outcome
+
+
 def has_threads(library: ctypes.CDLL) -> bool:
     """Whether it can use more than one."""
     return bool(library.has_threads())

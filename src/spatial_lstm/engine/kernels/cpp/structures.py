@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import struct
 
+import torch
+
+# By the types of the numbers that they compute on functions are called.
+TYPES = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+
 
 class Structure:
     """Fields of eight bytes each: integers, and addresses, of which 0 is C++'s null.
@@ -61,6 +66,16 @@ RESULTS = Structure("output", "far_h", "far_c", "c", "gates", "folded")
 BACKWARD_DATA = Structure("output", "far_h", "far_c", "near_h", "near_c", "x", "output_row", "output_direction")
 # weight_gradient.hpp.
 GRADIENTS = Structure("weight_ih", "weight_hh", "bias", "weight_peephole", "weight_ch")
+# planes.hpp: channels that come first, and where they are to come last.
+PLANES = Structure(
+    "from", "to", "images", "runs", "sites", "channels", "image_stride", "run_stride", "channel_stride", "threads"
+)
 
 # By the name under which the library says its size.
-STRUCTURES = {"layer": LAYER, "results": RESULTS, "backward_data": BACKWARD_DATA, "gradients": GRADIENTS}
+STRUCTURES = {
+    "layer": LAYER,
+    "results": RESULTS,
+    "backward_data": BACKWARD_DATA,
+    "gradients": GRADIENTS,
+    "planes": PLANES,
+}

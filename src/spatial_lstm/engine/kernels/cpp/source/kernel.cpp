@@ -1,11 +1,12 @@
-// The functions that Python calls: those that compute return a status, those named after a structure its size in bytes, and has_threads whether
-// more than one thread can be used.
+// The functions that Python calls: those that compute return a status, those that copy nothing, those named after a structure its size in bytes,
+// and has_threads whether more than one thread can be used.
 #include <cstring>
 #include <new>
 #include <type_traits>
 
 #include "backward.hpp"
 #include "forward.hpp"
+#include "planes.hpp"
 
 namespace {
 
@@ -63,7 +64,8 @@ int backward(const Layer& layer, const Results<S>& of, const BackwardData<S>& da
     extern "C" int forward_##type(const Layer* layer, const Results<S>* to) { return forward<S>(*layer, *to); }                         \
     extern "C" int backward_##type(const Layer* layer, const Results<S>* of, const BackwardData<S>* data, const Gradients<S>* to) {     \
         return backward<S>(*layer, *of, *data, *to);                                                                                    \
-    }
+    }                                                                                                                                   \
+    extern "C" void to_rows_##type(const Planes* planes) { to_rows<S>(*planes); }
 
 PROVIDE(float32, float)
 PROVIDE(float64, double)
@@ -74,6 +76,7 @@ extern "C" int64_t size_of_layer() { return sizeof(Layer); }
 extern "C" int64_t size_of_results() { return sizeof(Results<float>); }
 extern "C" int64_t size_of_backward_data() { return sizeof(BackwardData<float>); }
 extern "C" int64_t size_of_gradients() { return sizeof(Gradients<float>); }
+extern "C" int64_t size_of_planes() { return sizeof(Planes); }
 
 extern "C" int has_threads() {
 #ifdef _OPENMP
