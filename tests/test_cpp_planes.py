@@ -70,7 +70,6 @@ def test_copies_are_torchs(cut: str, dtype: torch.dtype, threads: int, monkeypat
     [
         torch.zeros(3, 29, 50, 37),  # nothing to do
         torch.zeros(3, 37, 29, 50).movedim(1, -1).half(),
-        torch.zeros(3, 37, 3, 7).movedim(1, -1),  # small
         torch.zeros(3, 4, 290, 50).movedim(1, -1),  # few channels
         torch.zeros(1450, 37, 3).movedim(1, -1),  # few sites
         torch.zeros(3, 37, 29, 5, 10).movedim(1, -1)[:, 3:20, 1:4, 1:9],  # windows of several volumes
@@ -89,6 +88,12 @@ def test_the_rest_is_left_to_torch(moved: Tensor) -> None:
     if not moved.is_meta:
         assert copy.data_ptr() == moved.data_ptr() or planes._planes(moved) is None
         assert torch.equal(copy, moved)
+
+
+def test_small_ones_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = torch.randn(3, 37, 3, 7).movedim(1, -1)
+    monkeypatch.setattr(planes, "_planes", None)
+    assert torch.equal(as_rows(moved), moved)
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", "mean"])

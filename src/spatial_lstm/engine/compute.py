@@ -158,7 +158,8 @@ def _tables(problem: Problem, kept: Kept, grads: Sequence[Tensor | None]) -> tup
 
 def _in_rows(given: Tensors) -> Tensors:
     """With an x that is contiguous."""
-    return given._replace(x=as_rows(given.x))
+    x = as_rows(given.x)
+    return given if x is given.x else given._replace(x=x)
 
 
 def _rows(grad: Tensor, problem: Problem) -> Tensor:
