@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,45 @@ def test_what_is_free_can_be_cleared() -> None:
     assert not memory._free
 
 
+@needs_kernel
+def test_what_a_call_worked_in_is_kept_and_can_be_cleared() -> None:
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("the system does not say how much there is")
+    layer, x = spatial_lstm.SpatialLSTM(8, 256, backend="cpp"), torch.zeros(1, 8, 3, 5)
+    weights = 5 * 256 * (8 + 2 * 256) * 4
+    spatial_lstm.clear_cache()
+    with torch.no_grad():
+        layer(x)
+        kept = resident_bytes()
+        layer(x)
+        assert resident_bytes() - kept < weights // 2
+        spatial_lstm.clear_cache()
+        assert kept - resident_bytes() > weights // 2
+        layer(x)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+@needs_kernel
+def test_calls_in_many_threads_work_in_memory_of_their_own() -> None:
+    layers = [make_layer("spatial", 2, hidden, directions="all", backend="cpp").double() for hidden in (3, 40, 90, 17)]
+    inputs = [make_input(layer, 2, (9, 14)) for layer in layers]
+
+    def steps(i: int) -> list[torch.Tensor]:
+        for _ in range(20):
+            output, _ = layers[i](inputs[i])
+            grads = torch.autograd.grad(output.square().sum(), [inputs[i], *layers[i].parameters()])
+        return [output, *grads]
+
+    alone = [steps(i) for i in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        for i, found in enumerate(pool.map(steps, [0, 1, 2, 3] * 4)):
+            for one, other in zip(found, alone[i % 4], strict=True):
+                assert torch.equal(one, other)
+
+
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     spatial_lstm.clear_cache()
     monkeypatch.setattr(memory, "MOST", 5 * 4 * memory.LEAST)
@@ -218,9 +258,16 @@ def test_the_kernel_itself_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
         def forward_float64(*passed: bytes) -> int:
             return 1 if memory._free else right.forward_float64(*passed)
 
+        @staticmethod
+        def clear_scratch() -> None:
+            right.clear_scratch()
+            cleared.append(True)
+
+    cleared: list[bool] = []
     memory.new_empty((memory.LEAST,), torch.float32)
     monkeypatch.setattr(library, "_outcome", Poor())
     assert_close([layer(x)[0]], [expected])
+    assert cleared == [True]
     monkeypatch.setattr(Poor, "forward_float64", lambda *_: 1)
     with pytest.raises(torch.OutOfMemoryError, match=r"the layer found no memory: the C\+\+ kernel found no memory"):
         layer(x)
@@ -231,6 +278,7 @@ def test_memory_that_is_locked_is_kept_all_the_same(monkeypatch: pytest.MonkeyPa
     if not hasattr(mmap, "MADV_FREE"):
         pytest.skip("the system takes no pages back")
     memory.clear()
+    monkeypatch.setattr(memory, "IN_PLACE", 0)
     monkeypatch.setattr(mmap, "MADV_FREE", -1)  # which it refuses with the same error
     memory.new_empty((memory.LEAST,), torch.float32)
     assert memory._free
