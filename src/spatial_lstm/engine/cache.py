@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from spatial_lstm.engine.geometry import clear_plans
-from spatial_lstm.engine.kernels.cpp import library, memory
+from spatial_lstm.engine.kernels.cpp import memory
 
 _Result = TypeVar("_Result")
 
@@ -16,12 +16,11 @@ _Result = TypeVar("_Result")
 def clear_cache() -> None:
     """Free the memory that is kept from one call to the next, on all devices; it comes back as it is needed.
 
-    There are three caches. All are bounded:
+    There are two caches. Both are bounded:
 
     - Memory of large tables of the C++ kernel, so that a training step need not ask the system for what the step before gave back: at most
       a quarter of the machine's memory, blocks that went unused for 160 requests excepted, and all but 64 MiB free for the system to take
       meanwhile.
-    - What the C++ kernel works in, packed weights above all: at most 64 MiB.
     - Index tables of the other kernels and of the composite, on whatever device: those of the last 64 sizes, of at most 1 GiB together
       (the last one alone where it is larger). The C++ kernel has none. Tables that a captured CUDA graph reads stay.
 
@@ -32,7 +31,6 @@ def clear_cache() -> None:
     """
     clear_plans()
     memory.clear()
-    library.clear_scratch()
 
 
 def with_memory(run: Callable[[], _Result], *, again: bool = True) -> _Result:

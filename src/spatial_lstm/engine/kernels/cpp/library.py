@@ -99,13 +99,6 @@ def loaded() -> ctypes.CDLL | None:
     return None if isinstance(_outcome, BuildError) else _outcome
 
 
-def clear_scratch() -> None:
-    """Return the memory that calls have worked in, and which is kept for the next, to the system."""
-    found = loaded()
-    if found is not None:
-        found.clear_scratch()
-
-
 def has_threads(library: ctypes.CDLL) -> bool:
     """Whether it can use more than one."""
     return bool(library.has_threads())

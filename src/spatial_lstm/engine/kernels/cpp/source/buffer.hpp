@@ -7,30 +7,23 @@
 #include <memory>
 #include <new>
 
-#include "scratch.hpp"
-
 template <class T>
 class Buffer {
    public:
-    explicit Buffer(int64_t count) {
-        const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T) + 1;
-        void* memory = Scratch::take(bytes);
-        const bool own = memory == nullptr;
-        if (own) memory = ::operator new(bytes, alignment());
-#ifdef SPATIAL_LSTM_POISON
-        std::memset(memory, 0xff, bytes);
-#endif
-        memory_ = {static_cast<T*>(memory), Free{own}};
-    }
+    explicit Buffer(int64_t count) : memory_(allocate(static_cast<std::size_t>(count) * sizeof(T) + 1)) {}
     T* get() const { return memory_.get(); }
 
    private:
     static constexpr std::align_val_t alignment() { return std::align_val_t{64}; }
+    static T* allocate(std::size_t bytes) {
+        void* memory = ::operator new(bytes, alignment());
+#ifdef SPATIAL_LSTM_POISON
+        std::memset(memory, 0xff, bytes);
+#endif
+        return static_cast<T*>(memory);
+    }
     struct Free {
-        bool own = false;  // else it is the scratch's
-        void operator()(T* memory) const {
-            if (own) ::operator delete(memory, alignment());
-        }
+        void operator()(T* memory) const { ::operator delete(memory, alignment()); }
     };
     std::unique_ptr<T, Free> memory_;
 };

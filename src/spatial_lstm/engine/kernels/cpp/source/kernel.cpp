@@ -1,5 +1,5 @@
 // The functions that Python calls: those that compute return a status, those that copy nothing, those named after a structure its size in bytes,
-// and has_threads whether more than one thread can be used; clear_scratch returns memory that is kept.
+// and has_threads whether more than one thread can be used.
 #include <cstring>
 #include <new>
 #include <type_traits>
@@ -7,7 +7,6 @@
 #include "backward.hpp"
 #include "forward.hpp"
 #include "planes.hpp"
-#include "scratch.hpp"
 
 namespace {
 
@@ -35,7 +34,6 @@ template <class... Cells, class Work>
 Status with_cell(CellList<Cells...>, const Layer& layer, const Work& work) noexcept {
     Status status = NO_SUCH_CELL;
     try {
-        const Scratch scratch;
         (void)((is_of<Cells>(layer) && (status = with_axes<Cells, 1>(layer, work), true)) || ...);
     } catch (const std::bad_alloc&) {
         status = NO_MEMORY;
@@ -79,8 +77,6 @@ extern "C" int64_t size_of_results() { return sizeof(Results<float>); }
 extern "C" int64_t size_of_backward_data() { return sizeof(BackwardData<float>); }
 extern "C" int64_t size_of_gradients() { return sizeof(Gradients<float>); }
 extern "C" int64_t size_of_planes() { return sizeof(Planes); }
-
-extern "C" void clear_scratch() { Scratch::clear(); }
 
 extern "C" int has_threads() {
 #ifdef _OPENMP
