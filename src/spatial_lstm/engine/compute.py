@@ -167,7 +167,8 @@ def _rows(grad: Tensor, problem: Problem) -> Tensor:
     shared = grad.ndim > problem.tensors.x.ndim and grad.stride(-2) == 0
     own = grad.select(-2, 0) if shared else grad.flatten(problem.tensors.x.ndim - 1)
     rows = own if own.stride(-1) == 1 else as_rows(own)
-    return rows.reshape(problem.grid.raster_rows, -1, problem.hidden).expand(-1, problem.directions, -1)
+    rows = rows.reshape(problem.grid.raster_rows, 1 if shared else problem.directions, problem.hidden)
+    return rows.expand(-1, problem.directions, -1)
 
 
 def _first(table: Tensor, rows: int, features: int) -> Tensor:
