@@ -76,7 +76,7 @@ def of_mapping(address: int, name: str) -> list[str]:
 
 def test_memory_of_large_tables_is_used_again() -> None:
     memory.clear()
-    shape = (1 << 18, 17)
+    shape = (1 << 16, 17)
     first, second = memory.new_empty(shape, torch.float32), memory.new_empty(shape, torch.float32)
     assert first.shape == second.shape == shape
     places = {first.data_ptr(), second.data_ptr()}
@@ -89,10 +89,10 @@ def test_memory_of_large_tables_is_used_again() -> None:
     assert bool((view == 1).all())
     kept = third.data_ptr()
     del third
-    smaller = memory.new_empty((1 << 18, 9), torch.float32)  # of varying sizes few blocks are kept
+    smaller = memory.new_empty((1 << 16, 9), torch.float32)  # of varying sizes few blocks are kept
     assert smaller.data_ptr() == kept
     del smaller
-    assert memory.new_empty((1 << 18, 7), torch.float32).data_ptr() != kept
+    assert memory.new_empty((1 << 16, 7), torch.float32).data_ptr() != kept
     for _ in range(memory.PATIENCE - 1):
         assert kept in {block_start(block) for _, block in memory._free}
         memory.new_empty((4 * memory.LEAST,), torch.float64)

@@ -164,11 +164,13 @@ def _in_rows(given: Tensors) -> Tensors:
 
 def _rows(grad: Tensor, problem: Problem) -> Tensor:
     """The output's gradient as ``(R, D, h)``, its features side by side; where directions share one they go on to do so."""
-    shared = grad.ndim > problem.tensors.x.ndim and grad.stride(-2) == 0
-    own = grad.select(-2, 0) if shared else grad.flatten(problem.tensors.x.ndim - 1)
-    rows = own if own.stride(-1) == 1 else as_rows(own)
-    rows = rows.reshape(problem.grid.raster_rows, 1 if shared else problem.directions, problem.hidden)
-    return rows.expand(-1, problem.directions, -1)
+    if grad.stride(-1) != 1:
+        apart = grad.ndim > problem.tensors.x.ndim
+        if apart and grad.stride(-2) == 0:
+            grad = as_rows(grad.select(-2, 0)).unsqueeze(-2).expand_as(grad)
+        else:
+            grad = as_rows(grad.flatten(-2) if apart else grad)
+    return grad.reshape(problem.grid.raster_rows, problem.directions, problem.hidden)
 
 
 def _first(table: Tensor, rows: int, features: int) -> Tensor:

@@ -74,7 +74,8 @@ def merge_directions(output: Tensor, merge: str) -> Tensor:
     """``(N, *S, D, h)`` to ``(N, *S, D h)``, or ``(N, *S, h)`` for ``"sum"`` and ``"mean"``."""
     if merge == "concat" or output.shape[-2] == 1:
         return output.flatten(-2)
-    return output.sum(-2) if merge == "sum" else output.mean(-2)
+    merged = output.sum(-2)  # not mean(), whose gradient has a copy for every direction
+    return merged if merge == "sum" else merged / output.shape[-2]
 
 
 def face_shapes(batch: int, extents: Sequence[int], features: int) -> list[tuple[int, ...]]:

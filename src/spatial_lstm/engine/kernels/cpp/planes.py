@@ -34,13 +34,7 @@ def _planes(tensor: Tensor) -> tuple[int, ...] | None:
     """
     *shape, channels = tensor.shape
     *strides, channel_stride = tensor.stride()
-    if (
-        not tensor.is_cpu
-        or tensor.is_neg()
-        or tensor.dtype not in TYPES
-        or tensor.nbytes < LEAST
-        or not tensor.data_ptr()
-    ):
+    if not tensor.is_cpu or tensor.is_neg() or tensor.dtype not in TYPES or not tensor.data_ptr():
         return None
     joined: list[tuple[int, int]] = []  # sizes and strides, of dimensions that one stride serves as one
     for size, stride in zip(shape, strides, strict=True):
