@@ -23,7 +23,7 @@ struct Spatial {
     static constexpr int blocks = N + 3;  // i, f_0 .., g, o
 
     template <class T, int N>
-    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c) {
 #pragma GCC unroll 16
         for (int b = 0; b <= N; ++b) z[b] = sigmoid<T>(z[b]);
         z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
@@ -31,7 +31,11 @@ struct Spatial {
         c = z[0] * z[N + 1];
 #pragma GCC unroll 16
         for (int k = 0; k < N; ++k) c += z[1 + k] * c_prev[k];
-        h = hyperbolic_tangent<T>(z[N + 2] * c);
+    }
+
+    template <class T>
+    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
+        return hyperbolic_tangent<T>(o * c);
     }
 
     template <class T, int N>
@@ -59,7 +63,7 @@ struct Graves {
     static constexpr int blocks = N + 3;  // i, f_0 .., g, o
 
     template <class T, int N>
-    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>* p, Vector<T>& c) {
         if constexpr (WithPeephole) {
 #pragma GCC unroll 16
             for (int k = 0; k < N; ++k) z[0] += p[k] * c_prev[k];
@@ -74,7 +78,11 @@ struct Graves {
         for (int k = 0; k < N; ++k) c += z[1 + k] * c_prev[k];
         if constexpr (WithPeephole) z[N + 2] += p[2 * N] * c;
         z[N + 2] = sigmoid<T>(z[N + 2]);
-        h = z[N + 2] * hyperbolic_tangent<T>(c);
+    }
+
+    template <class T>
+    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
+        return o * hyperbolic_tangent<T>(c);
     }
 
     template <class T, int N>
@@ -111,7 +119,7 @@ struct Stable {
     }
 
     template <class T, int N>
-    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c) {
         z[0] = sigmoid<T>(z[0]);
         z[1] = sigmoid<T>(z[1]);
         Vector<T> top{};
@@ -128,7 +136,11 @@ struct Stable {
         z[N + 1] = hyperbolic_tangent<T>(z[N + 1]);
         z[N + 2] = sigmoid<T>(z[N + 2]);
         c = z[0] * z[N + 1] + z[1] * mix<T, N>(z + 2, c_prev);
-        h = z[N + 2] * hyperbolic_tangent<T>(c);
+    }
+
+    template <class T>
+    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
+        return o * hyperbolic_tangent<T>(c);
     }
 
     template <class T, int N>
@@ -159,13 +171,17 @@ struct Diagonal {
     static constexpr int blocks = 4;  // i, f, g, o
 
     template <class T, int N>
-    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c, Vector<T>& h) {
+    [[gnu::always_inline]] static void forward(Vector<T>* z, const Vector<T>* c_prev, const Vector<T>*, Vector<T>& c) {
         z[0] = sigmoid<T>(z[0]);
         z[1] = sigmoid<T>(z[1]);
         z[2] = hyperbolic_tangent<T>(z[2]);
         z[3] = sigmoid<T>(z[3]);
         c = z[0] * z[2] + z[1] * c_prev[N - 1];
-        h = z[3] * hyperbolic_tangent<T>(c);
+    }
+
+    template <class T>
+    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
+        return o * hyperbolic_tangent<T>(c);
     }
 
     template <class T, int N>

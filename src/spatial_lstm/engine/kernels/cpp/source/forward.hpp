@@ -40,7 +40,7 @@ class Forward {
           ring_(recompute ? 0 : units.widest() * hidden_),
           slots_(Pace::slots(ring_bytes())),
           fills_(hidden_ % L == 0),
-          streams_(!recompute && STREAMS<S> && fills_ && fills_lines(to.output) && fills_lines(to.c) && fills_lines(to.gates) && written(layer, to) >= LEAST_STREAMED),
+          streams_(!recompute && STREAMS<S> && fills_lines(layer, to) && written(layer, to) >= LEAST_STREAMED),
           fetches_(layer.inputs + hidden_ <= MOST_FETCHED),
           to_(to),
           saved_(layer, to),
@@ -114,6 +114,12 @@ class Forward {
     // up to 64, as long at 80 to 314, and 5 % longer at 576 (same EPYC).
     static constexpr int64_t MOST_FETCHED = 64;
 
+    // Whether rows of features fill lines of the caches.
+    static bool fills_lines(const Layer& layer, const Results<S>& to) {
+        if (layer.hidden * static_cast<int64_t>(sizeof(S)) % LINE) return false;
+        return ::fills_lines(to.output) && ::fills_lines(to.c) && ::fills_lines(to.gates);
+    }
+
     static int64_t written(const Layer& layer, const Results<S>& to) {
         return layer.directions * layer.sites * layer.hidden * (to.gates ? 1 + B : 1) * static_cast<int64_t>(sizeof(S));
     }
@@ -172,7 +178,7 @@ class Forward {
         Rows<F> rows;
         int64_t begin = -1, end = -1;  // whose rows these are
         for (int64_t p = weights_.panels(); p-- > 0;)  // in the order that these ask for
-            for (int64_t i = first, at_once = weights_.at_once(p); i < last; i += at_once) {
+            for (int64_t i = first, at_once = alike(last - first, weights_.at_once(p)); i < last; i += at_once) {
                 const int64_t next = std::min(i + at_once, last);
                 if (i != begin || next != end)  // else all of a small step, for the panel before
                     for (int64_t site = i; site < next; ++site) {

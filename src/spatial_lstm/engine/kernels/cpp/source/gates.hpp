@@ -11,7 +11,7 @@
 template <class S>
 struct Numbers {
     int64_t count;
-    Compute<S>* z;             // (B, between), activated in place where `activates`
+    Compute<S>* z;             // (B, between), activated in place where `activates`; o always
     const Compute<S>* c_prev;  // (N, between)
     int64_t between;
     const Compute<S>* peephole;  // (2 N + 1, period and a vector), each the same over and over, or null
@@ -30,31 +30,42 @@ template <class S, class Cell, int N>
 __attribute__((noinline)) void activate(const Numbers<S>& at) {
     using T = Compute<S>;
     constexpr int L = LANES<T>, B = Cell::template blocks<N>;
+    // Vectors whose h is taken in one go, after all their c: it waits for c as long as c does for the gates, and a CPU does not look so far ahead that
+    // it would begin with the next vector meanwhile.
+    constexpr int64_t TURN = 32 * L;
     S* gates = at.gates;
     int64_t feature = 0;
     const auto write = [&](auto* to, Vector<T> v) __attribute__((always_inline)) { at.streams ? stream(to, v) : store(to, v, L); };
-    for (int64_t k = 0; k < at.count; k += L) {
-        const int lanes = static_cast<int>(std::min<int64_t>(L, at.count - k));
-        Vector<T> z[B], c_prev[N], peephole[2 * N + 1], c, h;
+    T* const o = at.z + (B - 1) * at.between;
+    for (int64_t first = 0; first < at.count; first += TURN) {
+        const int64_t last = std::min(first + TURN, at.count);
+        for (int64_t k = first; k < last; k += L) {
+            const int lanes = static_cast<int>(std::min<int64_t>(L, last - k));
+            Vector<T> z[B], c_prev[N], peephole[2 * N + 1], c;
 #pragma GCC unroll 16
-        for (int b = 0; b < B; ++b) z[b] = load(at.z + b * at.between + k, lanes);
+            for (int b = 0; b < B; ++b) z[b] = load_factors(at.z + b * at.between + k);
 #pragma GCC unroll 16
-        for (int j = 0; j < N; ++j) c_prev[j] = load(at.c_prev + j * at.between + k, lanes);
-        if constexpr (Cell::peephole)
-            for (int i = 0; i < 2 * N + 1; ++i) peephole[i] = load_factors(at.peephole + i * (at.period + L) + k % at.period);
-        Cell::template forward<T, N>(z, c_prev, peephole, c, h);
-        if (at.h) {
-            store(at.c + k, c, lanes);
-            store(at.h + k, h, lanes);
+            for (int j = 0; j < N; ++j) c_prev[j] = load_factors(at.c_prev + j * at.between + k);
+            if constexpr (Cell::peephole)
+                for (int i = 0; i < 2 * N + 1; ++i) peephole[i] = load_factors(at.peephole + i * (at.period + L) + k % at.period);
+            Cell::template forward<T, N>(z, c_prev, peephole, c);
+            if (at.h) {
+                store(at.c + k, c, lanes);
+                store(o + k, z[B - 1], L);
+            }
+            if (at.saved_c) write(at.saved_c + k, c);
+            if (at.activates)
+#pragma GCC unroll 16
+                for (int b = 0; b < B; ++b) store(at.z + b * at.between + k, z[b], L);
+            if (!gates) continue;
+#pragma GCC unroll 16
+            for (int b = 0; b < B; ++b) write(gates + b * at.period + feature, z[b]);
+            feature += L;
+            if (feature == at.period) feature = 0, gates += B * at.period;
         }
-        if (at.saved_c) write(at.saved_c + k, c);
-        if (at.activates)
-#pragma GCC unroll 16
-            for (int b = 0; b < B; ++b) store(at.z + b * at.between + k, z[b], lanes);
-        if (!gates) continue;
-#pragma GCC unroll 16
-        for (int b = 0; b < B; ++b) write(gates + b * at.period + feature, z[b]);
-        feature += L;
-        if (feature == at.period) feature = 0, gates += B * at.period;
+        for (int64_t k = first; k < last && at.h; k += L) {
+            const int lanes = static_cast<int>(std::min<int64_t>(L, last - k));
+            store(at.h + k, Cell::template output<T>(load_factors(o + k), load(at.c + k, lanes)), lanes);
+        }
     }
 }

@@ -31,7 +31,7 @@ class InputGradient {
     // Sums of SIDE sites by SIDE features, with the weights of as many, fit the registers.
     static constexpr int L = LANES<T>, SIDE = REGISTERS == 32 ? 4 : 3;
     // Vectors of columns that a panel holds at most: few enough for the registers.
-    static constexpr int WIDEST = 4;
+    static constexpr int WIDEST = REGISTERS == 32 ? 4 : FEW_VECTORS;
 
    public:
     // `x` (R, D, C) is where the gradient of the input goes, or null.
@@ -134,20 +134,20 @@ class InputGradient {
         const F* const weights = panel(d, p);
         const int64_t first = start(p) * L;
         const bool direct = first + W * L <= split_;  // all columns go to h, one site's after the other's
-        for (int64_t row = 0; row < sites; row += AT_ONCE) {
-            const int count = static_cast<int>(std::min<int64_t>(AT_ONCE, sites - row));
+        for (int64_t row = 0, at_once = alike(sites, AT_ONCE); row < sites; row += at_once) {
+            const int count = static_cast<int>(std::min(at_once, sites - row));
             Rows<F> rows;
             rows.segments = 1;
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
             const Product<F> product = PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)];
             if (direct) {
-                product(rows, weights, zeros, {to_h + row * split_ + first, split_, L});
+                product(rows, 0, weights, zeros, {to_h + row * split_ + first, split_, L});
                 continue;
             }
             Vector<T> sums[AT_ONCE * W];
             S* x[AT_ONCE] = {};
-            product(rows, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L});
+            product(rows, 0, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L});
             for (int r = 0; r < count && wide_; ++r) x[r] = input(d, places.raster(site + row + r));
             for (int w = 0; w < W; ++w) hand_out<W>(first + w * L, sums + w, count, to_h + row * split_, to_c + row * split_, x);
         }
@@ -199,7 +199,7 @@ class InputGradient {
             for (int i = 0; i < SIDE; ++i) {
                 const auto v = load(from[i] + gate, lanes);
 #pragma GCC unroll 16
-                for (int j = 0; j < COUNT; ++j) sums[i * COUNT + j] += v * w[j];
+                for (int j = 0; j < COUNT; ++j) sums[i * COUNT + j] = plus_product<T>(sums[i * COUNT + j], v, w[j]);
             }
         };
         int64_t gate = 0;

@@ -6,11 +6,13 @@
 
 #include "vector.hpp"
 
+// Bytes that the caches take at once.
+constexpr int64_t LINE = 64;
+
 // Have the caches fetch some numbers, to be written where `Write`.
 template <bool Write = false, class T>
 inline void prefetch(const T* from, int64_t count) {
-    constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(T));
-    for (int64_t k = 0; k < count; k += LINE) __builtin_prefetch(from + k, Write);
+    for (int64_t k = 0; k < count; k += LINE / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + k, Write);
 }
 
 // Copy some numbers, of a type that is computed in or stored, to where they are of the other or the same.
@@ -26,8 +28,8 @@ inline void copy(const From* from, int64_t count, To* to) {
     store_stored(to + count - L, load_as<To>(from + count - L, L), L);
 }
 
-// Whether a vector of S fills a line of the caches and can be written past them: the line need not be read first, nor takes the place of another.
-#ifdef __AVX512F__
+// Whether vectors of S can be written past the caches: a line that they fill need not be read first, nor takes the place of another.
+#ifdef __AVX__
 template <class S>
 constexpr bool STREAMS = std::is_same_v<S, Compute<S>>;
 #else
@@ -38,18 +40,21 @@ constexpr bool STREAMS = false;
 // Write a vector, past the caches where it can be.
 template <class S>
 inline void stream(S* to, Vector<Compute<S>> v) {
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
     if constexpr (std::is_same_v<S, float>) return _mm512_stream_ps(to, (__m512)v);
     if constexpr (std::is_same_v<S, double>) return _mm512_stream_pd(to, (__m512d)v);
+#elif defined(__AVX__)
+    if constexpr (std::is_same_v<S, float>) return _mm256_stream_ps(to, (__m256)v);
+    if constexpr (std::is_same_v<S, double>) return _mm256_stream_pd(to, (__m256d)v);
 #endif
     store(to, v, LANES<Compute<S>>);
 }
 
 // Before another thread reads what was written past the caches.
 inline void finish_streams() {
-#ifdef __AVX512F__
+#ifdef __AVX__
     _mm_sfence();
 #endif
 }
 
-inline bool fills_lines(const void* table) { return reinterpret_cast<std::uintptr_t>(table) % 64 == 0; }
+inline bool fills_lines(const void* table) { return reinterpret_cast<std::uintptr_t>(table) % LINE == 0; }

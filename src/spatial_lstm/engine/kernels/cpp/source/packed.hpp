@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 
 #include "buffer.hpp"
 #include "layer.hpp"
@@ -39,25 +40,64 @@ class PackedWeights {
     }
 
     // How many sites to multiply at once.
-    int at_once(int64_t p) const { return rows_at_once(vectors(p)); }
+    int at_once(int64_t p) const { return STRIPS > 1 ? MOST_ROWS : rows_at_once(vectors(p)); }
 
     // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another, a site's features after those of
     // the site before. A vector's worth is written, and what is too much of it overwritten if panels go from the last to the first, and sites
     // from the first to the last.
     void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t between) const {
         const int64_t width = vectors(p), each = features(p), next = hidden_;
-        const Product<F> product = PRODUCTS_OF<F, B>[static_cast<std::size_t>(width - 1)][count - 1];
         to += p * L;
-        if (width == B) return product(rows, panel(d, p), bias(d, p), {to, next, between});
+        if (width == B) return multiply(d, p, count, rows, {to, next, between});
         T sums[(MOST_ROWS * B + 1) * L];
         store(sums + count * width * L, Vector<T>{}, L);  // read, in lanes that do not matter
-        product(rows, panel(d, p), bias(d, p), {sums, width * L, L});
+        multiply(d, p, count, rows, {sums, width * L, L});
         for (int r = 0; r < count; ++r, to += next)
 #pragma GCC unroll 16
             for (int b = 0; b < B; ++b) store(to + b * between, load_factors(sums + r * width * L + b * each), L);
     }
 
    private:
+    // A panel's vectors go to the products by strips of at most so many.
+    static constexpr int WIDEST = REGISTERS == 32 ? B : std::min(B, FEW_VECTORS), STRIPS = (B + WIDEST - 1) / WIDEST;
+    // STARTS[width - 1]: where the strips of so many vectors begin, and where the last ends, over and over.
+    static constexpr auto STARTS = [] {
+        std::array<std::array<int, STRIPS + 1>, B> starts{};
+        for (int width = 1; width <= B; ++width)
+            for (int s = 0, strips = (width + WIDEST - 1) / WIDEST; s <= STRIPS; ++s) starts[width - 1][s] = width * std::min(s, strips) / strips;
+        return starts;
+    }();
+    // AT_ONCE[width - 1][count - 1]: how many of so many rows to multiply at once with a strip of so many vectors.
+    static constexpr auto AT_ONCE = [] {
+        std::array<std::array<int, MOST_ROWS>, WIDEST> rows{};
+        for (int width = 1; width <= WIDEST; ++width)
+            for (int count = 1; count <= MOST_ROWS; ++count) rows[width - 1][count - 1] = static_cast<int>(alike(count, rows_at_once(width)));
+        return rows;
+    }();
+
+    // Some vectors of a panel, those from `first` on.
+    struct Strip {
+        int first, width;
+    };
+
+    // Call work(strip) with each of a panel's.
+    template <class Work>
+    void each_strip(int64_t p, const Work& work) const {
+        const int width = vectors(p);
+        for (const int* start = STARTS[width - 1].data(); *start < width; ++start) work(Strip{start[0], start[1] - start[0]});
+    }
+
+    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, const Sums<T>& sums) const {
+        each_strip(p, [&](const Strip& strip) {
+            const Product<F>* const products = PRODUCTS_OF<F, WIDEST>[static_cast<std::size_t>(strip.width - 1)];
+            const int at_once = AT_ONCE[strip.width - 1][count - 1];
+            const F* const weights = panel(d, p) + strip.first * L * depth_;
+            T* to = sums.to + strip.first * sums.vector;
+            for (int row = 0; row < count; row += at_once, to += at_once * sums.row)
+                products[std::min(at_once, count - row) - 1](rows, row, weights, bias(d, p) + strip.first * L, {to, sums.row, sums.vector});
+        });
+    }
+
     int features(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, hidden_ - p * L)); }
     int vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
     // Columns from one gate block of a panel to the next.
@@ -69,31 +109,37 @@ class PackedWeights {
         const int64_t width = vectors(p) * L;
         std::fill_n(bias(d, p), width, T{0});
         if (PAIR<F> > 1 || features(p) < L) std::fill_n(panel(d, p), depth_ * width, F{});
-        if (layer_.bias) pack(layer_.bias, 1, 0, 1, d, p, 0, bias(d, p));
-        pack(layer_.weight_ih, layer_.inputs, 0, layer_.inputs, d, p, 0, panel(d, p));
+        if (layer_.bias) pack(layer_.bias, 1, 0, 1, d, p, 0, 1, bias(d, p));
+        pack(layer_.weight_ih, layer_.inputs, 0, layer_.inputs, d, p, 0, depth_, panel(d, p));
         layer_.runs([&](int64_t state, int64_t column, int64_t count) {
             const int64_t start = layer_.inputs + state;
-            pack(layer_.weight_hh, layer_.weight_columns, column, count, d, p, start, panel(d, p));
-            if (layer_.weight_ch) pack(layer_.weight_ch, layer_.weight_columns, column, count, d, p, start + states_, panel(d, p));
+            pack(layer_.weight_hh, layer_.weight_columns, column, count, d, p, start, depth_, panel(d, p));
+            if (layer_.weight_ch) pack(layer_.weight_ch, layer_.weight_columns, column, count, d, p, start + states_, depth_, panel(d, p));
         });
     }
 
-    // A panel's rows of some columns of a matrix of `all` columns to those from `start` on.
+    // Some columns of a matrix of `all` columns to the rows from `start` on of a panel of `depth` rows.
     template <class To>
-    void pack(const void* matrix, int64_t all, int64_t column, int64_t columns, int64_t d, int64_t p, int64_t start, To* to) const {
-        const int64_t count = features(p), width = vectors(p) * L;
-        for (int64_t b = 0; b < B; ++b) {
-            const S* from = static_cast<const S*>(matrix) + layer_.row(d, b * hidden_ + p * L) * all + column;
-            if constexpr (PAIR<To> == 1) {
-                To* const block_to = to + start * width + b * block(p);
-                const auto read = [=](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
-                const auto write = [=](int64_t l, int64_t k, Vector<T> v, int lanes) { store(block_to + k * width + l, v, lanes); };
-                transpose<T>(count, columns, read, write);
-            } else {
-                for (int64_t l = 0; l < count; ++l)
-                    for (int64_t k = 0; k < columns; ++k) to[((start + k) / 2 * width + b * block(p) + l) * 2 + (start + k) % 2] = from[l * all + k];
+    void pack(const void* matrix, int64_t all, int64_t column, int64_t columns, int64_t d, int64_t p, int64_t start, int64_t depth, To* to) const {
+        each_strip(p, [&](const Strip& strip) {
+            const int64_t width = strip.width * L, left = strip.first * L;
+            for (int64_t b = 0; b < B; ++b) {
+                // The block's features of which the strip has the weights.
+                const int64_t own = b * block(p), first = std::max<int64_t>(0, left - own), count = std::min<int64_t>(features(p), left + width - own) - first;
+                if (count <= 0) continue;
+                const S* from = static_cast<const S*>(matrix) + layer_.row(d, b * hidden_ + p * L + first) * all + column;
+                To* const strip_to = to + left * depth;
+                const int64_t lane = own + first - left;
+                if constexpr (PAIR<To> == 1) {
+                    const auto read = [=](int64_t l, int64_t k, int lanes) { return load(from + l * all + k, lanes); };
+                    const auto write = [=](int64_t l, int64_t k, Vector<T> v, int lanes) { store(strip_to + (start + k) * width + lane + l, v, lanes); };
+                    transpose<T>(count, columns, read, write);
+                } else {
+                    for (int64_t l = 0; l < count; ++l)
+                        for (int64_t k = 0; k < columns; ++k) strip_to[((start + k) / 2 * width + lane + l) * 2 + (start + k) % 2] = from[l * all + k];
+                }
             }
-        }
+        });
     }
 
     const Layer& layer_;
