@@ -19,9 +19,15 @@ inline void store_part(S* to, Vector<Compute<S>> v, int first, int count) {
     if constexpr (std::is_same_v<S, float>) return _mm512_mask_storeu_ps(to - first, static_cast<__mmask16>(lanes), (__m512)v);
     if constexpr (std::is_same_v<S, double>) return _mm512_mask_storeu_pd(to - first, static_cast<__mmask8>(lanes), (__m512d)v);
 #endif
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    alignas(64) static constexpr int32_t lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
+    const auto lanes_from = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane_numbers + first * static_cast<int>(sizeof(Compute<S>) / 4)));
+    store(to, (Vector<Compute<S>>)_mm256_permutevar8x32_ps((__m256)v, lanes_from), count);
+#else
     Compute<S> numbers[2 * LANES<Compute<S>>] = {};
     store(numbers, v, LANES<Compute<S>>);
     store(to, load_factors(numbers + first), count);
+#endif
 }
 
 template <class S>

@@ -20,8 +20,8 @@ template <class From, class To>
 inline void copy(const From* from, int64_t count, To* to) {
     constexpr int L = LANES<Compute<From>>;
     if (count < L) {
-        if constexpr (VECTOR_BYTES == 64 || !std::is_same_v<From, To>) store_stored(to, load_as<To>(from, static_cast<int>(count)), static_cast<int>(count));
-        else std::copy_n(from, count, to);  // there are no masks
+        if constexpr (MASKS || !std::is_same_v<From, To>) store_stored(to, load_as<To>(from, static_cast<int>(count)), static_cast<int>(count));
+        else std::copy_n(from, count, to);
         return;
     }
     for (int64_t k = 0; k + L < count; k += L) store_stored(to + k, load_as<To>(from + k, L), L);

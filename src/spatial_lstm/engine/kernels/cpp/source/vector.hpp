@@ -137,6 +137,15 @@ inline HalfBits narrow(Vector<float> v) {
 template <class S>
 using Stored = std::conditional_t<std::is_same_v<S, BFloat16>, HalfBits, Vector<Compute<S>>>;
 
+// Whether there are instructions that read some lanes alone.
+#ifdef __AVX2__
+constexpr bool MASKS = true;
+// From `MASK + 8 - count` on, as many lanes are set.
+alignas(64) constexpr int32_t MASK[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+#else
+constexpr bool MASKS = false;
+#endif
+
 // The first `count` lanes of a vector in memory, zero in those beyond; `count` is less than there are.
 template <class S>
 inline Stored<S> load_some(const S* from, int count) {
@@ -146,6 +155,13 @@ inline Stored<S> load_some(const S* from, int count) {
 #endif
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
     if constexpr (std::is_same_v<S, BFloat16>) return (HalfBits)_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1), from);
+#endif
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    if constexpr (!std::is_same_v<S, BFloat16>) {
+        const __m256i mask = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(MASK + 8 - count * static_cast<int>(sizeof(S) / 4)));
+        if constexpr (std::is_same_v<S, float>) return (FloatVector)_mm256_maskload_ps(from, mask);
+        else return (DoubleVector)_mm256_maskload_pd(from, mask);
+    }
 #endif
     S lanes[LANES<Compute<S>>] = {};
     for (int i = 0; i < count; ++i) lanes[i] = from[i];
@@ -162,6 +178,22 @@ inline void store_some(S* to, Stored<S> stored, int count) {
 #endif
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
     if constexpr (std::is_same_v<S, BFloat16>) return _mm256_mask_storeu_epi16(to, static_cast<__mmask16>((1u << count) - 1), (__m256i)stored);
+#endif
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    // By halves: the instruction with a mask takes some CPUs as long as twelve of these.
+    if constexpr (std::is_same_v<S, float>) {
+        __m128 rest = _mm256_castps256_ps128((__m256)stored);
+        if (count & 4) _mm_storeu_ps(to, rest), rest = _mm256_extractf128_ps((__m256)stored, 1), to += 4;
+        if (count & 2) _mm_storel_pi(reinterpret_cast<__m64*>(to), rest), rest = _mm_movehl_ps(rest, rest), to += 2;
+        if (count & 1) _mm_store_ss(to, rest);
+        return;
+    }
+    if constexpr (std::is_same_v<S, double>) {
+        __m128d rest = _mm256_castpd256_pd128((__m256d)stored);
+        if (count & 2) _mm_storeu_pd(to, rest), rest = _mm256_extractf128_pd((__m256d)stored, 1), to += 2;
+        if (count & 1) _mm_store_sd(to, rest);
+        return;
+    }
 #endif
     S lanes[LANES<Compute<S>>];
     std::memcpy(lanes, &stored, sizeof(stored));
