@@ -57,7 +57,9 @@ def section(folder: Path, root: Path, whole: str) -> str:
     Raises:
         ValueError: If the layer has not been measured.
     """
-    kept = _of_layer(folder)
+    kept = load(folder)
+    if "layer" not in kept:
+        raise ValueError("expected the layer's results, got none: run the benchmarks first")
     introduction = (
         "Time over the *floor*, that of the matrix products alone, each in the fastest library that there is: one of a step's FLOPs for\n"
         "inference, with the two of the same size that give the gradients for training; and the share of the cores' peak that our kernel\n"
@@ -72,24 +74,20 @@ def another(folder: Path, root: Path, whole: str) -> str:
     """The figures of a further machine, for which what is said of the first holds.
 
     Raises:
-        ValueError: If the layer has not been measured.
+        ValueError: If nothing has been measured.
     """
-    kept = _of_layer(folder)
-    introduction = f"The same on {machine_line(kept['layer'])}; more in [its report]({whole})."
-    return "\n\n".join([introduction, *_figures(folder, root, kept)])
-
-
-def _of_layer(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was measured on a machine, the layer among it."""
     kept = load(folder)
-    if "layer" not in kept:
-        raise ValueError("expected the layer's results, got none: run the benchmarks first")
-    return kept
+    if not kept:
+        raise ValueError(f"expected results in {folder}, got none: run the benchmarks first")
+    introduction = f"The same on {machine_line(next(iter(kept.values())))}; more in [its report]({whole})."
+    return "\n\n".join([introduction, *_figures(folder, root, kept)])
 
 
 def _figures(folder: Path, root: Path, kept: dict[str, dict[str, Any]]) -> list[str]:
     """The tables that the documentation has room for."""
-    parts = [layer.summary(kept["layer"])]
+    parts = []
+    if "layer" in kept:
+        parts.append(layer.summary(kept["layer"]))
     if "directions" in kept:
         parts += [
             "**Four directions**, with the share of the peak that our kernel reaches:",
