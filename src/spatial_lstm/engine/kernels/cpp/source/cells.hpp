@@ -54,9 +54,17 @@ struct Spatial {
     }
 };
 
+// h = o tanh(c)
+struct OfTanh {
+    template <class T>
+    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
+        return o * hyperbolic_tangent<T>(c);
+    }
+};
+
 // The same c, h = o tanh(c), with peepholes where asked
 template <bool WithPeephole>
-struct Graves {
+struct Graves : OfTanh {
     static constexpr const char* name = "graves";
     static constexpr bool peephole = WithPeephole;
     template <int N>
@@ -80,11 +88,6 @@ struct Graves {
         z[N + 2] = sigmoid<T>(z[N + 2]);
     }
 
-    template <class T>
-    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
-        return o * hyperbolic_tangent<T>(c);
-    }
-
     template <class T, int N>
     [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>* p, Vector<T> c, Vector<T>,
                                                 Vector<T> dh, Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
@@ -104,7 +107,7 @@ struct Graves {
 };
 
 // c = i g + f sum_k w_k c_k with w the softmax of (l_0, .., l_{N-2}, 0), h = o tanh(c); the first N - 1 weights stand in the blocks of l
-struct Stable {
+struct Stable : OfTanh {
     static constexpr const char* name = "stable";
     static constexpr bool peephole = false;
     template <int N>
@@ -138,11 +141,6 @@ struct Stable {
         c = z[0] * z[N + 1] + z[1] * mix<T, N>(z + 2, c_prev);
     }
 
-    template <class T>
-    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
-        return o * hyperbolic_tangent<T>(c);
-    }
-
     template <class T, int N>
     [[gnu::always_inline]] static void backward(const Vector<T>* gates, const Vector<T>* c_prev, const Vector<T>*, Vector<T> c, Vector<T>,
                                                 Vector<T> dh, Vector<T> dc, Vector<T>* dz, Vector<T>* dc_prev) {
@@ -164,7 +162,7 @@ struct Stable {
 };
 
 // c = i g + f c_{N-1}, h = o tanh(c): of the predecessors' c the last alone
-struct Diagonal {
+struct Diagonal : OfTanh {
     static constexpr const char* name = "diagonal";
     static constexpr bool peephole = false;
     template <int N>
@@ -177,11 +175,6 @@ struct Diagonal {
         z[2] = hyperbolic_tangent<T>(z[2]);
         z[3] = sigmoid<T>(z[3]);
         c = z[0] * z[2] + z[1] * c_prev[N - 1];
-    }
-
-    template <class T>
-    [[gnu::always_inline]] static Vector<T> output(Vector<T> o, Vector<T> c) {
-        return o * hyperbolic_tangent<T>(c);
     }
 
     template <class T, int N>
