@@ -25,7 +25,13 @@ def run_both(variant: str, hidden: int, inputs: int, dtype: torch.dtype, n: int 
     for backend in ("cpp", "plain"):
         torch.manual_seed(0)
         layer = make_layer(
-            variant, inputs, hidden, spatial_dims=n, directions="all", dtype=dtype, scale=0.5 / hidden**0.5
+            variant,
+            inputs,
+            hidden,
+            spatial_dims=n,
+            directions="all",
+            dtype=dtype,
+            scale=0.5 / max(hidden, inputs // 8) ** 0.5,
         )
         layer.backend = backend
         x = make_input(layer, 3, extents)
@@ -49,6 +55,14 @@ def test_every_width(variant: str, hidden: int, inputs: int, dtype: torch.dtype)
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if knows("cpp", variant)])
 def test_wide_layers_of_every_cell(variant: str, n: int) -> None:
     run_both(variant, 21, 5, torch.float64, n)
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("inputs", [383, 500, 1201])
+@pytest.mark.parametrize("variant", ["spatial-extended", "graves-peephole"])
+def test_more_inputs_than_are_gathered_at_once(variant: str, inputs: int, dtype: torch.dtype) -> None:
+    run_both(variant, 3, inputs, dtype)
 
 
 @needs_kernel
@@ -166,6 +180,8 @@ def test_tables_that_are_written_past_the_caches(options: dict[str, Any], monkey
         ("graves", 1, (5, 9, 7), {"spatial_dims": 3, "directions": "all"}, None),
         ("spatial", 1, (3, 4, 3, 5), {"spatial_dims": 4}, None),
         ("stable", 3, (25, 60), {}, [[25, 2], [3, 60], [1, 1]]),
+        ("spatial", 2, (5, 6), {"inputs": 900}, None),
+        ("spatial", 2, (5, 6), {"inputs": 900, "dtype": torch.bfloat16}, None),
     ],
 )
 def test_threads_change_no_bit(
@@ -178,7 +194,8 @@ def test_threads_change_no_bit(
 ) -> None:
     monkeypatch.setattr(cpp, "START_COST", 0)
     monkeypatch.setattr(cpp, "WAIT_COST", 0)
-    layer = make_layer(variant, 3, 17, backend="cpp", **{"dtype": torch.float32, **options})
+    settings = {"dtype": torch.float32, "inputs": 3, **options}
+    layer = make_layer(variant, settings.pop("inputs"), 17, backend="cpp", **settings)
     x = make_input(layer, batch, extents)
     before, results = torch.get_num_threads(), []
     try:

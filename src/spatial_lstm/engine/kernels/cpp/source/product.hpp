@@ -35,6 +35,9 @@ inline std::vector<int64_t> panel_starts(int64_t vectors, int64_t panels) {
     return starts;
 }
 
+// Which of these panels has a vector.
+constexpr int64_t panel_with(int64_t vector, int64_t vectors, int64_t panels) { return ((vector + 1) * panels - 1) / vectors; }
+
 // A row of input is several stretches of memory, one after the other: x, the predecessors' h, ... Lengths count factors or pairs of them.
 template <class F>
 struct Rows {

@@ -35,6 +35,10 @@ class WeightGradient {
     // Sites whose sum is taken in registers: rounding errors grow with this number, and with that of blocks. At 64 and 256 training took as long,
     // within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
     static constexpr int64_t BLOCK = 128;
+    // Inputs of a block's sites that are gathered at once, before all panels of dz pass by them: the second cache holds 128 x 384 numbers, and pages
+    // stay few. With them and totals panel by panel training took 0.93 of the time at 512 features, 0.96 at 256, 0.99 to 1.00 up to 128; at 192, 256
+    // and 768 inputs 1.01, 1.01 and 1.04 of that at 512 features, within 3 % at fewer (one core of an EPYC with AVX2).
+    static constexpr int64_t MOST_INPUTS = 384;
     // Whether a panel's dz of a block are brought together first, if half of the smallest first cache holds them: sites lie far apart, and their lines
     // crowd into few places of it. Training took 0.93 of the time at 128 features, 0.89 at 512, 0.96 to 1.01 at fewer (one core of an EPYC with AVX2).
     static constexpr bool COPIES = !PACKS && BLOCK * WIDEST * L * static_cast<int64_t>(sizeof(T)) <= 16384;
@@ -47,6 +51,8 @@ class WeightGradient {
           gates_(layer.blocks * layer.hidden),
           depth_((to.weight_ih ? layer.inputs : 0) + (to.weight_hh ? rows_ : 0) + (to.weight_ch ? rows_ : 0) + (to.bias ? 1 : 0)),
           tiles_((depth_ + R - 1) / R),
+          gathers_(std::min(tiles_, alike(tiles_, MOST_INPUTS / R))),
+          pitch_(std::min(depth_, gathers_ * R)),
           stride_(round_up(gates_, PAIR<F>)),
           vectors_((gates_ + L - 1) / L),
           width_(vectors_ * L),
@@ -57,18 +63,15 @@ class WeightGradient {
           saved_(layer, of),
           to_(to),
           totals_(units.count() * parts_ * depth_ * width_),
-          gathered_(layer.threads * BLOCK * depth_),
+          gathered_(layer.threads * BLOCK * pitch_),
           packed_(layer.threads * BLOCK * (PACKS ? width_ : COPIES ? WIDEST * L : 0)),
           peephole_totals_(units.count() * peephole_size_) {}
 
-    // Before the first sites of a unit: this member's share of the totals, and the ones by which dz is multiplied for the bias. Where there is one
-    // part, its first block will be the first to write to the totals.
+    // Before the first sites of a unit: this member's share of the totals. Where there is one part, its first block will be the first to write to them.
     void begin(const Unit& unit, const Team& team) const {
-        const int64_t rows = parts_ > 1 ? parts_ * depth_ : 0;
-        std::fill(total(unit.index, 0, team.first(rows)), total(unit.index, 0, team.last(rows)), T{0});
+        const int64_t numbers = parts_ > 1 ? parts_ * width_ * depth_ : 0;
+        std::fill(total(unit.index, 0, 0) + team.first(numbers), total(unit.index, 0, 0) + team.last(numbers), T{0});
         std::fill(peephole_total(unit.index) + team.first(peephole_size_), peephole_total(unit.index) + team.last(peephole_size_), T{0});
-        static constexpr T one[L] = {1};
-        for (int64_t row = 1; row <= BLOCK / PAIR<F> && to_.bias; ++row) store_factors(inputs(team) + (row * depth_ - 1) * PAIR<F>, load_paired<F>(one, one, 1), 1);
     }
 
     // This member's share of the sums over the sites of steps begin .. end, whose dz, a row of factors each, starts at `dz`; a unit's last sites come
@@ -89,7 +92,7 @@ class WeightGradient {
     // Once all units are done: write the results.
     void finish() const {
         units_.share(layer_.directions * vectors_, depth_ * L * units_.groups() * parts_, [this](int64_t first, int64_t last) {
-            for (int64_t v = first; v < last; ++v) write(v / vectors_, v % vectors_ * L);
+            for (int64_t v = first; v < last; ++v) write(v / vectors_, v % vectors_);
         });
         for (int64_t i = 0; i < layer_.directions * peephole_size_; ++i) {
             const int64_t d = i / peephole_size_, feature = i % layer_.hidden, row = layer_.peephole_row(d, i % peephole_size_ / layer_.hidden);
@@ -102,10 +105,11 @@ class WeightGradient {
    private:
     // Where panel p begins, in vectors of gates.
     int64_t start(int64_t p) const { return starts_[static_cast<std::size_t>(p)]; }
-    T* total(int64_t unit, int64_t part, int64_t row) const { return totals_.get() + ((unit * parts_ + part) * depth_ + row) * width_; }
+    // A panel's totals, a row for each input.
+    T* total(int64_t unit, int64_t part, int64_t p) const { return totals_.get() + ((unit * parts_ + part) * width_ + start(p) * L) * depth_; }
     T* peephole_total(int64_t unit) const { return peephole_totals_.get() + unit * peephole_size_; }
     // What a member gathers for itself.
-    F* inputs(const Team& team) const { return gathered_.get() + team.thread() * BLOCK * depth_; }
+    F* inputs(const Team& team) const { return gathered_.get() + team.thread() * BLOCK * pitch_; }
 
     // The sites of a block, those of one part of each of some steps.
     struct Block {
@@ -150,7 +154,6 @@ class WeightGradient {
 
     void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
         const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
-        if (tiles.begin < tiles.end) gather(places, unit.direction, block, tiles, inputs(team));
         F* gates = nullptr;
         if constexpr (PACKS) {
             const bool apart = sums_apart(team);
@@ -160,14 +163,17 @@ class WeightGradient {
             if (!apart) team.wait();
         }
         const int64_t at_once = vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
-        const int64_t last = std::min(tiles.end * R, depth_);
-        for (int64_t p = 0; p < panels_; ++p) {  // whose dz of a block, of at most 41 KB, then stays in the first cache, or nearly so
-            const int64_t width = start(p + 1) - start(p), gate = start(p) * L;
-            const F* own = PACKS ? gates + gate * rows * PAIR<F> : dz + gate;
-            if (COPIES) own = copied(team, block, own, width);
-            const auto place = PACKS || COPIES ? Place{IN_ORDER.data(), width * L * PAIR<F>} : Place{block.sites, stride_};
-            for (int64_t row = tiles.begin * R; row < last; row += at_once * R)
-                add_tile(inputs(team) + row * PAIR<F>, own, place, rows, std::min(at_once * R, last - row), width, total(unit.index, part, row) + gate, first);
+        for (int64_t tile = tiles.begin; tile < tiles.end; tile += gathers_) {
+            const int64_t top = tile * R, last = std::min({tiles.end * R, (tile + gathers_) * R, depth_});
+            gather(places, unit.direction, block, top, last, inputs(team));
+            for (int64_t p = 0; p < panels_; ++p) {  // whose dz of a block, of at most 41 KB, then stays in the first cache, or nearly so
+                const int64_t width = start(p + 1) - start(p), gate = start(p) * L;
+                const F* own = PACKS ? gates + gate * rows * PAIR<F> : dz + gate;
+                if (COPIES) own = copied(team, block, own, width);
+                const auto place = PACKS || COPIES ? Place{IN_ORDER.data(), width * L * PAIR<F>} : Place{block.sites, stride_};
+                for (int64_t row = top; row < last; row += at_once * R)
+                    add_tile(inputs(team) + (row - top) * PAIR<F>, own, place, rows, std::min(at_once * R, last - row), width, total(unit.index, part, p) + row * width * L, first);
+            }
         }
     }
 
@@ -179,13 +185,12 @@ class WeightGradient {
         return to;
     }
 
-    // What the sites of a block read, a row for each or for each pair: some tiles' inputs of [x, h_0 .., c_0 .., 1], but for the one.
-    void gather(const Places& places, int64_t d, const Block& block, Span tiles, F* to) const {
-        const int64_t first = tiles.begin * R, last = tiles.end * R;
+    // What the sites of a block read, a row for each or for each pair: some of the inputs of [x, h_0 .., c_0 .., 1].
+    void gather(const Places& places, int64_t d, const Block& block, int64_t first, int64_t last, F* to) const {
         int64_t at = 0;
         const auto segment = [&](int64_t length, const auto& of) {
             const int64_t begin = std::max<int64_t>(0, first - at), count = std::min(length, last - at) - begin;
-            F* own = to + (at + begin) * PAIR<F>;
+            F* own = to + (at + begin - first) * PAIR<F>;
             at += length;
             if (count <= 0) return;
             decltype(of(0)) from[BLOCK + 1];
@@ -194,7 +199,7 @@ class WeightGradient {
                 prefetch(from[i], count);
             }
             from[block.count] = nullptr;  // what the last of an odd number is paired with
-            for (int64_t i = 0; i < block.count; i += PAIR<F>, own += depth_ * PAIR<F>) {
+            for (int64_t i = 0; i < block.count; i += PAIR<F>, own += pitch_ * PAIR<F>) {
                 if constexpr (PAIR<F> == 1) copy(from[i], count, own);
                 else pair_up(from[i], from[i + 1], count, own);
             }
@@ -202,6 +207,10 @@ class WeightGradient {
         if (to_.weight_ih) segment(layer_.inputs, [&](int64_t i) { return saved_.input(places.raster(i)); });
         for (int64_t k = 0; k < layer_.axes && to_.weight_hh; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_h(places, d, i, k); });
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_c(places, d, i, k); });
+        if (!to_.bias || last < depth_) return;
+        static constexpr T one[L] = {1};
+        F* own = to + (depth_ - 1 - first) * PAIR<F>;
+        for (int64_t i = 0; i < block.count; i += PAIR<F>, own += pitch_ * PAIR<F>) store_factors(own, load_paired<F>(one, one, 1), 1);
     }
 
     // Some numbers of two sites, the second of which may be missing, side by side.
@@ -244,7 +253,7 @@ class WeightGradient {
 
     template <int W, int COUNT>
     static void add_up(const WeightGradient& own, const F* from, const F* gates, const Place& place, int64_t rows, T* to, bool first) {
-        const int64_t next_input = own.depth_ * PAIR<F>, next_total = own.width_;
+        const int64_t next_input = own.pitch_ * PAIR<F>, next_total = W * L;
         Vector<T> sums[COUNT][W] = {};
         if (!first)  // the totals, of many megabytes where there are many features
 #pragma GCC unroll 16
@@ -272,13 +281,14 @@ class WeightGradient {
             }
     }
 
-    // L gates of the weights' gradients, from the totals of all groups in their order; these have a row for each column of the weights.
-    void write(int64_t d, int64_t gate) const {
+    // A vector of gates of the weights' gradients, from the totals of all groups in their order; these have a row for each column of the weights.
+    void write(int64_t d, int64_t v) const {
+        const int64_t gate = v * L, p = panel_with(v, vectors_, panels_), next = (start(p + 1) - start(p)) * L;
         int64_t k = 0;
         const auto columns = [&](S* weights, int64_t width, int64_t first, int64_t count) {
             if (!weights) return;
-            const T* const top = total(d * units_.groups(), 0, k) + gate;
-            const int64_t totals = units_.groups() * parts_, size = depth_ * width_, next = width_;
+            const T* const top = total(d * units_.groups(), 0, p) + k * next + (v - start(p)) * L;
+            const int64_t totals = units_.groups() * parts_, size = depth_ * width_;
             const auto read = [=](int64_t row, int64_t column, int lanes) {
                 const T* from = top + row * next + column;
                 Vector<T> sum{};
@@ -322,7 +332,7 @@ class WeightGradient {
 
     const Layer& layer_;
     const Units& units_;
-    const int64_t rows_, gates_, depth_, tiles_, stride_, vectors_, width_, panels_;
+    const int64_t rows_, gates_, depth_, tiles_, gathers_, pitch_, stride_, vectors_, width_, panels_;
     const std::vector<int64_t> starts_;
     const int64_t peephole_size_, parts_;
     const Saved<S> saved_;
