@@ -3,7 +3,7 @@
 // in the list at the end. Equations are always inlined: compilers that think otherwise pass every vector through memory.
 #pragma once
 
-#include "vector.hpp"
+#include "functions.hpp"
 
 template <class T>
 inline Vector<T> sigmoid_backward(Vector<T> grad, Vector<T> y) {

@@ -1,6 +1,6 @@
 // What a compiler and its flags are tried on before they get the kernel: the headers that lean on the system and the CPU, in a moment's work.
+#include "functions.hpp"
 #include "team.hpp"
-#include "vector.hpp"
 
 extern "C" int probe(float* numbers) {
     in_teams(2, 1, [&](const Team& team) {
