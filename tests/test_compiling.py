@@ -312,7 +312,7 @@ def test_what_takes_long_is_said_once(
     monkeypatch.setattr(sys, "stderr", stream)
     with caplog.at_level(logging.WARNING, logger="spatial_lstm"):
         library.build()
-    text = "compiling the C++ kernel, once (under a minute)"
+    text = "compiling the C++ kernel, once (a minute or two)"
     seen = isinstance(stream, Terminal)
     assert [record.message for record in caplog.records] == ([] if seen else [text])
     assert stream is None or stream.getvalue() == (f"{text}\n" if seen else "")

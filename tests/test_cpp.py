@@ -51,6 +51,14 @@ def test_every_width(variant: str, hidden: int, inputs: int, dtype: torch.dtype)
 
 
 @needs_kernel
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("variant", ["spatial", "diagonal"])
+def test_weights_that_no_cache_holds(variant: str, dtype: torch.dtype) -> None:
+    """More than 2 MB, which are fetched ahead; what is left of the features fills no panel."""
+    run_both(variant, 301, 3, dtype)
+
+
+@needs_kernel
 @pytest.mark.parametrize("n", [1, 2, 3])
 @pytest.mark.parametrize("variant", [variant for variant in VARIANTS if knows("cpp", variant)])
 def test_wide_layers_of_every_cell(variant: str, n: int) -> None:

@@ -230,7 +230,7 @@ def _unwanted() -> str | None:
 @functools.cache
 def _announce() -> None:
     """Say what takes so long where a person looks, else in the log."""
-    text = "compiling the C++ kernel, once (under a minute)"
+    text = "compiling the C++ kernel, once (a minute or two)"
     if sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write(f"{text}\n")
     else:

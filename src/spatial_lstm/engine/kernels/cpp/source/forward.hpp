@@ -177,7 +177,8 @@ class Forward {
     void multiply(const At& at, int64_t first, int64_t last, const F* converted, T* z) const {
         Rows<F> rows;
         int64_t begin = -1, end = -1;  // whose rows these are
-        for (int64_t p = weights_.panels(); p-- > 0;)  // in the order that these ask for
+        for (int64_t p = weights_.panels(); p-- > 0;) {  // in the order that these ask for
+            Ahead<F> ahead = weights_.ahead(at.d, p, last - first);
             for (int64_t i = first, at_once = alike(last - first, weights_.at_once(p)); i < last; i += at_once) {
                 const int64_t next = std::min(i + at_once, last);
                 if (i != begin || next != end)  // else all of a small step, for the panel before
@@ -192,8 +193,9 @@ class Forward {
                         }
                     }
                 begin = i, end = next;
-                weights_.multiply(at.d, p, static_cast<int>(next - i), rows, z + (i - first) * hidden_, between_);
+                weights_.multiply(at.d, p, static_cast<int>(next - i), rows, z + (i - first) * hidden_, between_, ahead);
             }
+        }
     }
 
     // The predecessors' c of sites first .. last, those of several sites at once where they are one after the other.

@@ -54,6 +54,7 @@ class InputGradient {
           vectors_((columns_ + L - 1) / L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
           starts_(panel_starts(vectors_, panels_)),
+          fetches_(depth_ * vectors_ * L * static_cast<int64_t>(sizeof(F)) >= Ahead<F>::LEAST),
           weights_(layer.directions * depth_ * vectors_ * L),
           narrow_(x && !wide_ ? layer.directions * layer.inputs * gates_ : 0) {}
 
@@ -140,20 +141,22 @@ class InputGradient {
         const F* const weights = panel(d, p);
         const int64_t first = start(p) * L;
         const bool direct = first + W * L <= split_;  // all columns go to h, one site's after the other's
+        Ahead<F> ahead;
+        if (fetches_ && p + 1 < panels_) ahead = Ahead<F>::spread(panel(d, p + 1), depth_ * W * L, (sites + AT_ONCE - 1) / AT_ONCE * depth_ / PAIR<F>);
         for (int64_t row = 0, at_once = alike(sites, AT_ONCE); row < sites; row += at_once) {
             const int count = static_cast<int>(std::min(at_once, sites - row));
             Rows<F> rows;
             rows.segments = 1;
             rows.lengths[0] = static_cast<int>(depth_ / PAIR<F>);
             for (int r = 0; r < count; ++r) rows.at[0][r] = dz + (row + r) * depth_;
-            const Product<F> product = PRODUCTS<F, W>[static_cast<std::size_t>(count - 1)];
+            const Product<F> product = (ahead.lines > 0 ? PRODUCTS<F, W, true> : PRODUCTS<F, W, false>)[static_cast<std::size_t>(count - 1)];
             if (direct) {
-                product(rows, 0, weights, zeros, {to_h + row * split_ + first, split_, L});
+                product(rows, 0, weights, zeros, {to_h + row * split_ + first, split_, L}, ahead);
                 continue;
             }
             Vector<T> sums[AT_ONCE * W];
             S* x[AT_ONCE] = {};
-            product(rows, 0, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L});
+            product(rows, 0, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L}, ahead);
             for (int r = 0; r < count && wide_; ++r) x[r] = input(d, places.raster(site + row + r));
             for (int w = 0; w < W; ++w) hand_out<W>(first + w * L, sums + w, count, to_h + row * split_, to_c + row * split_, x);
         }
@@ -224,6 +227,7 @@ class InputGradient {
     // Columns of the input begin with a vector where that takes no more of them, else with the first that is left.
     const int64_t first_input_, columns_, vectors_, panels_;
     const std::vector<int64_t> starts_;
+    const bool fetches_;
     const Buffer<F> weights_;
     const Buffer<T> narrow_;
 };

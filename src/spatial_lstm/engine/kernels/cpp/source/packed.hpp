@@ -26,6 +26,7 @@ class PackedWeights {
           panels_((hidden_ + L - 1) / L),
           depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
+          fetches_(columns_ * depth_ * static_cast<int64_t>(sizeof(F)) >= Ahead<F>::LEAST),
           biases_(layer.directions * columns_),
           weights_(layer.directions * columns_ * depth_) {}
 
@@ -42,16 +43,24 @@ class PackedWeights {
     // How many sites to multiply at once.
     int at_once(int64_t p) const { return STRIPS > 1 ? MOST_ROWS : rows_at_once(vectors(p)); }
 
+    // What to fetch while a panel is multiplied with so many sites: the panel before it.
+    Ahead<F> ahead(int64_t d, int64_t p, int64_t sites) const {
+        if (!fetches_ || p == 0) return {};
+        int64_t products = 0;
+        each_strip(p, [&](const Strip& strip) { products += (sites + rows_at_once(strip.width) - 1) / rows_at_once(strip.width); });
+        return Ahead<F>::spread(panel(d, p - 1), depth_ * B * L, products * depth_ / PAIR<F>);
+    }
+
     // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another, a site's features after those of
     // the site before. A vector's worth is written, and what is too much of it overwritten if panels go from the last to the first, and sites
     // from the first to the last.
-    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t between) const {
+    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t between, Ahead<F>& ahead) const {
         const int64_t width = vectors(p), each = features(p), next = hidden_;
         to += p * L;
-        if (width == B) return multiply(d, p, count, rows, {to, next, between});
+        if (width == B) return multiply(d, p, count, rows, {to, next, between}, ahead);
         T sums[(MOST_ROWS * B + 1) * L];
         store(sums + count * width * L, Vector<T>{}, L);  // read, in lanes that do not matter
-        multiply(d, p, count, rows, {sums, width * L, L});
+        multiply(d, p, count, rows, {sums, width * L, L}, ahead);
         for (int r = 0; r < count; ++r, to += next)
 #pragma GCC unroll 16
             for (int b = 0; b < B; ++b) store(to + b * between, load_factors(sums + r * width * L + b * each), L);
@@ -87,14 +96,14 @@ class PackedWeights {
         for (const int* start = STARTS[width - 1].data(); *start < width; ++start) work(Strip{start[0], start[1] - start[0]});
     }
 
-    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, const Sums<T>& sums) const {
+    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, const Sums<T>& sums, Ahead<F>& ahead) const {
         each_strip(p, [&](const Strip& strip) {
-            const Product<F>* const products = PRODUCTS_OF<F, WIDEST>[static_cast<std::size_t>(strip.width - 1)];
+            const Product<F>* const products = PRODUCTS_OF<F, WIDEST>[ahead.lines > 0][static_cast<std::size_t>(strip.width - 1)];
             const int at_once = AT_ONCE[strip.width - 1][count - 1];
             const F* const weights = panel(d, p) + strip.first * L * depth_;
             T* to = sums.to + strip.first * sums.vector;
             for (int row = 0; row < count; row += at_once, to += at_once * sums.row)
-                products[std::min(at_once, count - row) - 1](rows, row, weights, bias(d, p) + strip.first * L, {to, sums.row, sums.vector});
+                products[std::min(at_once, count - row) - 1](rows, row, weights, bias(d, p) + strip.first * L, {to, sums.row, sums.vector}, ahead);
         });
     }
 
@@ -145,6 +154,7 @@ class PackedWeights {
     const Layer& layer_;
     const int64_t hidden_, states_, panels_;
     const int64_t depth_, columns_;
+    const bool fetches_;
     const Buffer<T> biases_;
     const Buffer<F> weights_;
 };
