@@ -190,6 +190,7 @@ def test_tables_that_are_written_past_the_caches(options: dict[str, Any], monkey
         ("stable", 3, (25, 60), {}, [[25, 2], [3, 60], [1, 1]]),
         ("spatial", 2, (5, 6), {"inputs": 900}, None),
         ("spatial", 2, (5, 6), {"inputs": 900, "dtype": torch.bfloat16}, None),
+        ("spatial", 1, (6, 4), {"hidden": 301}, None),
     ],
 )
 def test_threads_change_no_bit(
@@ -202,8 +203,8 @@ def test_threads_change_no_bit(
 ) -> None:
     monkeypatch.setattr(cpp, "START_COST", 0)
     monkeypatch.setattr(cpp, "WAIT_COST", 0)
-    settings = {"dtype": torch.float32, "inputs": 3, **options}
-    layer = make_layer(variant, settings.pop("inputs"), 17, backend="cpp", **settings)
+    settings = {"dtype": torch.float32, "inputs": 3, "hidden": 17, **options}
+    layer = make_layer(variant, settings.pop("inputs"), settings.pop("hidden"), backend="cpp", **settings)
     x = make_input(layer, batch, extents)
     before, results = torch.get_num_threads(), []
     try:

@@ -69,8 +69,10 @@ struct Ahead {
     const F* from = nullptr;
     int64_t lines = 0;  // each turn
 
-    // So many numbers, spread over products of so many inputs, or pairs of them, together.
-    static Ahead spread(const F* from, int64_t numbers, int64_t inputs) { return {from, 1 + numbers * TURN / (inputs * IN_LINE)}; }
+    // So many numbers, spread over products of so many inputs, or pairs of them, together; nothing where a thread has no share of a step's sites.
+    static Ahead spread(const F* from, int64_t numbers, int64_t inputs) {
+        return inputs > 0 ? Ahead{from, 1 + numbers * TURN / (inputs * IN_LINE)} : Ahead{};
+    }
     // Fetch a turn's.
     void fetch() {
         for (int64_t line = 0; line < lines; ++line, from += IN_LINE) __builtin_prefetch(from, 0, 2);

@@ -171,8 +171,9 @@ class WeightGradient {
                 const F* own = PACKS ? gates + gate * rows * PAIR<F> : dz + gate;
                 if (COPIES) own = copied(team, block, own, width);
                 const auto place = PACKS || COPIES ? Place{IN_ORDER.data(), width * L * PAIR<F>} : Place{block.sites, stride_};
+                T* const to = total(unit.index, part, p);
                 for (int64_t row = top; row < last; row += at_once * R)
-                    add_tile(inputs(team) + (row - top) * PAIR<F>, own, place, rows, std::min(at_once * R, last - row), width, total(unit.index, part, p) + row * width * L, first);
+                    add_tile(inputs(team) + (row - top) * PAIR<F>, own, place, rows, std::min(at_once * R, last - row), width, to + row * width * L, first);
             }
         }
     }
