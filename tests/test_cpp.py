@@ -31,7 +31,7 @@ def run_both(variant: str, hidden: int, inputs: int, dtype: torch.dtype, n: int 
             spatial_dims=n,
             directions="all",
             dtype=dtype,
-            scale=0.5 / max(hidden, inputs // 8) ** 0.5,
+            scale=0.5 / max(hidden, inputs // 32) ** 0.5,
         )
         layer.backend = backend
         x = make_input(layer, 3, extents)
