@@ -58,7 +58,7 @@ def compile_for(
     done: Any = triton.compile(
         ASTSource(function, signature, fixed, aligned),
         target=GPUTarget("cuda", architecture, 32),
-        options={"num_warps": tile.warps, "num_stages": tile.stages},
+        options=tile.options,
     )
     return inspect(Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump", done)
 

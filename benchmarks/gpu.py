@@ -14,7 +14,7 @@ Figures go to ``benchmarks/results/<gpu>/gpu.json``; what was predicted before a
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -83,10 +83,11 @@ def _triton_version() -> str:
         return "not installed"
 
 
-def ceilings(rounds: int) -> list[Row]:
+def ceilings(rounds: int, kinds: Collection[str] = TYPES.keys()) -> list[Row]:
     """FLOP/s of a product of 8192 cubed in every type, and bytes/s of a large copy, read and written."""
     rows: list[Row] = []
-    for name, (dtype, tf32) in TYPES.items():
+    for name in kinds:
+        dtype, tf32 = TYPES[name]
         torch.backends.cuda.matmul.allow_tf32 = tf32
         a, b = (torch.randn(8192, 8192, device="cuda").to(dtype) for _ in range(2))
         out = torch.empty_like(a)
@@ -137,8 +138,8 @@ def ours(size: Size, kind: str, training: bool) -> Iterator[Runner]:
     exact = exact_results(field, x.double(), None if grad is None else grad.double())
     # TF32 keeps as many bits of a factor as float16
     precision = torch.float16 if tf32 and dtype == torch.float32 else dtype
-    # the plain kernel's time is that of its launches, the same in every type
-    left_out = {"composite", "reference"} | ({"plain"} if kind != "float32" else set())
+    # the plain kernel's time is that of its launches, the same in every type, and "triton" is one of the other three
+    left_out = {"composite", "reference", "triton"} | ({"plain"} if kind != "float32" else set())
     names = [name for name, state in backends().items() if state.startswith("available") and name not in left_out]
     for name in names:
         run = partial(run_layer, layer_on(name, dtype, field), x, grad)

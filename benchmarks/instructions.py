@@ -23,9 +23,11 @@ RESULTS = Path(__file__).parent / "results" / "instructions.json"
 ARCHITECTURE, CELL, AXES, BLOCKS = 90, "spatial", 2, 5
 HIDDEN = (16, 32, 64, 128, 256)
 # Kind of products in the table of choices, how they are taken, type of the states.
-TYPES = {"exact": ("ieee", "fp32"), "tf32": ("tf32", "fp32"), "half": ("tf32", "bf16")}
-# Of one multiprocessor of an H100, for a cycle: multiply-adds by how they are taken, instructions, bytes of cache and shared memory.
-RATES = {"exact": 128, "tf32": 512, "half": 1024}
+TYPES = {"exact": ("tf32x3", "fp32"), "tf32": ("tf32", "fp32"), "half": ("tf32", "bf16")}
+# Products on tensor cores that one product takes.
+TIMES = {"exact": 3, "tf32": 1, "half": 1}
+# Of one multiprocessor of an H100, for a cycle: multiply-adds of tensor cores, instructions, bytes of cache and shared memory.
+RATES = {"exact": 512, "tf32": 512, "half": 1024}
 ISSUED, MOVED = 4, 128
 GHZ = 1.755
 
@@ -38,7 +40,7 @@ def measure(kernel: str, kind: str, hidden: int, tile: Tile, held: bool) -> Row:
     constants |= {"SAVE": True} if forward else {"FACES": False}
     constants |= {"PRODUCT": True} if step else {"GROUP": 1, "HELD": held}
     done = compile_for(ARCHITECTURE, kernel, dtype, tile, CELL, **constants)
-    needed = tile.rows * tile.features * AXES * BLOCKS * -(-hidden // tile.inner) * tile.inner
+    needed = TIMES[kind] * tile.rows * tile.features * AXES * BLOCKS * -(-hidden // tile.inner) * tile.inner
     counted = _count(parse(done.code), needed / tile.warps, tile.warps)
     return {
         "kernel": kernel,
@@ -50,7 +52,7 @@ def measure(kernel: str, kind: str, hidden: int, tile: Tile, held: bool) -> Row:
         "shared": done.shared,
         "stack": done.stack,
         "counted": counted,
-        "needed_products": tile.rows * min(tile.features, hidden) * AXES * BLOCKS * hidden,
+        "needed_products": TIMES[kind] * tile.rows * min(tile.features, hidden) * AXES * BLOCKS * hidden,
         "needed_bytes": tile.rows * min(tile.features, hidden) * _bytes(forward, hidden, tile.features, BYTES[dtype]),
     }
 

@@ -6,7 +6,9 @@ moment it is there, so that a part that is cut off loses only what it had not co
 - ``compile``: every kernel that later parts run, compiled by many processes into Triton's cache.
 - ``equality``: every kernel, cell and type against the float64 reference, outputs and gradients.
 - ``auto``: what ``"auto"`` picks for each size and type, and why not more.
-- ``layer``: training and inference beside cuDNN and the bounds, as :mod:`benchmarks.gpu` measures them.
+- ``float32``, ``float16``, ``tf32``, ``bfloat16``: training and inference beside cuDNN and the bounds, as :mod:`benchmarks.gpu` measures
+  them. Each type has a process of its own, since after a failure of a CUDA library nothing more runs in a process.
+- ``choices``: tiles and ways of products in float32, as :mod:`benchmarks.gpu_choices` has them.
 - ``steps``: microseconds a step from 16 to 512 features, the three kinds of kernels side by side.
 - ``ride``: a training step of RIDE.
 - ``jax``: the same wavefront by JAX, jitted, where that is installed; timed by the clock.
@@ -22,6 +24,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,7 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import gpu, rehearsal
+from benchmarks import gpu, gpu_choices, rehearsal
 from benchmarks.fields import Field, Size, run_layer
 from benchmarks.gpu_opponents import TYPES, Runner, graphed, time_all
 from benchmarks.harness import Row, spread
@@ -141,18 +144,22 @@ def auto(rehearsed: bool) -> Iterator[Row]:
             yield {"size": size.label, "type": kind, "choice": str(kernel.choice(problem)), "not_used": reason}
 
 
-def layers(rehearsed: bool) -> Iterator[Row]:
-    """The ceilings, then every size, training first."""
-    bounds = [] if rehearsed else gpu.ceilings(ROUNDS)
+def layers(kind: str, rehearsed: bool) -> Iterator[Row]:
+    """The ceilings of a type, then every size, training first."""
+    bounds = [] if rehearsed else gpu.ceilings(ROUNDS, [kind])
     yield from bounds
-    rates = {row["type"]: row["flops_per_second"] for row in bounds if row["kind"] == "ceiling"}
-    for kind in ("float32",) if rehearsed else ("float32", "float16", "tf32", "bfloat16"):
-        for training in (True, False):
-            for size in sizes(rehearsed):
-                try:
-                    yield from gpu.measure_size(size, kind, training, ROUNDS, rates.get(kind, 1.0))
-                except Exception as error:  # of one size; the others are wanted all the same
-                    yield {"size": size.label, "type": kind, "error": str(error)[:500]}
+    rate = bounds[0]["flops_per_second"] if bounds else 1.0
+    for training, size in product((True, False), sizes(rehearsed)):
+        try:
+            yield from gpu.measure_size(size, kind, training, ROUNDS, rate)
+        except Exception as error:  # of one size; the others are wanted all the same
+            yield {"size": size.label, "type": kind, "error": str(error)[:500]}
+
+
+def choices(rehearsed: bool) -> Iterator[Row]:
+    """Every candidate of float32, where a table of tiles has to choose."""
+    for size in sizes(rehearsed, gpu.SIZES):
+        yield from gpu_choices.measure(size, ROUNDS // 2)
 
 
 def steps(rehearsed: bool) -> Iterator[Row]:
@@ -233,7 +240,8 @@ PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "compile": compile_all,
     "equality": equality,
     "auto": auto,
-    "layer": layers,
+    **{kind: partial(layers, kind) for kind in TYPES},
+    "choices": choices,
     "steps": steps,
     "ride": ride,
     "jax": jax,

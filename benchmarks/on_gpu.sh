@@ -10,9 +10,9 @@ output=${OUT:-out/gpu}
 end=$((SECONDS + ${SECONDS_IN_ALL:-840}))
 rehearse=()
 [ "${REHEARSE:-0}" = 1 ] && rehearse=(--rehearse)
-declare -A limit=([compile]=120 [equality]=120 [tests]=120 [auto]=60 [layer]=240 [steps]=150 [ride]=60 [jax]=120)
+declare -A limit=([compile]=120 [equality]=120 [tests]=120 [auto]=60 [float32]=90 [float16]=70 [tf32]=60 [bfloat16]=60 [choices]=90 [steps]=100 [ride]=60 [jax]=120)
 parts=("$@")
-[ "${#parts[@]}" -gt 0 ] || parts=(compile equality tests auto layer steps ride jax)
+[ "${#parts[@]}" -gt 0 ] || parts=(compile equality tests auto float32 float16 tf32 bfloat16 choices steps ride jax)
 
 mkdir -p "$output"
 export PYTHONPATH="src:.${PYTHONPATH:+:$PYTHONPATH}"

@@ -50,6 +50,12 @@ def _cpu(argument: Any) -> Any:
 class Graph:
     """What is captured runs at once; a replay does nothing."""
 
+    def capture_begin(self) -> None:
+        """Do nothing."""
+
+    def capture_end(self) -> None:
+        """Do nothing."""
+
     def replay(self) -> None:
         """Do nothing."""
 
@@ -67,7 +73,6 @@ def cpu_for_gpu(rehearsed: bool) -> Iterator[None]:
         "Stream": lambda: stream,
         "current_stream": lambda: stream,
         "stream": lambda stream: nullcontext(),
-        "graph": lambda graph: nullcontext(),
         "synchronize": lambda: None,
         "reset_peak_memory_stats": lambda: None,
         "memory_allocated": lambda: 0,

@@ -178,7 +178,7 @@ def subject(kernel: str, variant: str, folded: bool = False) -> Subject:
     """For tiles so small that the problem of a check is small, too."""
     options, tile = VARIANTS[variant], Tile(4, 8, 8, 1, 1)
     hidden = 7 if kernel == "triton-images" else 11
-    choice = Choice(kernel.removeprefix("triton-"), "ieee", 2, tile, tile)
+    choice = Choice(kernel.removeprefix("triton-"), "tf32x3", 2, tile, tile)
     peephole, extended = "peephole" in options, "extended" in options
     return Subject(choice, options["cell"], 2, hidden, peephole, extended, torch.float32, torch.device("cpu"), folded)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from benchmarks import on_gpu, rehearsal
+from benchmarks.gpu_opponents import graphed
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,8 +51,27 @@ def test_steps(tmp_path: Path) -> None:
 
 
 def test_layer(tmp_path: Path) -> None:
-    found = {(row["type"], row["mode"], row["contestant"]) for row in rows("layer", tmp_path)}
+    found = {(row["type"], row["mode"], row["contestant"]) for row in rows("float32", tmp_path)}
     assert {("float32", "training", "plain"), ("float32", "inference", "nn.LSTM")} <= found
+
+
+def test_choices_that_cannot_run_say_why(tmp_path: Path) -> None:
+    found = rows("choices", tmp_path)
+    assert {row["choice"]["precision"] for row in found} == {"tf32x3", "ieee"}
+    assert {row["choice"]["variant"] for row in found} == {"images", "step", "gates"}
+    assert all("triton" in row["not_run"].lower() for row in found)
+
+
+def test_what_a_graph_reads_is_kept() -> None:
+    """Else its memory is given to others, or back."""
+    table = torch.zeros(3)
+    alive = weakref.ref(table)
+    with rehearsal.cpu_for_gpu(True):
+        replay = graphed(lambda table=table: table.add_(1))
+        del table
+        assert alive() is not None
+        del replay
+        assert alive() is None
 
 
 def test_ride(tmp_path: Path) -> None:

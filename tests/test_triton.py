@@ -86,7 +86,7 @@ def test_interpreted(chosen: str) -> None:
 
 
 def tile_of(kernel: str, dtype: str, precision: str, hidden: int) -> Tile:
-    kind = "half" if dtype != "fp32" else "exact" if precision == "ieee" else "tf32"
+    kind = "half" if dtype != "fp32" else "exact" if precision == "tf32x3" else "tf32"
     if kernel.endswith("images"):
         return images_tile(hidden, kind)
     return (FORWARD if kernel.startswith("forward") else BACKWARD)[kind]
@@ -96,14 +96,14 @@ def tile_of(kernel: str, dtype: str, precision: str, hidden: int) -> Tile:
 JOBS = [
     (kernel, architecture, *settings)
     for kernel, rows in [
-        ("forward_step", [("fp32", "ieee", "spatial", 128), ("bf16", "tf32", "stable", 256), ("fp32", "tf32", "graves-peephole", 128)]),
-        ("backward_step", [("fp32", "ieee", "stable", 128), ("bf16", "tf32", "spatial-extended", 256), ("fp32", "tf32", "spatial", 128)]),
-        ("forward_images", [("fp32", "ieee", "graves-peephole", 32), ("fp16", "tf32", "spatial", 64), ("fp32", "tf32", "spatial", 64)]),
-        ("backward_images", [("fp32", "ieee", "spatial", 32), ("fp16", "tf32", "graves-peephole", 64), ("fp32", "tf32", "stable", 64)]),
-        ("forward_step", [("bf16", "tf32", "diagonal", 256), ("fp32", "ieee", "diagonal", 128), ("fp32", "tf32", "diagonal", 128)]),
-        ("backward_step", [("fp32", "ieee", "diagonal", 128), ("fp32", "tf32", "diagonal", 128), ("bf16", "tf32", "diagonal", 256)]),
-        ("forward_images", [("fp32", "ieee", "diagonal", 32), ("fp16", "tf32", "diagonal", 64), ("fp32", "tf32", "diagonal", 64)]),
-        ("backward_images", [("fp32", "tf32", "diagonal", 64), ("fp32", "ieee", "diagonal", 32), ("fp16", "tf32", "diagonal", 64)]),
+        ("forward_step", [("fp32", "tf32x3", "spatial", 128), ("bf16", "tf32", "stable", 256), ("fp32", "tf32", "graves-peephole", 128)]),
+        ("backward_step", [("fp32", "tf32x3", "stable", 128), ("bf16", "tf32", "spatial-extended", 256), ("fp32", "tf32", "spatial", 128)]),
+        ("forward_images", [("fp32", "tf32x3", "graves-peephole", 32), ("fp16", "tf32", "spatial", 64), ("fp32", "tf32", "spatial", 64)]),
+        ("backward_images", [("fp32", "tf32x3", "spatial", 32), ("fp16", "tf32", "graves-peephole", 64), ("fp32", "tf32", "stable", 64)]),
+        ("forward_step", [("bf16", "tf32", "diagonal", 256), ("fp32", "tf32x3", "diagonal", 128), ("fp32", "tf32", "diagonal", 128)]),
+        ("backward_step", [("fp32", "tf32x3", "diagonal", 128), ("fp32", "tf32", "diagonal", 128), ("bf16", "tf32", "diagonal", 256)]),
+        ("forward_images", [("fp32", "tf32x3", "diagonal", 32), ("fp16", "tf32", "diagonal", 64), ("fp32", "tf32", "diagonal", 64)]),
+        ("backward_images", [("fp32", "tf32", "diagonal", 64), ("fp32", "tf32x3", "diagonal", 32), ("fp16", "tf32", "diagonal", 64)]),
     ]
     for architecture, settings in zip(ARCHITECTURES, rows, strict=True)
 ]  # fmt: skip
@@ -133,15 +133,16 @@ def test_compiles_ahead_of_time(
     assert done.registers <= 255
     assert done.stack <= may_spill()
     assert done.stack or not re.search(r"\b(STL|LDL)\b", done.code)
-    assert bool(re.search(TENSOR_CORES, done.code)) == (precision == "tf32")
+    assert re.search(TENSOR_CORES, done.code)
+    assert not re.search(r"\bFFMA\b", done.code)  # else what is computed might depend on what is saved
 
 
 @needs_triton
 @pytest.mark.parametrize(
     ("kernel", "architecture", "precision", "variant", "hidden"),
     [
-        ("forward_step", 80, "ieee", "spatial", 128),
-        ("backward_step", 90, "ieee", "stable", 128),
+        ("forward_step", 80, "tf32x3", "spatial", 128),
+        ("backward_step", 90, "tf32x3", "stable", 128),
         ("forward_images", 90, "tf32", "spatial", 64),
         ("backward_images", 80, "tf32", "stable", 64),
     ],
@@ -172,7 +173,7 @@ def test_volumes_compile(architecture: int, variant: str, rows: int, kernel: str
 @pytest.mark.parametrize("variant", ["stable", "diagonal"])
 @pytest.mark.parametrize("kernel", ["forward_step", "backward_step"])
 def test_gates_alone_compile(kernel: str, variant: str) -> None:
-    constants = constants_of(kernel, 3, 512, "ieee") | {"PRODUCT": False}
+    constants = constants_of(kernel, 3, 512, "tf32x3") | {"PRODUCT": False}
     assert compile_for(90, kernel, "bf16", POINTWISE, variant, **constants).stack <= may_spill()
 
 
@@ -180,7 +181,7 @@ def test_gates_alone_compile(kernel: str, variant: str) -> None:
 @pytest.mark.parametrize("kernel", ["forward_step", "backward_step", "forward_images", "backward_images"])
 def test_an_unknown_cell_does_not_compile(kernel: str) -> None:
     """It is not taken for another one."""
-    constants = constants_of(kernel, 2, 32, "ieee") | {"CELL": "unheard-of"}
+    constants = constants_of(kernel, 2, 32, "tf32x3") | {"CELL": "unheard-of"}
     from triton.compiler import CompilationError
 
     with pytest.raises(CompilationError) as failure:
@@ -200,7 +201,7 @@ def test_table_chooses_by_hidden_size_and_type(allowed: bool) -> None:
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
     assert [c.variant for c in found] == ["images", "step", "step" if allowed else "gates"]
-    assert {c.precision for c in found} == {"tf32" if allowed else "ieee"}
+    assert {c.precision for c in found} == {"tf32" if allowed else "tf32x3"}
     for dtype in (torch.float16, torch.bfloat16):
         assert [choose(make(hidden, dtype)).variant for hidden in (64, 256, 257)] == ["images", "step", "gates"]
 

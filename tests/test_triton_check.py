@@ -23,7 +23,7 @@ from tests.cases import VARIANTS
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
-SMALL = Choice("step", "ieee", 1, Tile(4, 8, 8, 1, 1), Tile(4, 8, 8, 1, 1))
+SMALL = Choice("step", "tf32x3", 1, Tile(4, 8, 8, 1, 1), Tile(4, 8, 8, 1, 1))
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 NO_ERRORS = Errors(0.0, 0.0)
 
@@ -130,7 +130,7 @@ TILES = [*FORWARD.values(), *BACKWARD.values(), POINTWISE]
 @pytest.mark.parametrize("axes", [1, 2, 3, 4])
 def test_steps_have_a_whole_tile_and_one_cut_off(axes: int) -> None:
     for forward, backward in itertools.product(TILES, repeat=2):
-        images, extents = field_of(Choice("step", "ieee", 1, forward, backward), axes)
+        images, extents = field_of(Choice("step", "tf32x3", 1, forward, backward), axes)
         plan = make_plan(Grid(images, extents, ["f" * axes]))
         for tile in (forward, backward):
             assert max(plan.block_sizes) > tile.rows
@@ -144,7 +144,7 @@ def test_programs_have_tiles_one_after_the_other_and_one_has_an_image_left_over(
     rows: int, group: int, axes: int
 ) -> None:
     tile = Tile(rows, 16, 16, 4, 1)
-    images, extents = field_of(Choice("images", "ieee", group, tile, tile), axes)
+    images, extents = field_of(Choice("images", "tf32x3", group, tile, tile), axes)
     assert images == group + 1
     longest = max(make_plan(Grid(1, extents, ["f" * axes])).block_sizes)
     assert axes == 1 or longest * group > rows
@@ -188,11 +188,11 @@ def test_each_subject_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("dtype", "precision", "good", "bad"),
     [
-        (torch.float32, "ieee", Errors(5e-5, 5e-5), Errors(2e-4, 5e-5)),
+        (torch.float32, "tf32x3", Errors(5e-5, 5e-5), Errors(2e-4, 5e-5)),
         (torch.float32, "tf32", Errors(5e-3, 5e-3), Errors(2e-2, 5e-3)),
         (torch.float16, "tf32", Errors(5e-3, 2e-3), Errors(5e-3, 4e-3)),
         (torch.bfloat16, "tf32", Errors(4e-2, 1e-2), Errors(4e-2, 3e-2)),
-        (torch.float32, "ieee", NO_ERRORS, Errors(float("nan"), 0.0)),
+        (torch.float32, "tf32x3", NO_ERRORS, Errors(float("nan"), 0.0)),
         (torch.bfloat16, "tf32", NO_ERRORS, Errors(0.0, float("nan"))),
     ],
 )

@@ -48,7 +48,7 @@ def bound_of(subject: Subject) -> Errors:
     """The errors that rounding may leave."""
     if subject.dtype in HALF:
         return HALF[subject.dtype]
-    return EXACT if subject.choice.precision == "ieee" else TF32
+    return TF32 if subject.choice.precision == "tf32" else EXACT
 
 
 def _differ(subject: Subject) -> str | None:

@@ -21,6 +21,15 @@ class Tile(NamedTuple):
     warps: int
     stages: int
 
+    @property
+    def options(self) -> dict[str, int]:
+        """How a kernel of it is compiled.
+
+        Products and sums are not fused: compilers do so as they like, and in kernels that save their gates otherwise than in those
+        that do not.
+        """
+        return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": False}
+
 
 class Limits(NamedTuple):
     """Up to which hidden size, inclusive, the persistent and the fused kernel are best; beyond, a library's product is."""
@@ -29,17 +38,22 @@ class Limits(NamedTuple):
     step: int
 
 
+# How Triton takes each kind of products. "tf32x3" splits a float32 factor into two of TF32, which keep its 24 bits between them, and adds
+# three products on tensor cores; the fourth, of what both leave, is below the rounding of float32. On an H200 errors are those of
+# multiply-adds ("ieee"), and a step of 32 features takes half the time.
+PRECISIONS = {"exact": "tf32x3", "tf32": "tf32", "half": "tf32"}
+
 # Measured on an H200, images of 32 x 32, each step launched by Python (docs/benchmarks.md): a persistent kernel takes one launch, and up to
 # 64 features in 16 bits no longer for a step than those that are launched for each; a library's product takes the CPU as long as three
-# launches, and pays from where the GPU takes longer. In a CUDA graph it pays from 64 features on. Exact float32 products have no tensor
-# cores: Triton's take twice a library's time from 64 features on. TF32 was timed by the GPU alone.
+# launches, and pays from where the GPU takes longer. In a CUDA graph it pays from 64 features on. TF32 was timed by the GPU alone; the
+# limits of exact products are from when those were multiply-adds, and took up to twice as long.
 LIMITS = {"exact": Limits(32, 64), "tf32": Limits(32, 256), "half": Limits(64, 256)}
 
 # The largest tiles that compile for images for sm_80, sm_90 and sm_100 without spills worth the name: of 414 kernels, every cell in every
 # type, the assembler of Triton 3.7 spills 8 .. 24 bytes of 11, and of 180 with weights held 8 .. 16 bytes of a few. tests/test_triton.py
-# compiles some of the others.
-FORWARD = {"exact": Tile(64, 32, 16, 8, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
-BACKWARD = {"exact": Tile(32, 32, 32, 4, 3), "tf32": Tile(64, 32, 64, 8, 3), "half": Tile(64, 32, 128, 8, 3)}
+# compiles some of the others. Those of exact products are the fastest that were measured, of 32 features on an H200.
+FORWARD = {"exact": Tile(16, 32, 32, 4, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
+BACKWARD = {"exact": Tile(16, 32, 32, 4, 3), "tf32": Tile(64, 32, 64, 8, 3), "half": Tile(64, 32, 128, 8, 3)}
 
 # Found alike: the rows of these tiles for a cell of more gates than images have, of which it spills 100 .. 150 bytes at 64 rows.
 MOST_BLOCKS = 5
@@ -50,7 +64,7 @@ POINTWISE = Tile(16, 64, 16, 4, 1)
 
 # By the features, all of them in one tile, and found as above; the weights are read from the cache, so that no stages are kept.
 IMAGES = {
-    "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 16, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
+    "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
     "tf32": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
     "half": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 64, 8, 1)},
 }
@@ -77,7 +91,7 @@ class Choice(NamedTuple):
     Attributes:
         variant: ``"gates"``: a library's product and one kernel for the gates per step; ``"step"``: one kernel per step;
             ``"images"``: one kernel for all steps, a program per few images.
-        precision: How products of float32 are taken: ``"ieee"`` or ``"tf32"``.
+        precision: How products of float32 are taken: ``"tf32x3"`` or ``"tf32"``.
         group: Images a program of ``"images"`` has.
         forward: Its tile.
         backward: Its tile.
@@ -102,7 +116,7 @@ def choose(problem: Problem, variant: str | None = None, multiprocessors: int = 
     if variant is None:
         fits = problem.hidden <= limits.images and _rows_per_image(problem) <= IMAGES_TILES * _images_tile(problem).rows
         variant = "images" if fits else "step" if problem.hidden <= limits.step else "gates"
-    precision = "ieee" if kind == "exact" else "tf32"
+    precision = PRECISIONS[kind]
     if variant == "gates":
         return Choice(variant, precision, 1, POINTWISE, POINTWISE)
     if variant == "images":
@@ -131,7 +145,7 @@ def images_tile(hidden: int, kind: str) -> Tile:
 def holds_weights(tile: Tile, precision: str, axes: int, blocks: int, itemsize: int) -> bool:
     """Whether a persistent kernel keeps its recurrent weights: on tensor cores, whose factors come from shared memory in any case."""
     whole = LEAST < tile.features <= tile.inner
-    return precision != "ieee" and whole and axes * blocks * tile.features**2 * itemsize <= HELD_BYTES
+    return precision == "tf32" and whole and axes * blocks * tile.features**2 * itemsize <= HELD_BYTES
 
 
 def _images_tile(problem: Problem) -> Tile:
@@ -151,18 +165,22 @@ def _group(problem: Problem, rows: int, multiprocessors: int) -> int:
 
 
 def _spread(problem: Problem, tile: Tile, multiprocessors: int) -> Tile:
-    """Halve a tile, to no less than :data:`LEAST` each way, until there are tiles for all multiprocessors."""
+    """Halve a tile's rows until there are tiles for all multiprocessors, and its features until there are for half of them.
+
+    Neither to less than :data:`LEAST`. Another tile of the same rows reads the same predecessors: on an H200 128 tiles of 16 x 32 take 0.82
+    of the time of 256 of 16 x 16.
+    """
     longest = max(problem.plan.block_sizes)
     rows, features = min(tile.rows, _power(longest)), min(tile.features, _power(problem.hidden))
     if problem.blocks > MOST_BLOCKS:
         rows = MANY_BLOCKS_ROWS
 
-    def idle() -> bool:
-        return -(-longest // rows) * -(-problem.hidden // features) * problem.directions < multiprocessors
+    def tiles() -> int:
+        return -(-longest // rows) * -(-problem.hidden // features) * problem.directions
 
-    while idle() and rows > LEAST:
+    while tiles() < multiprocessors and rows > LEAST:
         rows //= 2
-    while idle() and features > LEAST:
+    while 2 * tiles() < multiprocessors and features > LEAST:
         features //= 2
     # measured: fewer than 8 entries of every gate a thread take up to twice the time
     warps = tile.warps if rows * features >= 2048 else 4

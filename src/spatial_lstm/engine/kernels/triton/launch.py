@@ -162,8 +162,7 @@ def _tiling(choice: Choice, tile: Tile) -> dict[str, Any]:
         "BM": tile.rows,
         "BH": tile.features,
         "BK": tile.inner,
-        "num_warps": tile.warps,
-        "num_stages": tile.stages,
+        **tile.options,
     }
 
 

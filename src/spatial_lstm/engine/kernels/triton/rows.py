@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -22,13 +25,14 @@ class TritonRows(Rows):
     """Equal to the bit where rows are taken; sums are of float32."""
 
     def take(self, table: Tensor, index: Tensor, out: Tensor | None = None) -> Tensor:
-        width, rows = table.shape[-1], len(index)
-        if not _suits(table, rows):
+        *lead, _, width = table.shape
+        rows = index.shape[0]
+        if not _suits(table, rows, width):
             return super().take(table, index, out)
-        return take(table, index, table.new_empty((*table.shape[:-2], rows, width)) if out is None else out)
+        return take(table, index, table.new_empty((*lead, rows, width)) if out is None else out)
 
     def total(self, table: Tensor) -> Tensor:
-        return total(table) if _suits(table, table.shape[-2]) else super().total(table)
+        return total(table) if _suits(table, *table.shape[-2:]) else super().total(table)
 
 
 ROWS = TritonRows()
@@ -38,11 +42,12 @@ def take(table: Tensor, index: Tensor, out: Tensor) -> Tensor:
     """Fill ``out`` ``(..., len(index), w)`` with rows of ``(..., P, w)``."""
     from spatial_lstm.engine.kernels.triton.device import rows as device
 
-    width, source_rows = table.shape[-1], table.shape[-2]
-    launch, grid = _tiled(device.take_rows, (table.contiguous(), index.contiguous(), out), table, len(index))
+    *lead, sources, width = table.shape
+    tile, rows = _tile(width), index.shape[0]
     with on(table.device):
-        launch(grid, len(index), source_rows)
-    return out.view(*table.shape[:-2], len(index), width)
+        launch = Launcher(device.take_rows, (table.contiguous(), index.contiguous(), out), tile)
+        launch((-(-rows // tile["BM"]), -(-width // tile["BW"]), math.prod(lead)), rows, sources)
+    return out
 
 
 def total(table: Tensor) -> Tensor:
@@ -50,25 +55,21 @@ def total(table: Tensor) -> Tensor:
     from spatial_lstm.engine.kernels.triton.device import rows as device
 
     *lead, rows, width = table.shape
-    share = max(LEAST_SHARE, -(-rows // MOST_PARTS))
+    tile, share = _tile(width), max(LEAST_SHARE, -(-rows // MOST_PARTS))
     parts = -(-rows // share)
     sums = table.new_empty((*lead, parts, width), dtype=torch.float32)
-    launch, (_, across, directions) = _tiled(device.sum_rows, (table.contiguous(), sums), table, rows)
     with on(table.device):
-        launch((parts, across, directions), rows, share)
+        launch = Launcher(device.sum_rows, (table.contiguous(), sums), tile)
+        launch((parts, -(-width // tile["BW"]), math.prod(lead)), rows, share)
     return sums.sum(-2).to(table.dtype)
 
 
-def _tiled(
-    kernel: object, tensors: tuple[Tensor, ...], table: Tensor, rows: int
-) -> tuple[Launcher, tuple[int, int, int]]:
-    """A kernel with its tile, and the grid of tiles that cover ``rows``."""
-    width = table.shape[-1]
+@lru_cache(maxsize=256)
+def _tile(width: int) -> dict[str, int]:
+    """How a kernel takes rows of ``width``: tiles of BM rows times BW columns."""
     columns = min(MOST, max(LEAST, 1 << (width - 1).bit_length()))
-    height = ENTRIES // columns
-    constants = {"W": width, "BM": height, "BW": columns}
-    return Launcher(kernel, tensors, constants), (-(-rows // height), -(-width // columns), table[..., 0, 0].numel())
+    return {"W": width, "BM": ENTRIES // columns, "BW": columns}
 
 
-def _suits(table: Tensor, rows: int) -> bool:
-    return table.is_cuda and table.dtype != torch.float64 and rows * table.shape[-1] >= WORTH_IT
+def _suits(table: Tensor, rows: int, width: int) -> bool:
+    return table.is_cuda and table.dtype != torch.float64 and rows * width >= WORTH_IT
