@@ -35,7 +35,7 @@ def candidates(hidden: int) -> Iterator[Choice]:
         yield Choice("step", SPLIT, 1, one, other)
     yield Choice("step", FUSED, 1, forward[0], backward[0])
     if hidden <= MOST_HIDDEN:
-        tile = images_tile(hidden, "exact")
+        tile = images_tile(hidden, "split")
         yield from (Choice("images", precision, 1, tile, tile) for precision in (SPLIT, FUSED))
     yield Choice("gates", SPLIT, 1, POINTWISE, POINTWISE)
 

@@ -17,24 +17,32 @@ from typing import Any
 from benchmarks.ahead_of_time import BYTES, compile_for
 from benchmarks.harness import Row, markdown_table, number, read_results, watched, write_results
 from benchmarks.sass import Instruction, parse, repeats
-from spatial_lstm.engine.kernels.triton.choice import BACKWARD, FORWARD, LIMITS, Tile, holds_weights, images_tile
+from spatial_lstm.engine.kernels.triton.choice import (
+    BACKWARD,
+    FORWARD,
+    LIMITS,
+    PRECISIONS,
+    Tile,
+    holds_weights,
+    images_tile,
+)
 
 RESULTS = Path(__file__).parent / "results" / "instructions.json"
 ARCHITECTURE, CELL, AXES, BLOCKS = 90, "spatial", 2, 5
 HIDDEN = (16, 32, 64, 128, 256)
-# Kind of products in the table of choices, how they are taken, type of the states.
-TYPES = {"exact": ("tf32x3", "fp32"), "tf32": ("tf32", "fp32"), "half": ("tf32", "bf16")}
-# Products on tensor cores that one product takes.
-TIMES = {"exact": 3, "tf32": 1, "half": 1}
-# Of one multiprocessor of an H100, for a cycle: multiply-adds of tensor cores, instructions, bytes of cache and shared memory.
-RATES = {"exact": 512, "tf32": 512, "half": 1024}
+# Kind of products in the table of choices, type of the states.
+TYPES = {"exact": "fp32", "split": "fp32", "tf32": "fp32", "half": "bf16"}
+# Products that are taken for one.
+TIMES = {"exact": 1, "split": 3, "tf32": 1, "half": 1}
+# Of one multiprocessor of an H100, for a cycle: multiply-adds by how they are taken, instructions, bytes of cache and shared memory.
+RATES = {"exact": 128, "split": 512, "tf32": 512, "half": 1024}
 ISSUED, MOVED = 4, 128
 GHZ = 1.755
 
 
 def measure(kernel: str, kind: str, hidden: int, tile: Tile, held: bool) -> Row:
     """Compile and count; ``held`` says whether a persistent kernel keeps its weights."""
-    precision, dtype = TYPES[kind]
+    precision, dtype = PRECISIONS[kind], TYPES[kind]
     forward, step = kernel.startswith("forward"), kernel.endswith("step")
     constants: dict[str, Any] = {"N": AXES, "H": hidden, "PRECISION": precision}
     constants |= {"SAVE": True} if forward else {"FACES": False}
@@ -94,11 +102,11 @@ def cycles(row: Row) -> dict[str, float]:
 def jobs() -> list[tuple[str, str, int, Tile, bool]]:
     """What the library would choose, and the persistent kernels with weights that are read anew for every tile."""
     found: list[tuple[str, str, int, Tile, bool]] = []
-    for kind, (precision, dtype) in TYPES.items():
+    for kind, dtype in TYPES.items():
         for hidden in (h for h in HIDDEN if h <= LIMITS[kind].step):
             if hidden <= LIMITS[kind].images:
                 tile = images_tile(hidden, kind)
-                held = holds_weights(tile, precision, AXES, BLOCKS, BYTES[dtype])
+                held = holds_weights(tile, PRECISIONS[kind], AXES, BLOCKS, BYTES[dtype])
                 for kernel in ("forward_images", "backward_images"):
                     found += [(kernel, kind, hidden, tile, keeps) for keeps in ((True, False) if held else (False,))]
             found.append(("forward_step", kind, hidden, _step_tile(FORWARD[kind], hidden), False))

@@ -23,7 +23,7 @@ from spatial_lstm.engine.kernels.triton import (
     rows,
     trial,
 )
-from spatial_lstm.engine.kernels.triton.choice import Choice, Tile, choose
+from spatial_lstm.engine.kernels.triton.choice import Choice, Device, Tile, choose
 from spatial_lstm.engine.kernels.triton.trial import Errors, Subject, measure
 from spatial_lstm.engine.layout import face_shapes, flatten_faces
 from spatial_lstm.engine.operator import run as run_operator
@@ -146,7 +146,7 @@ def test_no_gradient_of_c_from_outside(kernel: str) -> None:
 def test_more_images_than_one_to_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(5, (1, 7), 3, "ff", [[1, 7], [1, 2], [1, 5], [1, 1], [1, 6]])
     monkeypatch.setattr(
-        TritonImagesKernel, "choice", lambda self, problem: choose(problem, "images", multiprocessors=2)
+        TritonImagesKernel, "choice", lambda self, problem: choose(problem, "images", device=Device(2, True))
     )
     exact = make_tensors("graves", case)
     tensors = cast(exact, torch.float32)

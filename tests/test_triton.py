@@ -23,6 +23,7 @@ from spatial_lstm.engine.kernels.triton.choice import (
     FORWARD,
     MOST_HIDDEN,
     POINTWISE,
+    Device,
     Tile,
     choose,
     images_tile,
@@ -86,7 +87,7 @@ def test_interpreted(chosen: str) -> None:
 
 
 def tile_of(kernel: str, dtype: str, precision: str, hidden: int) -> Tile:
-    kind = "half" if dtype != "fp32" else "exact" if precision == "tf32x3" else "tf32"
+    kind = "half" if dtype != "fp32" else {"ieee": "exact", "tf32x3": "split", "tf32": "tf32"}[precision]
     if kernel.endswith("images"):
         return images_tile(hidden, kind)
     return (FORWARD if kernel.startswith("forward") else BACKWARD)[kind]
@@ -96,10 +97,10 @@ def tile_of(kernel: str, dtype: str, precision: str, hidden: int) -> Tile:
 JOBS = [
     (kernel, architecture, *settings)
     for kernel, rows in [
-        ("forward_step", [("fp32", "tf32x3", "spatial", 128), ("bf16", "tf32", "stable", 256), ("fp32", "tf32", "graves-peephole", 128)]),
-        ("backward_step", [("fp32", "tf32x3", "stable", 128), ("bf16", "tf32", "spatial-extended", 256), ("fp32", "tf32", "spatial", 128)]),
-        ("forward_images", [("fp32", "tf32x3", "graves-peephole", 32), ("fp16", "tf32", "spatial", 64), ("fp32", "tf32", "spatial", 64)]),
-        ("backward_images", [("fp32", "tf32x3", "spatial", 32), ("fp16", "tf32", "graves-peephole", 64), ("fp32", "tf32", "stable", 64)]),
+        ("forward_step", [("fp32", "ieee", "spatial", 128), ("bf16", "tf32", "stable", 256), ("fp32", "tf32", "graves-peephole", 128)]),
+        ("backward_step", [("fp32", "ieee", "stable", 128), ("bf16", "tf32", "spatial-extended", 256), ("fp32", "tf32", "spatial", 128)]),
+        ("forward_images", [("fp32", "ieee", "graves-peephole", 32), ("fp16", "tf32", "spatial", 64), ("fp32", "tf32", "spatial", 64)]),
+        ("backward_images", [("fp32", "ieee", "spatial", 32), ("fp16", "tf32", "graves-peephole", 64), ("fp32", "tf32", "stable", 64)]),
         ("forward_step", [("bf16", "tf32", "diagonal", 256), ("fp32", "tf32x3", "diagonal", 128), ("fp32", "tf32", "diagonal", 128)]),
         ("backward_step", [("fp32", "tf32x3", "diagonal", 128), ("fp32", "tf32", "diagonal", 128), ("bf16", "tf32", "diagonal", 256)]),
         ("forward_images", [("fp32", "tf32x3", "diagonal", 32), ("fp16", "tf32", "diagonal", 64), ("fp32", "tf32", "diagonal", 64)]),
@@ -133,8 +134,9 @@ def test_compiles_ahead_of_time(
     assert done.registers <= 255
     assert done.stack <= may_spill()
     assert done.stack or not re.search(r"\b(STL|LDL)\b", done.code)
-    assert re.search(TENSOR_CORES, done.code)
-    assert not re.search(r"\bFFMA\b", done.code)  # else what is computed might depend on what is saved
+    assert bool(re.search(TENSOR_CORES, done.code)) == (precision != "ieee")
+    # else what is computed might depend on what is saved
+    assert bool(re.search(r"\bFFMA\b", done.code)) == (precision == "ieee")
 
 
 @needs_triton
@@ -206,6 +208,17 @@ def test_table_chooses_by_hidden_size_and_type(allowed: bool) -> None:
         assert [choose(make(hidden, dtype)).variant for hidden in (64, 256, 257)] == ["images", "step", "gates"]
 
 
+def test_multiply_adds_where_tensor_cores_are_no_faster() -> None:
+    device = Device(100, False)
+    assert {choose(make(hidden), device=device).precision for hidden in (32, 64, 256)} == {"ieee"}
+    assert choose(make(64, torch.float16), device=device).precision == "tf32"
+
+
+def test_multiply_adds_where_features_are_few() -> None:
+    assert [choose(make(hidden), "step").precision for hidden in (8, 16, 17)] == ["ieee", "ieee", "tf32x3"]
+    assert choose(make(16), "images").precision == "tf32x3"
+
+
 def test_a_few_long_images_are_spread_over_the_gpu() -> None:
     assert choose(make(32, extents=(200, 200), batch=1)).variant == "step"
     assert choose(make(32, extents=(200, 4), batch=1)).variant == "images"
@@ -213,16 +226,16 @@ def test_a_few_long_images_are_spread_over_the_gpu() -> None:
 
 def test_tiles_shrink_until_no_multiprocessor_is_idle() -> None:
     few, many = (
-        choose(make(128, torch.float16, batch=batch), "step", multiprocessors=100).forward for batch in (2, 999)
+        choose(make(128, torch.float16, batch=batch), "step", device=Device(100, True)).forward for batch in (2, 999)
     )
     assert (many.rows, many.features) == (64, 32)
     assert (few.rows, few.features) == (16, 16)
 
 
 def test_images_share_a_program_only_where_there_are_many() -> None:
-    assert choose(make(16, batch=4), "images", multiprocessors=2).group == 2
-    assert choose(make(16, batch=999), "images", multiprocessors=2).group == 32 // 3
-    assert choose(make(16, batch=4), "images", multiprocessors=100).group == 1
+    assert choose(make(16, batch=4), "images", device=Device(2, True)).group == 2
+    assert choose(make(16, batch=999), "images", device=Device(2, True)).group == 32 // 3
+    assert choose(make(16, batch=4), "images", device=Device(100, True)).group == 1
 
 
 def test_says_what_it_chose() -> None:

@@ -8,8 +8,20 @@ import torch
 
 from spatial_lstm.engine.problem import Problem
 
-# Of an H100; used where there is no GPU to ask.
-MULTIPROCESSORS = 132
+
+class Device(NamedTuple):
+    """What of a GPU the choice depends on: its multiprocessors, and whether its tensor cores take float32, as :data:`SPLITTING` says."""
+
+    multiprocessors: int
+    splits: bool
+
+
+# Used where there is no GPU to ask.
+H100 = Device(132, True)
+
+# Compute capabilities of the GPUs for data centers, whose tensor cores take TF32 eight times as fast as other cores take float32. On all
+# others, for desktops and drawing, they take it once or twice as fast, by the maker's figures, and three products for one take longer.
+SPLITTING = {(8, 0), (9, 0), (10, 0), (10, 3)}
 
 
 class Tile(NamedTuple):
@@ -40,20 +52,30 @@ class Limits(NamedTuple):
 
 # How Triton takes each kind of products. "tf32x3" splits a float32 factor into two of TF32, which keep its 24 bits between them, and adds
 # three products on tensor cores; the fourth, of what both leave, is below the rounding of float32. On an H200 errors are those of
-# multiply-adds ("ieee"), and a step of 32 features takes half the time.
-PRECISIONS = {"exact": "tf32x3", "tf32": "tf32", "half": "tf32"}
+# multiply-adds, and a step of 32 features takes half the time.
+PRECISIONS = {"exact": "ieee", "split": "tf32x3", "tf32": "tf32", "half": "tf32"}
 
 # Measured on an H200, images of 32 x 32, each step launched by Python (docs/benchmarks.md): a persistent kernel takes one launch, and up to
 # 64 features in 16 bits no longer for a step than those that are launched for each; a library's product takes the CPU as long as three
-# launches, and pays from where the GPU takes longer. In a CUDA graph it pays from 64 features on. TF32 was timed by the GPU alone; the
-# limits of exact products are from when those were multiply-adds, and took up to twice as long.
-LIMITS = {"exact": Limits(32, 64), "tf32": Limits(32, 256), "half": Limits(64, 256)}
+# launches, and pays from where the GPU takes longer. In a CUDA graph it pays from 64 features on. TF32 was timed by the GPU alone;
+# the limits of split products are those of multiply-adds, which Triton takes in twice a library's time from 64 features on.
+LIMITS = {"exact": Limits(32, 64), "split": Limits(32, 64), "tf32": Limits(32, 256), "half": Limits(64, 256)}
 
 # The largest tiles that compile for images for sm_80, sm_90 and sm_100 without spills worth the name: of 414 kernels, every cell in every
 # type, the assembler of Triton 3.7 spills 8 .. 24 bytes of 11, and of 180 with weights held 8 .. 16 bytes of a few. tests/test_triton.py
-# compiles some of the others. Those of exact products are the fastest that were measured, of 32 features on an H200.
-FORWARD = {"exact": Tile(16, 32, 32, 4, 3), "tf32": Tile(64, 32, 32, 8, 3), "half": Tile(64, 32, 64, 8, 3)}
-BACKWARD = {"exact": Tile(16, 32, 32, 4, 3), "tf32": Tile(64, 32, 64, 8, 3), "half": Tile(64, 32, 128, 8, 3)}
+# compiles some of the others. Those of split products are the fastest that were measured, of 32 features on an H200.
+FORWARD = {
+    "exact": Tile(64, 32, 16, 8, 3),
+    "split": Tile(16, 32, 32, 4, 3),
+    "tf32": Tile(64, 32, 32, 8, 3),
+    "half": Tile(64, 32, 64, 8, 3),
+}
+BACKWARD = {
+    "exact": Tile(32, 32, 32, 4, 3),
+    "split": Tile(16, 32, 32, 4, 3),
+    "tf32": Tile(64, 32, 64, 8, 3),
+    "half": Tile(64, 32, 128, 8, 3),
+}
 
 # Found alike: the rows of these tiles for a cell of more gates than images have, of which it spills 100 .. 150 bytes at 64 rows.
 MOST_BLOCKS = 5
@@ -64,7 +86,8 @@ POINTWISE = Tile(16, 64, 16, 4, 1)
 
 # By the features, all of them in one tile, and found as above; the weights are read from the cache, so that no stages are kept.
 IMAGES = {
-    "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
+    "exact": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 16, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
+    "split": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
     "tf32": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 16, 8, 1)},
     "half": {16: Tile(32, 16, 16, 4, 1), 32: Tile(16, 32, 32, 4, 1), 64: Tile(16, 64, 64, 8, 1)},
 }
@@ -91,7 +114,7 @@ class Choice(NamedTuple):
     Attributes:
         variant: ``"gates"``: a library's product and one kernel for the gates per step; ``"step"``: one kernel per step;
             ``"images"``: one kernel for all steps, a program per few images.
-        precision: How products of float32 are taken: ``"tf32x3"`` or ``"tf32"``.
+        precision: How products of float32 are taken: ``"ieee"``, ``"tf32x3"`` or ``"tf32"``.
         group: Images a program of ``"images"`` has.
         forward: Its tile.
         backward: Its tile.
@@ -109,28 +132,35 @@ class Choice(NamedTuple):
         return f"{self.variant}{group}, tiles {tiles} forward and backward, products {self.precision}"
 
 
-def choose(problem: Problem, variant: str | None = None, multiprocessors: int = MULTIPROCESSORS) -> Choice:
+def choose(problem: Problem, variant: str | None = None, device: Device = H100) -> Choice:
     """The best variant, or the tiles of a given ``variant``."""
-    kind = products_of(problem.dtype)
+    kind = products_of(problem.dtype, device)
     limits = LIMITS[kind]
     if variant is None:
-        fits = problem.hidden <= limits.images and _rows_per_image(problem) <= IMAGES_TILES * _images_tile(problem).rows
+        fits = (
+            problem.hidden <= limits.images
+            and _rows_per_image(problem) <= IMAGES_TILES * images_tile(problem.hidden, kind).rows
+        )
         variant = "images" if fits else "step" if problem.hidden <= limits.step else "gates"
+    if variant == "step" and problem.hidden <= LEAST and kind == "split":
+        kind = "exact"  # measured: with so few features three products take 1.15 times as long
     precision = PRECISIONS[kind]
     if variant == "gates":
         return Choice(variant, precision, 1, POINTWISE, POINTWISE)
     if variant == "images":
-        tile = _images_tile(problem)
-        return Choice(variant, precision, _group(problem, tile.rows, multiprocessors), tile, tile)
-    forward, backward = (_spread(problem, table[kind], multiprocessors) for table in (FORWARD, BACKWARD))
+        tile = images_tile(problem.hidden, kind)
+        return Choice(variant, precision, _group(problem, tile.rows, device.multiprocessors), tile, tile)
+    forward, backward = (_spread(problem, table[kind], device.multiprocessors) for table in (FORWARD, BACKWARD))
     return Choice(variant, precision, 1, forward, backward)
 
 
-def products_of(dtype: torch.dtype) -> str:
-    """How products are taken: ``"exact"`` in float32, ``"tf32"`` or of ``"half"`` precision numbers."""
+def products_of(dtype: torch.dtype, device: Device = H100) -> str:
+    """How products are taken: ``"exact"`` or ``"split"`` in float32, ``"tf32"`` or of ``"half"`` precision numbers."""
     if dtype != torch.float32:
         return "half"
-    return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "exact"
+    if torch.backends.cuda.matmul.allow_tf32:
+        return "tf32"
+    return "split" if device.splits else "exact"
 
 
 def images_tile(hidden: int, kind: str) -> Tile:
@@ -146,10 +176,6 @@ def holds_weights(tile: Tile, precision: str, axes: int, blocks: int, itemsize: 
     """Whether a persistent kernel keeps its recurrent weights: on tensor cores, whose factors come from shared memory in any case."""
     whole = LEAST < tile.features <= tile.inner
     return precision == "tf32" and whole and axes * blocks * tile.features**2 * itemsize <= HELD_BYTES
-
-
-def _images_tile(problem: Problem) -> Tile:
-    return images_tile(problem.hidden, products_of(problem.dtype))
 
 
 def _rows_per_image(problem: Problem) -> int:
