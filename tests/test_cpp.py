@@ -51,11 +51,12 @@ def test_every_width(variant: str, hidden: int, inputs: int, dtype: torch.dtype)
 
 
 @needs_kernel
+@pytest.mark.parametrize("hidden", [301, 470])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("variant", ["spatial", "diagonal"])
-def test_weights_that_no_cache_holds(variant: str, dtype: torch.dtype) -> None:
-    """More than 2 MB, which are fetched ahead; what is left of the features fills no panel."""
-    run_both(variant, 301, 3, dtype)
+def test_weights_that_no_cache_holds(variant: str, dtype: torch.dtype, hidden: int) -> None:
+    """More than 2 MB, which are fetched ahead, or than 32, which lie on large pages; what is left of the features fills no panel."""
+    run_both(variant, hidden, 3, dtype)
 
 
 @needs_kernel

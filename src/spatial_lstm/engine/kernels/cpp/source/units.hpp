@@ -146,11 +146,13 @@ class Units {
         return std::max<int64_t>(1, std::min(layer_.threads, work / layer_.start_cost));
     }
 
-    // Members of a team, for units of so much work each. Each should find a product's worth of sites in a step, for fewer take nearly as long: a
-    // judgment, for machines of more cores than the two that it could be tried on.
+    // Members of a team, for units of so much work each. Two should find two sites each in a step: images of 6 to 12 rows, from 48 features on, then took
+    // 0.57 to 0.74 of the time of one (two cores of an EPYC). More should find a product's worth of sites each, for fewer take nearly as long: a judgment, for
+    // machines of more cores than the two that it could be tried on.
     int64_t team_size(int64_t work, int64_t threads) const {
-        constexpr int64_t LEAST_SITES = 6;
-        const int64_t most = layer_.wait_cost ? std::min(threads, layer_.sites / steps_ / groups_ / LEAST_SITES) : threads;
+        constexpr int64_t OF_TWO = 2, OF_MORE = 6;
+        const int64_t sites = layer_.sites / steps_ / groups_, worth = sites < 2 * OF_TWO ? 1 : std::max<int64_t>(2, sites / OF_MORE);
+        const int64_t most = layer_.wait_cost ? std::min(threads, worth) : threads;
         const auto cost = [&](int64_t members) {
             const int64_t teams = threads / members, rounds = (count() + teams - 1) / teams;
             return rounds * (work / members + (members > 1 ? steps_ * layer_.wait_cost : 0));
