@@ -76,8 +76,10 @@ def graphed(run: Run) -> Run:
             run()
         torch.cuda.synchronize()
         graph.capture_begin()
-        kept = run, run()
-        graph.capture_end()
+        try:
+            kept = run, run()
+        finally:
+            graph.capture_end()
     torch.cuda.current_stream().wait_stream(stream)
 
     def replay() -> object:
