@@ -20,7 +20,7 @@ from benchmarks.harness import Row
 from spatial_lstm import SpatialLSTM
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.kernels.triton import TritonKernel
-from spatial_lstm.engine.kernels.triton.choice import LEAST, MOST_HIDDEN, POINTWISE, Choice, Tile, images_tile
+from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, POINTWISE, Choice, Tile, images_tile
 
 SPLIT, FUSED = "tf32x3", "ieee"  # three products on tensor cores for one, or multiply-adds
 FORWARD = (Tile(16, 32, 32, 4, 3), Tile(32, 32, 16, 4, 3), Tile(64, 32, 32, 8, 3))
@@ -29,7 +29,7 @@ BACKWARD = (Tile(16, 32, 32, 4, 3), Tile(16, 32, 64, 4, 3), Tile(32, 32, 32, 4, 
 
 def candidates(hidden: int) -> Iterator[Choice]:
     """Every tile beside the first one of the other pass, the first pair by multiply-adds, and the other two kinds."""
-    forward, backward = ([_cut(tile, hidden) for tile in tiles] for tiles in (FORWARD, BACKWARD))
+    forward, backward = ([tile.within(hidden) for tile in tiles] for tiles in (FORWARD, BACKWARD))
     pairs = [(tile, backward[0]) for tile in forward] + [(forward[0], tile) for tile in backward]
     for one, other in dict.fromkeys(pairs):
         yield Choice("step", SPLIT, 1, one, other)
@@ -38,12 +38,6 @@ def candidates(hidden: int) -> Iterator[Choice]:
         tile = images_tile(hidden, "split")
         yield from (Choice("images", precision, 1, tile, tile) for precision in (SPLIT, FUSED))
     yield Choice("gates", SPLIT, 1, POINTWISE, POINTWISE)
-
-
-def _cut(tile: Tile, hidden: int) -> Tile:
-    """No wider than the features."""
-    width = max(LEAST, 1 << (hidden - 1).bit_length())
-    return tile._replace(features=min(tile.features, width), inner=min(tile.inner, width))
 
 
 def measure(size: Size, rounds: int) -> Iterator[Row]:

@@ -109,13 +109,9 @@ def jobs() -> list[tuple[str, str, int, Tile, bool]]:
                 held = holds_weights(tile, PRECISIONS[kind], AXES, BLOCKS, BYTES[dtype])
                 for kernel in ("forward_images", "backward_images"):
                     found += [(kernel, kind, hidden, tile, keeps) for keeps in ((True, False) if held else (False,))]
-            found.append(("forward_step", kind, hidden, _step_tile(FORWARD[kind], hidden), False))
-            found.append(("backward_step", kind, hidden, _step_tile(BACKWARD[kind], hidden), False))
+            found.append(("forward_step", kind, hidden, FORWARD[kind].within(hidden), False))
+            found.append(("backward_step", kind, hidden, BACKWARD[kind].within(hidden), False))
     return found
-
-
-def _step_tile(tile: Tile, hidden: int) -> Tile:
-    return tile._replace(features=min(tile.features, hidden), inner=min(tile.inner, hidden))
 
 
 def section() -> str:

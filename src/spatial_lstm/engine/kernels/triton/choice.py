@@ -42,6 +42,11 @@ class Tile(NamedTuple):
         """
         return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": False}
 
+    def within(self, hidden: int) -> Tile:
+        """No wider and no deeper than so many features."""
+        width = _power(hidden)
+        return self._replace(features=min(self.features, width), inner=min(self.inner, width))
+
 
 class Limits(NamedTuple):
     """Up to which hidden size, inclusive, the persistent and the fused kernel are best; beyond, a library's product is."""
@@ -196,8 +201,8 @@ def _spread(problem: Problem, tile: Tile, multiprocessors: int) -> Tile:
     Neither to less than :data:`LEAST`. Another tile of the same rows reads the same predecessors: on an H200 128 tiles of 16 x 32 take 0.82
     of the time of 256 of 16 x 16.
     """
-    longest = max(problem.plan.block_sizes)
-    rows, features = min(tile.rows, _power(longest)), min(tile.features, _power(problem.hidden))
+    longest, tile = max(problem.plan.block_sizes), tile.within(problem.hidden)
+    rows, features = min(tile.rows, _power(longest)), tile.features
     if problem.blocks > MOST_BLOCKS:
         rows = MANY_BLOCKS_ROWS
 
@@ -210,7 +215,7 @@ def _spread(problem: Problem, tile: Tile, multiprocessors: int) -> Tile:
         features //= 2
     # measured: fewer than 8 entries of every gate a thread take up to twice the time
     warps = tile.warps if rows * features >= 2048 else 4
-    return Tile(rows, features, min(tile.inner, _power(problem.hidden)), warps, tile.stages)
+    return Tile(rows, features, tile.inner, warps, tile.stages)
 
 
 def _power(size: int) -> int:
