@@ -20,9 +20,9 @@ from benchmarks.harness import Row
 from spatial_lstm import SpatialLSTM
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.kernels.triton import TritonKernel
-from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, POINTWISE, Choice, Tile, images_tile
+from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, POINTWISE, PRECISIONS, Choice, Tile, images_tile
 
-SPLIT, FUSED = "tf32x3", "ieee"  # three products on tensor cores for one, or multiply-adds
+SPLIT, EXACT = PRECISIONS["split"], PRECISIONS["exact"]
 FORWARD = (Tile(16, 32, 32, 4, 3), Tile(32, 32, 16, 4, 3), Tile(64, 32, 32, 8, 3))
 BACKWARD = (Tile(16, 32, 32, 4, 3), Tile(16, 32, 64, 4, 3), Tile(32, 32, 32, 4, 3), Tile(64, 32, 32, 8, 3))
 
@@ -33,10 +33,10 @@ def candidates(hidden: int) -> Iterator[Choice]:
     pairs = [(tile, backward[0]) for tile in forward] + [(forward[0], tile) for tile in backward]
     for one, other in dict.fromkeys(pairs):
         yield Choice("step", SPLIT, 1, one, other)
-    yield Choice("step", FUSED, 1, forward[0], backward[0])
+    yield Choice("step", EXACT, 1, forward[0], backward[0])
     if hidden <= MOST_HIDDEN:
         tile = images_tile(hidden, "split")
-        yield from (Choice("images", precision, 1, tile, tile) for precision in (SPLIT, FUSED))
+        yield from (Choice("images", precision, 1, tile, tile) for precision in (SPLIT, EXACT))
     yield Choice("gates", SPLIT, 1, POINTWISE, POINTWISE)
 
 

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.gpu_choices import EXACT, SPLIT
 from benchmarks.harness import Row, markdown_table, number
 
 RESULTS = Path(__file__).parent / "results" / "nvidia-h200"
@@ -87,7 +88,7 @@ def products(rows: Sequence[Row]) -> str:
         if row["part"] == "choices" and "mode" in row:
             choice = {key: str(value) for key, value in row["choice"].items() if key != "precision"}
             found.setdefault((row["size"], *choice.values()), {})[row["choice"]["precision"], row["mode"]] = row
-    ways, modes = ("ieee", "tf32x3"), ("training", "inference")
+    ways, modes = (EXACT, SPLIT), ("training", "inference")
     lines = [
         [
             size,

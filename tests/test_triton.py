@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from spatial_lstm.engine.kernels.triton.choice import (
     Device,
     Tile,
     choose,
+    described,
     images_tile,
 )
 from spatial_lstm.engine.problem import Problem, make_problem
@@ -212,6 +214,17 @@ def test_multiply_adds_where_tensor_cores_are_no_faster() -> None:
     device = Device(100, False)
     assert {choose(make(hidden), device=device).precision for hidden in (32, 64, 256)} == {"ieee"}
     assert choose(make(64, torch.float16), device=device).precision == "tf32"
+
+
+@pytest.mark.parametrize(
+    ("major", "minor", "splits"), [(8, 0, True), (8, 6, False), (8, 9, False), (9, 0, True), (12, 0, False)]
+)
+def test_a_gpu_is_described(major: int, minor: int, splits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SimpleNamespace(multi_processor_count=7, major=major, minor=minor)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: found)
+    described.cache_clear()
+    assert described(torch.device("cuda", 0)) == Device(7, splits)
+    described.cache_clear()
 
 
 def test_multiply_adds_where_features_are_few() -> None:

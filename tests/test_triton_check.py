@@ -188,6 +188,7 @@ def test_each_subject_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("dtype", "precision", "good", "bad"),
     [
+        (torch.float32, "ieee", Errors(5e-5, 5e-5), Errors(2e-4, 5e-5)),
         (torch.float32, "tf32x3", Errors(5e-5, 5e-5), Errors(2e-4, 5e-5)),
         (torch.float32, "tf32", Errors(5e-3, 5e-3), Errors(2e-2, 5e-3)),
         (torch.float16, "tf32", Errors(5e-3, 2e-3), Errors(5e-3, 4e-3)),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spatial_lstm.engine.kernels.tables import TableKernel
 from spatial_lstm.engine.kernels.triton.check import self_check
-from spatial_lstm.engine.kernels.triton.choice import H100, MOST_HIDDEN, SPLITTING, Choice, Device, choose
+from spatial_lstm.engine.kernels.triton.choice import MOST_HIDDEN, Choice, choose, described
 from spatial_lstm.engine.kernels.triton.launcher import on
 from spatial_lstm.engine.kernels.triton.rows import ROWS
 from spatial_lstm.engine.kernels.triton.trial import subject_of
@@ -60,8 +60,7 @@ class TritonKernel(TableKernel):
 
     def choice(self, problem: Problem) -> Choice:
         """What will run ``problem``; its text says so in words."""
-        device = problem.tensors.x.device
-        return choose(problem, self.variant, _described(device) if device.type == "cuda" else H100)
+        return choose(problem, self.variant, described(problem.tensors.x.device))
 
     def forward_tables(self, problem: Problem, keep: str) -> tuple[Tensor, Tensor, Tensor | None]:
         from spatial_lstm.engine.kernels.triton import launch
@@ -100,13 +99,6 @@ class TritonImagesKernel(TritonKernel):
 
 
 TRITON_KERNELS = (TritonKernel(), TritonGatesKernel(), TritonStepKernel(), TritonImagesKernel())
-
-
-@functools.cache
-def _described(device: torch.device) -> Device:
-    """What the choice depends on."""
-    found = torch.cuda.get_device_properties(device)
-    return Device(found.multi_processor_count, (found.major, found.minor) in SPLITTING)
 
 
 @functools.cache

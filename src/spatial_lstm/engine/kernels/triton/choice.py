@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,15 @@ H100 = Device(132, True)
 # Compute capabilities of the GPUs for data centers, whose tensor cores take TF32 eight times as fast as other cores take float32. On all
 # others, for desktops and drawing, they take it once or twice as fast, by the maker's figures, and three products for one take longer.
 SPLITTING = {(8, 0), (9, 0), (10, 0), (10, 3)}
+
+
+@cache
+def described(device: torch.device) -> Device:
+    """What the choice depends on."""
+    if device.type != "cuda":
+        return H100
+    found = torch.cuda.get_device_properties(device)
+    return Device(found.multi_processor_count, (found.major, found.minor) in SPLITTING)
 
 
 class Tile(NamedTuple):

@@ -146,8 +146,8 @@ class Units {
         return std::max<int64_t>(1, std::min(layer_.threads, work / layer_.start_cost));
     }
 
-    // Members of a team, for units of so much work each. Two should find two sites each in a step: images of 6 to 12 rows, from 48 features on, then took
-    // 0.57 to 0.74 of the time of one (two cores of an EPYC). More should find a product's worth of sites each, for fewer take nearly as long: a judgment, for
+    // Members of a team, for units of so much work each. Two should find two sites each in a step: images of 5 to 12 rows, from 48 features on, then took
+    // 0.57 to 0.78 of the time of one (two cores of an EPYC). More should find a product's worth of sites each, for fewer take nearly as long: a judgment, for
     // machines of more cores than the two that it could be tried on.
     int64_t team_size(int64_t work, int64_t threads) const {
         constexpr int64_t OF_TWO = 2, OF_MORE = 6;
