@@ -18,6 +18,14 @@ from tests.cases import VARIANTS, assert_close, faces, gradients, knows, make_in
 needs_kernel = pytest.mark.usefixtures("cpp_kernel")
 
 
+@pytest.fixture(params=["sites", "features"])
+def all_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little there is to do, all threads share it out: a step's sites, or its features."""
+    monkeypatch.setattr(cpp, "START_COST", 0)
+    monkeypatch.setattr(cpp, "WAIT_COST", 0)
+    monkeypatch.setattr(cpp, "EXCHANGE_COST", 0 if request.param == "features" else 10**6)
+
+
 def run_both(variant: str, hidden: int, inputs: int, dtype: torch.dtype, n: int = 2) -> None:
     """The kernel equals the plain one."""
     extents = {1: (9,), 2: (7, 5), 3: (3, 2, 4)}[n]
@@ -98,14 +106,13 @@ def test_the_derivatives_are_autograds(variant: str, n: int, hidden: int, dtype:
 
 
 @needs_kernel
+@pytest.mark.usefixtures("all_threads")
 @pytest.mark.parametrize("batch", [1, 3, 50])
 @pytest.mark.parametrize(
     "extents", [(12,), (3, 14), (14, 3), (2, 13, 3), (13, 2, 2), (2, 2, 12), (2, 12, 2, 1)], ids=str
 )
-def test_long_grids(extents: tuple[int, ...], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_grids(extents: tuple[int, ...], batch: int) -> None:
     """Where one axis is longer than all others together most steps are like the one before; some are shared by three threads."""
-    monkeypatch.setattr(cpp, "START_COST", 0)
-    monkeypatch.setattr(cpp, "WAIT_COST", 0)
     n, threads = len(extents), torch.get_num_threads()
     results = []
     for backend, many in (("cpp", 1), ("cpp", 3), ("plain", 1)):
@@ -138,6 +145,7 @@ def test_many_sites_at_a_step() -> None:
 
 
 @needs_kernel
+@pytest.mark.usefixtures("all_threads")
 @pytest.mark.parametrize(
     "options",
     [
@@ -149,10 +157,8 @@ def test_many_sites_at_a_step() -> None:
     ],
     ids=["float64", "float32", "recomputed", "bfloat16", "one vector"],
 )
-def test_tables_that_are_written_past_the_caches(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_that_are_written_past_the_caches(options: dict[str, Any]) -> None:
     """A megabyte of whole lines, on one thread and on three, and the images of it one by one."""
-    monkeypatch.setattr(cpp, "START_COST", 0)
-    monkeypatch.setattr(cpp, "WAIT_COST", 0)
     settings = {"cell": "spatial", "hidden_size": 32, "dtype": torch.float32, **options}
     layer = make_layer(settings.pop("cell"), 3, settings.pop("hidden_size"), backend="cpp", **settings)
     x, state = make_input(layer, 40, (16, 32)), make_state(layer, 40, (16, 32))
@@ -175,8 +181,10 @@ def test_tables_that_are_written_past_the_caches(options: dict[str, Any], monkey
         assert_close([output[image], dx[image]], [expected, *torch.autograd.grad(expected, alone, grad[image])])
 
 
-# Many threads to an image, whose shares of a step move from step to step; sums in one part and in two; images of sizes of their own.
+# Many threads to an image, whose shares of a step move from step to step; sums in one part and in two; images of sizes of
+# their own; more sites at a step than are held in cache.
 @needs_kernel
+@pytest.mark.usefixtures("all_threads")
 @pytest.mark.parametrize(
     ("variant", "batch", "extents", "options", "sizes"),
     [
@@ -192,6 +200,8 @@ def test_tables_that_are_written_past_the_caches(options: dict[str, Any], monkey
         ("spatial", 2, (5, 6), {"inputs": 900}, None),
         ("spatial", 2, (5, 6), {"inputs": 900, "dtype": torch.bfloat16}, None),
         ("spatial", 1, (6, 4), {"hidden": 301}, None),
+        ("spatial", 1, (4, 3), {"hidden": 304}, None),
+        ("graves", 1, (20, 20, 20), {"spatial_dims": 3, "hidden": 5}, None),
     ],
 )
 def test_threads_change_no_bit(
@@ -200,10 +210,7 @@ def test_threads_change_no_bit(
     extents: tuple[int, ...],
     options: dict[str, Any],
     sizes: list[list[int]] | None,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cpp, "START_COST", 0)
-    monkeypatch.setattr(cpp, "WAIT_COST", 0)
     settings = {"dtype": torch.float32, "inputs": 3, "hidden": 17, **options}
     layer = make_layer(variant, settings.pop("inputs"), settings.pop("hidden"), backend="cpp", **settings)
     x = make_input(layer, batch, extents)
@@ -277,9 +284,8 @@ def test_closed_gates_are_zero(gate: str, share: float, dtype: torch.dtype) -> N
 
 
 @needs_kernel
-def test_threads_flush_denormal_numbers_where_their_caller_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpp, "START_COST", 0)
-    monkeypatch.setattr(cpp, "WAIT_COST", 0)
+@pytest.mark.usefixtures("all_threads")
+def test_threads_flush_denormal_numbers_where_their_caller_does() -> None:
     layer = make_layer("spatial", 2, 4, directions="all", bias=False, backend="cpp", dtype=torch.float32)
     x = make_input(layer, 4, (16, 16))
     before, results = torch.get_num_threads(), []

@@ -40,6 +40,7 @@ LAYER = Structure(  # layer.hpp says what they are
     "inputs",
     "threads",
     "wait_cost",
+    "exchange_cost",
     "start_cost",
     "extents",
     "reverse",

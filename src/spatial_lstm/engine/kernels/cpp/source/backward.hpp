@@ -117,7 +117,7 @@ class Backward {
             const Span sites = units_.sites(unit, step);
             walk.find(step, sites.begin, sites.end, places);
         }
-        const bool apart = !forward_ && weight_gradient_.sums_apart(team);  // then nobody waits between windows
+        const bool apart = !forward_ && !team.by_features && weight_gradient_.sums_apart(team);  // then nobody waits between windows
         F* const dz = dz_.get() + (apart ? thread : team.number) * held_;
         const S* gates = gates_ ? gates_ + (unit.direction * layer_.sites + all.begin) * depth_ : nullptr;
         if (forward_) {
@@ -129,14 +129,24 @@ class Backward {
             team.wait();
         }
         const Pace pace(team, sent_bytes());
+        Panels panels{team.by_features ? team.share({0, input_gradient_.panels()}) : Span{0, input_gradient_.panels()}, true};
+        const bool turns = input_gradient_.bytes() >= PAST_SECOND;
         for (int64_t step = end; step-- > begin; team.arrive()) {
             const Span sites = units_.sites(unit, step), own = team.share(sites), next = step > begin ? team.share(units_.sites(unit, step - 1)) : Span{0, 0};
             const Span after = step + 1 < unit.steps ? units_.sites(unit, step + 1) : Span{0, 0};
             const At at{places, unit.direction, dz, gates, sites, own, next, after.begin, sent(pace, step), sent(pace, step + 1)};
+            if (team.by_features) {
+                by_features(team, at, panels);
+                panels.up ^= turns;
+                continue;
+            }
             for (int64_t first = own.begin; first < own.end; first += BLOCK) {
                 const int64_t last = std::min(own.end, first + BLOCK);
                 if (team.members > 1) pace.await(end - 1 - step, after, places.succs(first, last));
-                block(at, first, last);
+                differentiate(at, first, last);
+                send(at, first, last, panels);
+                panels.up ^= turns;
+                finish(at, first, last);
             }
             if (pace.is_done(team.member + 1, end - 1 - step)) {  // what the next step will read of it
                 ::prefetch(at.sent + (own.end - sites.begin) * sends_, sends_);
@@ -155,13 +165,33 @@ class Backward {
     T* sent(const Pace& pace, int64_t step) const { return sent_.get() + pace.slot(step) * 2 * of_c_; }
     int64_t sent_bytes() const { return 2 * of_c_ * static_cast<int64_t>(sizeof(T)); }
 
-    void block(const At& at, int64_t first, int64_t last) const {
+    // A step that a team's members share out by features: first dz of some sites each, then the products of all sites' with some panels each.
+    void by_features(const Team& team, const At& at, const Panels& panels) const {
+        differentiate(at, at.own.begin, at.own.end);
+        team.wait();
+        for (int64_t first = at.sites.begin; first < at.sites.end; first += BLOCK)
+            send(at, first, std::min(at.sites.end, first + BLOCK), panels);
+        team.wait();
+        finish(at, at.own.begin, at.own.end);
+    }
+
+    // What sites first .. last send to their predecessors, and to an input that is wide, by some panels of weights.
+    void send(const At& at, int64_t first, int64_t last, const Panels& panels) const {
+        T* const to = at.sent + (first - at.sites.begin) * sends_;
+        input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), to, to + of_c_, panels);
+    }
+
+    // What is left to do of sites once they have sent all.
+    void finish(const At& at, int64_t first, int64_t last) const {
+        input_gradient_.send_narrow(at.places, at.d, first, last - first, dz(at, first));
+        for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);
+    }
+
+    // dz of sites first .. last.
+    void differentiate(const At& at, int64_t first, int64_t last) const {
         if constexpr (FOLDS<S>)
             if (folded_) differentiate(at, first, last, folded_ + (at.d * layer_.sites + first) * depth_);
         if (!folded_) differentiate(at, first, last, at.gates + (first - at.places.begin) * depth_);
-        T* const to = at.sent + (first - at.sites.begin) * sends_;
-        input_gradient_.send(at.places, at.d, first, last - first, dz(at, first), to, to + of_c_);
-        for (int64_t row = first; row < last && data_.near_h; ++row) to_faces(at, row);
     }
 
     // dz of sites first .. last, whose gates begin at `gates`.
@@ -177,7 +207,7 @@ class Backward {
     // Fetch what the pass has not touched for long: a site's gates, its h, its predecessors' c and what reaches it from outside. `gates` are those
     // of another site, `from`.
     template <class G>
-    void prefetch(const At& at, int64_t row, int64_t from, const G* gates) const {
+    [[gnu::always_inline]] void prefetch(const At& at, int64_t row, int64_t from, const G* gates) const {
         const S *h = saved_.h(at.d, at.places.raster(row)), *outside = data_.of_output(at.d, at.places.raster(row));
         ::prefetch(gates + (row - from) * depth_, depth_);
         ::prefetch(h, hidden_);

@@ -36,7 +36,7 @@ class Forward {
           hidden_(layer.hidden),
           weights_(layer),
           depth_(weights_.depth()),
-          between_(round_up((recompute ? BLOCK : std::min(BLOCK, units.widest())) * hidden_, L) + L),
+          between_((recompute ? BLOCK : std::min(BLOCK, units.widest())) * round_up(hidden_, L) + L),
           ring_(recompute ? 0 : units.widest() * hidden_),
           slots_(Pace::slots(ring_bytes())),
           fills_(hidden_ % L == 0),
@@ -60,15 +60,30 @@ class Forward {
             const int64_t thread = team.thread();
             Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
             const Pace pace(team, ring_bytes());
+            const Span all{0, weights_.panels()};
+            Panels panels{team.by_features ? team.share(all) : all, false};
+            const bool turns = weights_.bytes() >= PAST_SECOND && (fills_ || team.by_features);  // else panels are to go down
             for (int64_t step = 0; step < unit.steps; ++step) {
-                const Span sites = units_.sites(unit, step);
-                const Span before = step ? units_.sites(unit, step - 1) : Span{0, 0};
+                const Span sites = units_.sites(unit, step), before = step ? units_.sites(unit, step - 1) : Span{0, 0};
                 const auto c = [&](int64_t of, int64_t begin) { return in_table() ? saved_.c(unit.direction, begin) : ring(ring_c_, pace, of); };
                 S *const h = ring(ring_h_, pace, step), *const previous_h = ring(ring_h_, pace, step - 1);
-                const At at{places, unit.direction, thread, sites.begin, before.begin, h, previous_h, c(step, sites.begin), c(step - 1, before.begin)};
-                const auto prepare = [&](int64_t first, int64_t last) {
+                const At at{places, unit.direction, thread, sites, before, h, previous_h, c(step, sites.begin), c(step - 1, before.begin)};
+                const auto find = [&](int64_t first, int64_t last) {
                     places.begin = first;
                     walk.find(step, first, last, places);
+                };
+                if (team.by_features) {
+                    for (Span some{sites.begin, 0}; some.begin < sites.end; some.begin = some.end) {
+                        some.end = std::min(some.begin + BLOCK, sites.end);
+                        find(some.begin, some.end);
+                        by_features(team, at, some, panels);
+                        panels.up ^= turns;
+                    }
+                    continue;
+                }
+                const auto prepare = [&](int64_t first, int64_t last) {
+                    find(first, last);
+                    panels.up ^= turns;
                     if (team.members > 1) pace.await(step, before, places.preds(first, last));
                 };
                 auto [first, last] = team.share(sites);
@@ -78,10 +93,10 @@ class Forward {
                 }
                 for (; first < last - BLOCK; first += BLOCK) {
                     prepare(first, first + BLOCK);
-                    keep(at, first, first + BLOCK, block<false>(at, first, first + BLOCK, gates(at, first)));
+                    keep(at, first, first + BLOCK, block<false>(at, first, first + BLOCK, gates(at, first), panels));
                 }
                 if (first < last) prepare(first, last);
-                const auto numbers = block<false>(at, first, last, gates(at, first));
+                const auto numbers = block<false>(at, first, last, gates(at, first), panels);
                 team.arrive();  // what is kept, the others do not read
                 keep(at, first, last, numbers);
             }
@@ -101,7 +116,7 @@ class Forward {
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
-        const auto numbers = block<true>(At{places, d, thread, 0, 0, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last, to);
+        const auto numbers = block<true>(At{places, d, thread, {}, {}, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last, to, {{0, weights_.panels()}, false});
         if (!numbers.gates) write_rows(numbers, last - first, to);
     }
 
@@ -124,11 +139,12 @@ class Forward {
         return layer.directions * layer.sites * layer.hidden * (to.gates ? 1 + B : 1) * static_cast<int64_t>(sizeof(S));
     }
 
-    // Where a block stands: its step begins with site `begin`, the one before with `before`, and there are their states, a row a site. Where
-    // gates are recomputed, all sites are of the step before.
+    // Where a block stands: the sites of its step and of the one before, and their states, a row a site. Where gates are recomputed, all sites are
+    // of the step before.
     struct At {
         const Places& places;
-        int64_t d, thread, begin, before;
+        int64_t d, thread;
+        Span sites, before;
         S *h, *previous_h;
         T *c, *previous_c;
     };
@@ -143,20 +159,38 @@ class Forward {
     // The states of sites first .. last, of one step or of several that are known, and their gates: these are written where they are kept, if
     // vectors fill their features. From where all pass through z, training took 1 to 5 % longer (16 to 64 units, one core of an EPYC).
     template <bool Recompute>
-    Numbers<S> block(const At& at, int64_t first, int64_t last, S* gates) const {
-        for (int64_t i = first; i < last && fetches_; ++i) {
-            prefetch(saved_.input(at.places.raster(i)), layer_.inputs);
-            if (!Recompute && !streams_) prefetch<true>(saved_.h(at.d, at.places.raster(i)), hidden_);
-        }
-        F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
-        if constexpr (CONVERTS)
-            for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
-        T* const z = numbers_.get() + at.thread * (B + N) * between_;
-        multiply<Recompute>(at, first, last, converted, z);
-        gather_c(at, first, last, z + B * between_);
-        const int64_t local = (first - at.begin) * hidden_;
+    Numbers<S> block(const At& at, int64_t first, int64_t last, S* gates, const Panels& panels) const {
+        T* const z = numbers(at.thread);
+        multiply<Recompute>(at, first, last, z, hidden_, panels);
+        return states<Recompute>(at, first, last, z, gates);
+    }
+
+    // Sites of a step that a team's members share out by features: first the products of all of them with this one's panels of weights, then the
+    // states of its own sites. A site's features have vectors of their own, for what is too much of a vector another may have written.
+    void by_features(const Team& team, const At& at, Span sites, const Panels& panels) const {
+        const int64_t pitch = round_up(hidden_, L);
+        T* const z = numbers(team.number * team.members);
+        team.await();  // until all have what they wanted of the sites before
+        multiply<false>(at, sites.begin, sites.end, z, pitch, panels);
+        team.wait();
+        const Span own = team.share(sites);
+        const int64_t at_once = fills_ ? std::max<int64_t>(1, own.size()) : 1;
+        for (int64_t i = own.begin; i < own.end; i += at_once)
+            keep(at, i, i + at_once, states<false>(at, i, i + at_once, z + (i - sites.begin) * pitch, gates(at, i)));
+        team.arrive();
+    }
+
+    // A thread's pre-activations, and its predecessors' c.
+    T* numbers(int64_t thread) const { return numbers_.get() + thread * (B + N) * between_; }
+
+    // The states of such sites, from their pre-activations.
+    template <bool Recompute>
+    Numbers<S> states(const At& at, int64_t first, int64_t last, T* z, S* gates) const {
+        T* const c_prev = numbers(at.thread) + B * between_;
+        gather_c(at, first, last, c_prev);
+        const int64_t local = (first - at.sites.begin) * hidden_;
         const T* peephole = Cell::peephole ? peepholes_.get() + at.d * PEEPHOLES * (hidden_ + L) : nullptr;
-        const Numbers<S> numbers{(last - first) * hidden_, z, z + B * between_, between_, peephole, hidden_,
+        const Numbers<S> numbers{(last - first) * hidden_, z, c_prev, between_, peephole, hidden_,
                                  Recompute ? nullptr : at.c + local, Recompute ? nullptr : at.h + local, to_.folded || (gates && !fills_), streams_,
                                  !Recompute && to_.c && !in_table() ? saved_.c(at.d, first) : nullptr, fills_ ? gates : nullptr};
         activate<S, Cell, N>(numbers);
@@ -167,18 +201,26 @@ class Forward {
     void keep(const At& at, int64_t first, int64_t last, const Numbers<S>& numbers) const {
         write_gates(numbers, last - first, place(at, first));
         for (int64_t i = first; i < last; ++i) {
-            write(at.h + (i - at.begin) * hidden_, saved_.h(at.d, at.places.raster(i)));
+            write(at.h + (i - at.sites.begin) * hidden_, saved_.h(at.d, at.places.raster(i)));
             to_faces(at, i);
         }
     }
 
     // The pre-activations of sites first .. last.
     template <bool Recompute>
-    void multiply(const At& at, int64_t first, int64_t last, const F* converted, T* z) const {
+    void multiply(const At& at, int64_t first, int64_t last, T* z, int64_t pitch, const Panels& panels) const {
+        for (int64_t i = first; i < last && fetches_; ++i) {
+            prefetch(saved_.input(at.places.raster(i)), layer_.inputs);
+            if (!Recompute && !streams_) prefetch<true>(saved_.h(at.d, at.places.raster(i)), hidden_);
+        }
+        F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
+        if constexpr (CONVERTS)
+            for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
         Rows<F> rows;
         int64_t begin = -1, end = -1;  // whose rows these are
-        for (int64_t p = weights_.panels(); p-- > 0;) {  // in the order that these ask for
-            Ahead<F> ahead = weights_.ahead(at.d, p, last - first);
+        for (int64_t turn = 0; turn < panels.count(); ++turn) {
+            const int64_t p = panels.at(turn);
+            Ahead<F> ahead = weights_.ahead(at.d, panels, turn, last - first);
             for (int64_t i = first, at_once = alike(last - first, weights_.at_once(p)); i < last; i += at_once) {
                 const int64_t next = std::min(i + at_once, last);
                 if (i != begin || next != end)  // else all of a small step, for the panel before
@@ -193,7 +235,7 @@ class Forward {
                         }
                     }
                 begin = i, end = next;
-                weights_.multiply(at.d, p, static_cast<int>(next - i), rows, z + (i - first) * hidden_, between_, ahead);
+                weights_.multiply(at.d, p, static_cast<int>(next - i), rows, z + (i - first) * pitch, pitch, between_, ahead);
             }
         }
     }
@@ -213,12 +255,12 @@ class Forward {
     const S* previous_h(const At& at, int64_t site, int k) const {
         if constexpr (Recompute) return saved_.previous_h(at.places, at.d, site, k);
         const int64_t p = at.places.pred(site, k);
-        return p >= 0 ? at.previous_h + (p - at.before) * hidden_ : saved_.near_h(at.d, -1 - p);
+        return p >= 0 ? at.previous_h + (p - at.before.begin) * hidden_ : saved_.near_h(at.d, -1 - p);
     }
 
     const T* previous_c(const At& at, int64_t site, int k) const {
         const int64_t p = at.places.pred(site, k);
-        return p >= 0 ? at.previous_c + (p - at.before) * hidden_ : saved_.near_c(at.d, -1 - p);
+        return p >= 0 ? at.previous_c + (p - at.before.begin) * hidden_ : saved_.near_c(at.d, -1 - p);
     }
 
     // The states of a step, one row a site.
@@ -288,8 +330,8 @@ class Forward {
             const int64_t face = k < N ? -1 - at.places.succ(row, k) : layer_.starts[k] + at.places.raster(row);
             if (face < 0) continue;
             const int64_t place = (at.d * layer_.face_rows + face) * hidden_;
-            copy(at.h + (row - at.begin) * hidden_, hidden_, to_.far_h + place);
-            copy(at.c + (row - at.begin) * hidden_, hidden_, to_.far_c + place);
+            copy(at.h + (row - at.sites.begin) * hidden_, hidden_, to_.far_h + place);
+            copy(at.c + (row - at.sites.begin) * hidden_, hidden_, to_.far_c + place);
         }
     }
 

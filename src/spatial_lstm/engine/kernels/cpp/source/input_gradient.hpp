@@ -54,7 +54,7 @@ class InputGradient {
           vectors_((columns_ + L - 1) / L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
           starts_(panel_starts(vectors_, panels_)),
-          fetches_(depth_ * vectors_ * L * static_cast<int64_t>(sizeof(F)) >= Ahead<F>::LEAST),
+          bytes_(depth_ * vectors_ * L * static_cast<int64_t>(sizeof(F))),
           weights_(layer.directions * depth_ * vectors_ * L),
           narrow_(x && !wide_ ? layer.directions * layer.inputs * gates_ : 0) {}
 
@@ -68,16 +68,21 @@ class InputGradient {
             for (int64_t d = 0; d < layer_.directions; ++d) transpose(d);
     }
 
-    // Of `count` sites of direction d from `site` on, whose dz, a row of factors each, starts at `dz`: write what goes to the predecessors' h, add
-    // what goes to their c, rows of (n h), and write the gradient of the input.
-    void send(const Places& places, int64_t d, int64_t site, int64_t count, const F* dz, T* to_h, T* to_c) const {
-        for (int64_t p = 0; p < panels_; ++p) {
-            const int64_t width = start(p + 1) - start(p);
-            if (width == 1) multiply<1>(places, d, p, site, count, dz, to_h, to_c);
-            if (width == 2) multiply<2>(places, d, p, site, count, dz, to_h, to_c);
-            if (width == 3) multiply<3>(places, d, p, site, count, dz, to_h, to_c);
-            if (width == 4) multiply<4>(places, d, p, site, count, dz, to_h, to_c);
+    // By some panels, of `count` sites of direction d from `site` on, whose dz, a row of factors each, starts at `dz`: write what goes to the
+    // predecessors' h, add what goes to their c, rows of (n h), and write the gradient of an input that is wide.
+    void send(const Places& places, int64_t d, int64_t site, int64_t count, const F* dz, T* to_h, T* to_c, const Panels& panels) const {
+        for (int64_t turn = 0; turn < panels.count(); ++turn) {
+            const int64_t p = panels.at(turn), width = start(p + 1) - start(p);
+            const F* const next = turn + 1 < panels.count() && Ahead<F>::helps(bytes_, count) ? panel(d, panels.at(turn + 1)) : nullptr;
+            if (width == 1) multiply<1>(places, d, p, next, site, count, dz, to_h, to_c);
+            if (width == 2) multiply<2>(places, d, p, next, site, count, dz, to_h, to_c);
+            if (width == 3) multiply<3>(places, d, p, next, site, count, dz, to_h, to_c);
+            if (width == 4) multiply<4>(places, d, p, next, site, count, dz, to_h, to_c);
         }
+    }
+
+    // The gradient of an input that is not wide, of such sites.
+    void send_narrow(const Places& places, int64_t d, int64_t site, int64_t count, const F* dz) const {
         if (!x_ || wide_) return;
         for (int64_t row = 0; row < count; row += SIDE)
             for (int64_t c = 0; c < layer_.inputs; c += SIDE) {
@@ -89,6 +94,9 @@ class InputGradient {
                 if (features == 4) add_up<4>(places, d, site + row, rows, from, c);
             }
     }
+
+    int64_t panels() const { return panels_; }
+    int64_t bytes() const { return bytes_; }  // of a direction
 
    private:
     // Where panel p begins, in vectors of columns.
@@ -103,13 +111,15 @@ class InputGradient {
         const auto place = [=](int64_t p, int64_t j) { return panel(d, p) + gate * (start(p + 1) - start(p)) * L + (j - start(p) * L) * PAIR<F>; };
         const auto columns = [=](const void* matrix, int64_t width, int64_t column, int64_t begin, int64_t end) {
             const S *from = static_cast<const S*>(matrix) + row * width + column, *second = static_cast<const S*>(matrix) + other * width + column;
-            for (int64_t p = 0; p < panels_; ++p) {
+            for (int64_t p = panel_with(begin / L, vectors_, panels_), j = begin; j < end; ++p) {
+                F* to = place(p, j);
+                const auto some = [&](auto lanes) __attribute__((always_inline)) {  // so many, a constant where there is a whole vector
+                    store_factors(to, load_paired<F>(from + (j - begin), both ? second + (j - begin) : nullptr, lanes), lanes);
+                    j += lanes, to += L * PAIR<F>;
+                };
                 const int64_t right = std::min(end, start(p + 1) * L);
-                for (int64_t j = std::max(begin, start(p) * L); j < right; j += L) {
-                    const int lanes = static_cast<int>(std::min<int64_t>(L, right - j));
-                    const auto v = load_paired<F>(from + (j - begin), both ? second + (j - begin) : nullptr, lanes);
-                    store_factors(place(p, j), v, lanes);
-                }
+                while (j + L <= right) some(std::integral_constant<int, L>{});
+                if (j < right) some(static_cast<int>(right - j));
             }
         };
         const auto clear = [=](int64_t begin, int64_t end) {  // within a vector
@@ -135,14 +145,14 @@ class InputGradient {
     S* input(int64_t d, int64_t raster) const { return x_ + (raster * layer_.directions + d) * layer_.inputs; }
 
     template <int W>
-    void multiply(const Places& places, int64_t d, int64_t p, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
+    void multiply(const Places& places, int64_t d, int64_t p, const F* next, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
         constexpr int AT_ONCE = rows_at_once(W);
         constexpr T zeros[W * L] = {};
         const F* const weights = panel(d, p);
         const int64_t first = start(p) * L;
         const bool direct = first + W * L <= split_;  // all columns go to h, one site's after the other's
         Ahead<F> ahead;
-        if (fetches_ && p + 1 < panels_) ahead = Ahead<F>::spread(panel(d, p + 1), depth_ * W * L, (sites + AT_ONCE - 1) / AT_ONCE * depth_ / PAIR<F>);
+        if (next) ahead = Ahead<F>::spread(next, depth_ * W * L, (sites + AT_ONCE - 1) / AT_ONCE * depth_ / PAIR<F>);
         for (int64_t row = 0, at_once = alike(sites, AT_ONCE); row < sites; row += at_once) {
             const int count = static_cast<int>(std::min(at_once, sites - row));
             Rows<F> rows;
@@ -227,7 +237,7 @@ class InputGradient {
     // Columns of the input begin with a vector where that takes no more of them, else with the first that is left.
     const int64_t first_input_, columns_, vectors_, panels_;
     const std::vector<int64_t> starts_;
-    const bool fetches_;
+    const int64_t bytes_;
     const Buffer<F> weights_;
     const Buffer<T> narrow_;
 };

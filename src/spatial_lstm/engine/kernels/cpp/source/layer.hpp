@@ -10,7 +10,8 @@ constexpr int MOST_AXES = 4;
 struct Layer {
     const char* cell;               // its name
     int64_t directions, images, raster_rows, sites, table_rows, face_rows, axes, blocks, hidden, inputs, threads;
-    int64_t wait_cost, start_cost;  // of one barrier and of starting threads, in multiplications
+    // Of one barrier, of a number that one thread computes and another reads, and of starting threads, in multiplications.
+    int64_t wait_cost, exchange_cost, start_cost;
     const int64_t* extents;         // (n)
     const int64_t* reverse;         // (D): bit k says that axis k is read backwards
     const int64_t* starts;          // (n + idle): where each axis' face starts in flattened faces, and each idle axis', of one row a raster row

@@ -26,7 +26,7 @@ class PackedWeights {
           panels_((hidden_ + L - 1) / L),
           depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
           columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
-          fetches_(columns_ * depth_ * static_cast<int64_t>(sizeof(F)) >= Ahead<F>::LEAST),
+          bytes_(columns_ * depth_ * static_cast<int64_t>(sizeof(F))),
           biases_(layer.directions * columns_),
           weights_(layer.directions * columns_ * depth_) {}
 
@@ -43,19 +43,21 @@ class PackedWeights {
     // How many sites to multiply at once.
     int at_once(int64_t p) const { return STRIPS > 1 ? MOST_ROWS : rows_at_once(vectors(p)); }
 
-    // What to fetch while a panel is multiplied with so many sites: the panel before it.
-    Ahead<F> ahead(int64_t d, int64_t p, int64_t sites) const {
-        if (!fetches_ || p == 0) return {};
+    int64_t bytes() const { return bytes_; }  // of a direction
+
+    // What to fetch while the panel whose turn it is is multiplied with so many sites: the next.
+    Ahead<F> ahead(int64_t d, const Panels& panels, int64_t turn, int64_t sites) const {
+        if (turn + 1 == panels.count() || !Ahead<F>::helps(bytes_, sites)) return {};
+        const int64_t p = panels.at(turn);
         int64_t products = 0;
         each_strip(p, [&](const Strip& strip) { products += (sites + rows_at_once(strip.width) - 1) / rows_at_once(strip.width); });
-        return Ahead<F>::spread(panel(d, p - 1), depth_ * B * L, products * depth_ / PAIR<F>);
+        return Ahead<F>::spread(panel(d, panels.at(turn + 1)), depth_ * B * L, products * depth_ / PAIR<F>);
     }
 
-    // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another, a site's features after those of
-    // the site before. A vector's worth is written, and what is too much of it overwritten if panels go from the last to the first, and sites
-    // from the first to the last.
-    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t between, Ahead<F>& ahead) const {
-        const int64_t width = vectors(p), each = features(p), next = hidden_;
+    // The pre-activations of `count` sites at a panel's features, gates `between` numbers from one another, and sites `next`. A vector's worth is
+    // written, and what is too much of it overwritten if panels go from the last to the first, and sites from the first to the last.
+    void multiply(int64_t d, int64_t p, int count, const Rows<F>& rows, T* to, int64_t next, int64_t between, Ahead<F>& ahead) const {
+        const int64_t width = vectors(p), each = features(p);
         to += p * L;
         if (width == B) return multiply(d, p, count, rows, {to, next, between}, ahead);
         T sums[(MOST_ROWS * B + 1) * L];
@@ -154,7 +156,7 @@ class PackedWeights {
     const Layer& layer_;
     const int64_t hidden_, states_, panels_;
     const int64_t depth_, columns_;
-    const bool fetches_;
+    const int64_t bytes_;
     const Buffer<T> biases_;
     const Buffer<F> weights_;
 };

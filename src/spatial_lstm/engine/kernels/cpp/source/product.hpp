@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "memory.hpp"
+#include "team.hpp"
 #include "vector.hpp"
 
 // Sums of 25 vectors, or of 12 rows, hide how long an addition takes; more only lengthen the code: a judgement. Segments: x, and h and c of four axes.
@@ -39,6 +40,19 @@ inline std::vector<int64_t> panel_starts(int64_t vectors, int64_t panels) {
 // Which of these panels has a vector.
 constexpr int64_t panel_with(int64_t vector, int64_t vectors, int64_t panels) { return ((vector + 1) * panels - 1) / vectors; }
 
+// Bytes of weights from which on the second cache does not hold them, and from which on no cache does for sure, for all cores share the last.
+constexpr int64_t PAST_SECOND = 1 << 21, PAST_LAST = 1 << 24;
+
+// Some panels, in the order in which they are taken: upwards or down. Of weights that the second cache does not hold it is the other way each time, so
+// that those come first that came last, which a cache may hold. At 768 and 1,024 features, of 28 and 43 MB, inference took 0.94 of the time, training
+// 0.90 to 0.97, two threads 0.85 to 0.91; at 512 0.98 to 1.00 (two cores of an EPYC with AVX2, whose third cache has 32 MB).
+struct Panels {
+    Span all;
+    bool up;
+    int64_t count() const { return all.size(); }
+    int64_t at(int64_t turn) const { return up ? all.begin + turn : all.end - 1 - turn; }
+};
+
 // A row of input is several stretches of memory, one after the other: x, the predecessors' h, ... Lengths count factors or pairs of them.
 template <class F>
 struct Rows {
@@ -55,26 +69,29 @@ struct Sums {
 };
 
 // What the second cache is to fetch while products run, a little at a time: the weights that come next. Else they come in one rush, at the first
-// rows, and then there is nothing to fetch. At 512 features inference took 0.90 to 0.92 of the time, training 0.89 to 0.93 (one core of an EPYC with
-// AVX2; of one with AVX-512 not known).
+// rows. At 512 features inference took 0.90 to 0.92 of the time, training 0.89 to 0.93, at 256 0.95 and 0.97, at 192, of 1.6 MB, both 1.01 (one core of an
+// EPYC with AVX2; of one with AVX-512 not known).
 template <class F>
 struct Ahead {
     // How many inputs are multiplied before more is fetched: with 64 it took as long.
     static constexpr int TURN = 32;
-    // From how many bytes of weights on, which the second cache does not hold. At 256 features, of 2.9 MB, inference took 0.95 of the time, training
-    // 0.97, at 192, of 1.6 MB, both 1.01.
-    static constexpr int64_t LEAST = 1 << 21;
+    // Sites a step from which on it helps where a cache holds the weights: few ask for weights as fast as that gives them, and what is fetched ahead
+    // stands in the way. With two sites a step inference at 256 and 512 features took 0.58 to 0.62 of the time without, with 8 0.78 to 0.88, with 11 and 16
+    // 0.88 to 1.01, with 24 to 50 up to 1.05; at 768 features, of 24 MB, 1.03 to 1.11 with 8, at 1,024 1.01 to 1.21 with 2 to 12 (same EPYC).
+    static constexpr int64_t LEAST_SITES = 16;
     static constexpr int64_t IN_LINE = LINE / static_cast<int64_t>(sizeof(F));
 
     const F* from = nullptr;
     int64_t lines = 0;  // each turn
 
+    // Whether it helps, for so many bytes of weights and sites.
+    static bool helps(int64_t bytes, int64_t sites) { return bytes >= PAST_LAST || (bytes >= PAST_SECOND && sites >= LEAST_SITES); }
     // So many numbers, spread over products of so many inputs, or pairs of them, together; nothing where a thread has no share of a step's sites.
     static Ahead spread(const F* from, int64_t numbers, int64_t inputs) {
         return inputs > 0 ? Ahead{from, 1 + numbers * TURN / (inputs * IN_LINE)} : Ahead{};
     }
     // Fetch a turn's.
-    void fetch() {
+    [[gnu::always_inline]] void fetch() {
         for (int64_t line = 0; line < lines; ++line, from += IN_LINE) __builtin_prefetch(from, 0, 2);
     }
 };

@@ -31,6 +31,7 @@ struct Team {
     int64_t number, member, members;
     Arrivals* arrivals;  // of all members
     int64_t* known;      // how often each had arrived when this member last looked
+    bool by_features = false;  // whether they share out a step's features, each of all sites, or its sites, all features of each
 
     // Its number among those of all teams.
     int64_t thread() const { return number * members + member; }

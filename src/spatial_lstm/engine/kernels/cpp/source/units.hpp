@@ -63,11 +63,13 @@ class Units {
     template <class Run>
     void run(int64_t products, const Run& run) const {
         const int64_t work = products * layer_.sites / groups_ * layer_.blocks * layer_.hidden * columns(layer_);  // of a unit
-        const int64_t threads = worthwhile(work * count()), members = team_size(work, threads);
+        const int64_t threads = worthwhile(work * count());
+        const auto [members, by_features] = best_teams(work, threads);
         const int64_t teams = std::min(threads / members, count());
         std::atomic<int64_t> next{0};
         std::vector<int64_t> taken(static_cast<std::size_t>(teams));
-        in_teams(teams, members, [&](const Team& team) {
+        in_teams(teams, members, [&](Team team) {
+            team.by_features = by_features;
             int64_t& unit = taken[static_cast<std::size_t>(team.number)];
             for (;;) {
                 if (team.member == 0) unit = next.fetch_add(1, std::memory_order_relaxed);
@@ -146,20 +148,37 @@ class Units {
         return std::max<int64_t>(1, std::min(layer_.threads, work / layer_.start_cost));
     }
 
-    // Members of a team, for units of so much work each. Two should find two sites each in a step: images of 5 to 12 rows, from 48 features on, then took
-    // 0.57 to 0.78 of the time of one (two cores of an EPYC). More should find a product's worth of sites each, for fewer take nearly as long: a judgment, for
-    // machines of more cores than the two that it could be tried on.
-    int64_t team_size(int64_t work, int64_t threads) const {
-        constexpr int64_t OF_TWO = 2, OF_MORE = 6;
-        const int64_t sites = layer_.sites / steps_ / groups_, worth = sites < 2 * OF_TWO ? 1 : std::max<int64_t>(2, sites / OF_MORE);
-        const int64_t most = layer_.wait_cost ? std::min(threads, worth) : threads;
-        const auto cost = [&](int64_t members) {
-            const int64_t teams = threads / members, rounds = (count() + teams - 1) / teams;
-            return rounds * (work / members + (members > 1 ? steps_ * layer_.wait_cost : 0));
+    // How many members a team has, and what they share out.
+    struct Teams {
+        int64_t members;
+        bool by_features;
+    };
+
+    // What takes least, for units of so much work each. Reading the weights takes a step as long as products of one site, and of one more for each
+    // million of them; members that share out features do not all read all. But these wait for all others twice a step, and hand over what they
+    // multiplied. On two threads images of one to five rows of 64 to 256 features took 0.58 to 0.89 of the time of one thread so; 12x200 of 512 features
+    // 0.84 and 0.88, 16x16 of 1,024 0.58 and 0.75 of the time of two that share out sites; 10x300 of 64 features would have taken 1.07 times as long,
+    // 64x64 1.15 (two cores of an EPYC with AVX2).
+    // Two that share out sites should find two each in a step: images of 5 to 12 rows, from 48 features on, then took 0.57 to 0.78 of the time of one
+    // (same EPYC). More should find a product's worth of sites or features each, for fewer take nearly as long: a judgment, for machines of more cores
+    // than the two that it could be tried on.
+    Teams best_teams(int64_t work, int64_t threads) const {
+        constexpr int64_t OF_TWO = 2, OF_MORE = 6, FEATURES = 24;
+        const int64_t sites = layer_.sites / steps_ / groups_, gates = layer_.blocks * layer_.hidden, a_site = gates * columns(layer_);
+        const int64_t reading = a_site + (a_site >> 10) * (a_site >> 10);
+        const auto rounds = [&](int64_t members) { return (count() + threads / members - 1) / (threads / members); };
+        Teams best{1, false};
+        int64_t least = rounds(1) * (work + steps_ * reading);
+        const auto consider = [&](Teams teams, int64_t cost) {
+            if (rounds(teams.members) * cost < least) best = teams, least = rounds(teams.members) * cost;
         };
-        int64_t best = 1;
-        for (int64_t members = 2; members <= most; ++members)
-            if (cost(members) < cost(best)) best = members;
+        for (int64_t members = 2; members <= threads; ++members) {
+            const int64_t worth = members == 2 ? OF_TWO : OF_MORE;
+            if (sites >= members * worth || !layer_.wait_cost) consider({members, false}, work / members + steps_ * (reading + layer_.wait_cost));
+            if (layer_.hidden < members * FEATURES && layer_.wait_cost) continue;
+            const int64_t handing_over = sites * gates * layer_.exchange_cost;
+            consider({members, true}, (work + steps_ * (reading + handing_over)) / members + steps_ * members * layer_.wait_cost);
+        }
         return best;
     }
 
