@@ -76,7 +76,7 @@ def measure_shape(size: Size, threads: int) -> list[Row]:
             pair = [entry(field, best, training=training), lstm(size, training=training)]
             rows.append(
                 {
-                    "size": asdict(size) | {"label": size.label},
+                    "size": {k: v for k, v in asdict(size).items() if v is not None} | {"label": size.label},
                     "mode": mode,
                     "threads": threads,
                     "flops": flops(size) * (3 if training else 1),

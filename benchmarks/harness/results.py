@@ -25,8 +25,14 @@ def write_results(path: Path, benchmark: str, rows: list[Row], *, quick: bool) -
 
 
 def as_kept(found: dict[str, Measurement]) -> dict[str, Row]:
-    """Measurements of contestants as they are kept, without notes where there are none."""
-    return {name: {k: v for k, v in asdict(one).items() if k != "notes" or v} for name, one in found.items()}
+    """Measurements of contestants as they are kept, without notes where there are none.
+
+    Four significant digits of each time are more than a clock is good for.
+    """
+    kept = {name: {k: v for k, v in asdict(one).items() if k != "notes" or v} for name, one in found.items()}
+    for one in kept.values():
+        one["seconds"] = [float(f"{seconds:.4g}") for seconds in one["seconds"]]
+    return kept
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def kept_rows(path: Path) -> list[Row]:
 
 
 def _rounded(value: Any) -> Any:
-    """Six significant digits are more than any clock is good for."""
+    """Six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
@@ -56,5 +62,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _compact(text: str) -> str:
-    """Lists of plain numbers on one line each."""
-    return re.sub(r"\[\s+([-+.\de,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    """Lists of plain numbers on one line each, and what holds none but such lists and plain values."""
+    text = re.sub(r"\[\s+([-+.\de,\s]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)
+    return re.sub(
+        r"\{\n([^{}]*)\n\s*\}", lambda found: f"{{{' '.join(line.strip() for line in found[1].splitlines())}}}", text
+    )
