@@ -129,15 +129,14 @@ class Backward {
             team.wait();
         }
         const Pace pace(team, sent_bytes());
-        Panels panels{team.by_features ? team.share({0, input_gradient_.panels()}) : Span{0, input_gradient_.panels()}, true};
-        const bool turns = input_gradient_.bytes() >= PAST_SECOND;
+        Panels panels{team.panels(input_gradient_.panels()), true, input_gradient_.bytes() >= PAST_SECOND};
         for (int64_t step = end; step-- > begin; team.arrive()) {
             const Span sites = units_.sites(unit, step), own = team.share(sites), next = step > begin ? team.share(units_.sites(unit, step - 1)) : Span{0, 0};
             const Span after = step + 1 < unit.steps ? units_.sites(unit, step + 1) : Span{0, 0};
             const At at{places, unit.direction, dz, gates, sites, own, next, after.begin, sent(pace, step), sent(pace, step + 1)};
             if (team.by_features) {
                 by_features(team, at, panels);
-                panels.up ^= turns;
+                panels.turn();
                 continue;
             }
             for (int64_t first = own.begin; first < own.end; first += BLOCK) {
@@ -145,7 +144,7 @@ class Backward {
                 if (team.members > 1) pace.await(end - 1 - step, after, places.succs(first, last));
                 differentiate(at, first, last);
                 send(at, first, last, panels);
-                panels.up ^= turns;
+                panels.turn();
                 finish(at, first, last);
             }
             if (pace.is_done(team.member + 1, end - 1 - step)) {  // what the next step will read of it

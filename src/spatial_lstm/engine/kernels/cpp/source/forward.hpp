@@ -60,9 +60,8 @@ class Forward {
             const int64_t thread = team.thread();
             Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
             const Pace pace(team, ring_bytes());
-            const Span all{0, weights_.panels()};
-            Panels panels{team.by_features ? team.share(all) : all, false};
-            const bool turns = weights_.bytes() >= PAST_SECOND && (fills_ || team.by_features);  // else panels are to go down
+            // Where what is too much of a vector is written over the next site's features, panels are to go down.
+            Panels panels{team.panels(weights_.panels()), false, weights_.bytes() >= PAST_SECOND && (fills_ || team.by_features)};
             for (int64_t step = 0; step < unit.steps; ++step) {
                 const Span sites = units_.sites(unit, step), before = step ? units_.sites(unit, step - 1) : Span{0, 0};
                 const auto c = [&](int64_t of, int64_t begin) { return in_table() ? saved_.c(unit.direction, begin) : ring(ring_c_, pace, of); };
@@ -77,13 +76,13 @@ class Forward {
                         some.end = std::min(some.begin + BLOCK, sites.end);
                         find(some.begin, some.end);
                         by_features(team, at, some, panels);
-                        panels.up ^= turns;
+                        panels.turn();
                     }
                     continue;
                 }
                 const auto prepare = [&](int64_t first, int64_t last) {
                     find(first, last);
-                    panels.up ^= turns;
+                    panels.turn();
                     if (team.members > 1) pace.await(step, before, places.preds(first, last));
                 };
                 auto [first, last] = team.share(sites);
@@ -116,7 +115,7 @@ class Forward {
 
     // Write the gates of the sites first .. last of direction d, at most BLOCK, whose output and c are known.
     void recompute_gates(const Places& places, int64_t d, int64_t first, int64_t last, S* to, int64_t thread) const {
-        const auto numbers = block<true>(At{places, d, thread, {}, {}, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last, to, {{0, weights_.panels()}, false});
+        const auto numbers = block<true>(At{places, d, thread, {}, {}, nullptr, nullptr, nullptr, saved_.c(d, 0)}, first, last, to, {{0, weights_.panels()}, false, false});
         if (!numbers.gates) write_rows(numbers, last - first, to);
     }
 

@@ -64,6 +64,8 @@ struct Team {
     // A member's share of some sites, and this one's of 0 .. count.
     Span share(Span of, int64_t which) const { return of.part(which, members); }
     Span share(Span of) const { return share(of, member); }
+    // What this one multiplies with, of so many panels of weights.
+    Span panels(int64_t count) const { return by_features ? share({0, count}) : Span{0, count}; }
     int64_t first(int64_t count) const { return share({0, count}).begin; }
     int64_t last(int64_t count) const { return share({0, count}).end; }
 
