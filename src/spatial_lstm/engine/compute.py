@@ -90,7 +90,7 @@ def forward_with_course(given: Tensors, options: Options, keep: str) -> tuple[Re
 
 def _forward(given: Tensors, options: Options, keep: str, checked: bool) -> tuple[Results, Problem, Kernel]:
     def run() -> tuple[Results, Problem, Kernel]:
-        problem = make_problem(_in_rows(given), options.sizes, options.directions, options.cell, checked=checked)
+        problem = make_problem(given, options.sizes, options.directions, options.cell, checked=checked, as_rows=as_rows)
         kernel = choose_kernel(options.kernel, problem, keep == FOLDED)
         return kernel.forward(problem, keep), problem, kernel
 
@@ -122,13 +122,13 @@ def backward(
     def run() -> Gradients:
         if course is None:
             check_memory(given.present())
-            problem = make_problem(_in_rows(given), options.sizes, options.directions, options.cell)
+            problem = make_problem(given, options.sizes, options.directions, options.cell, as_rows=as_rows)
             saved, incoming = _tables(problem, kept, grads)
             check_tables(problem, saved, incoming)
             folded = saved.gates is not None and is_folded(saved.gates, problem.dtype)
             kernel = choose_kernel(options.kernel, problem, folded)
         else:
-            problem, kernel = Problem(course.cell, course.grid, contiguous(_in_rows(given)), course.idle), course.kernel
+            problem, kernel = Problem(course.cell, course.grid, contiguous(given, as_rows), course.idle), course.kernel
             saved, incoming = _tables(problem, kept, grads)
         return kernel.gradients(problem, saved, incoming, wanted)
 
@@ -154,12 +154,6 @@ def _tables(problem: Problem, kept: Kept, grads: Sequence[Tensor | None]) -> tup
         *[None if grad is None else grad.contiguous() for grad in grad_faces],
     )
     return saved, incoming
-
-
-def _in_rows(given: Tensors) -> Tensors:
-    """With an x that is contiguous."""
-    x = as_rows(given.x)
-    return given if x is given.x else given._replace(x=x)
 
 
 def _rows(grad: Tensor, problem: Problem) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -109,7 +109,13 @@ def _parse(directions: str, axes: int) -> tuple[str, ...]:
 
 
 def make_problem(
-    tensors: Tensors, sizes: Tensor | None, directions: str, cell: str, *, checked: bool = False
+    tensors: Tensors,
+    sizes: Tensor | None,
+    directions: str,
+    cell: str,
+    *,
+    checked: bool = False,
+    as_rows: Callable[[Tensor], Tensor] = Tensor.contiguous,
 ) -> Problem:
     """Check one layer's tensors and bring them into the packed layout: the one way to a kernel, whoever calls.
 
@@ -119,6 +125,7 @@ def make_problem(
         directions: Strings of ``f`` and ``r``, separated by commas.
         cell: Name of the cell.
         checked: Whether the tensors are known to pass :func:`check_tensors`, as those that :mod:`spatial_lstm.engine.stack` hands on do.
+        as_rows: What makes x contiguous, once all is known to fit.
 
     Raises:
         ValueError: If a tensor has not the shape, dtype, device or layout that the cell and the other tensors ask for.
@@ -128,7 +135,7 @@ def make_problem(
     grid = grid_of(tensors.x, sizes, directions, idle)
     if not checked:
         check_tensors(found, tensors, grid.directions)
-    return Problem(found, grid, contiguous(tensors), idle)
+    return Problem(found, grid, contiguous(tensors, as_rows), idle)
 
 
 def check_memory(tensors: Mapping[str, Tensor]) -> None:
@@ -147,9 +154,10 @@ def check_memory(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def contiguous(tensors: Tensors) -> Tensors:
-    """Each as it is, or a contiguous copy."""
-    return Tensors._make([None if tensor is None else tensor.contiguous() for tensor in tensors])
+def contiguous(tensors: Tensors, as_rows: Callable[[Tensor], Tensor] = Tensor.contiguous) -> Tensors:
+    """Each as it is, or a contiguous copy, of x by ``as_rows``."""
+    others = [None if tensor is None else tensor.contiguous() for tensor in tensors[1:]]
+    return Tensors._make([as_rows(tensors.x), *others])
 
 
 def check_tensors(cell: Cell, tensors: Tensors, directions: Sequence[str]) -> None:
