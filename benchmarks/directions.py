@@ -7,7 +7,7 @@ batch.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.fields import Field, Size, entry, kernels
@@ -62,7 +62,7 @@ def measure_size(size: Size, mode: str, threads: int, *, quick: bool) -> Row:
         line = line_up(size, training=mode == "training", quick=quick)
         contestants = as_kept(measure(line, QUICK_BUDGET if quick else BUDGET))
     return {
-        "size": asdict(size) | {"label": size.label},
+        "size": size.as_kept(),
         "mode": mode,
         "threads": threads,
         "floor_flops": flops(size) * (3 if mode == "training" else 1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -45,6 +45,10 @@ class Size:
     def label(self) -> str:
         """For example ``16 x 8x8, 26 to 64``: batch, extents, channels in, features out."""
         return f"{self.batch} x {'x'.join(map(str, self.extents))}, {self.channels} to {self.hidden}"
+
+    def as_kept(self) -> dict[str, Any]:
+        """As results keep it, by its fields and its label."""
+        return asdict(self) | {"label": self.label}
 
     def part(self) -> Size:
         """The first corner of the first images."""

@@ -9,7 +9,6 @@ multiplied up to the whole. A contestant whose one run takes more than two secon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from benchmarks.fields import Field, Size, entries
@@ -72,7 +71,7 @@ def measure_field(field: Field, mode: str, threads: int, *, quick: bool) -> Row:
         contestants = as_kept(measure(line, QUICK_BUDGET if quick else BUDGET))
     steps, batch, features = lstm_size(size)
     return {
-        "size": asdict(size) | {"label": size.label},
+        "size": size.as_kept(),
         "mode": mode,
         "threads": threads,
         "floor_flops": flops(size) * (3 if mode == "training" else 1),

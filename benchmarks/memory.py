@@ -132,7 +132,7 @@ def _status(name: str) -> int:
 def row(size: Size, found: dict[str, Peak]) -> Row:
     """One size's figures, as kept."""
     return {
-        "size": asdict(size) | {"label": size.label, "sites": size.sites},
+        "size": size.as_kept() | {"sites": size.sites},
         "peaks": {name: asdict(value) for name, value in found.items()},
     }
 

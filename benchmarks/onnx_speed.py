@@ -6,7 +6,6 @@ Every layer is exported once, with its batch and extents left open, at other siz
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ def measure_size(size: Size, threads: int, budget: Budget) -> Row:
         ours = [entry(field, name, training=False) for name in kernels(size)]
         found = measure([*ours, exported(field, threads)], budget)
     return {
-        "size": asdict(size) | {"label": size.label},
+        "size": size.as_kept(),
         "threads": threads,
         "contestants": as_kept(found),
     }

@@ -12,7 +12,6 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,7 @@ def measure_size(size: Size, threads: int, found: Libraries, budget: Budget) -> 
             field = Field(size, whole=False, dtype=dtype)
             for mode in MODES:
                 seconds = cpu_seconds(line_up(field, dtype, found, training=mode == "training"), budget)
-                row = {"size": asdict(size) | {"label": size.label}, "dtype": name, "mode": mode, "threads": threads}
+                row = {"size": size.as_kept(), "dtype": name, "mode": mode, "threads": threads}
                 rows.append(row | {"cpu_seconds": seconds})
     finally:
         torch.set_num_threads(before)

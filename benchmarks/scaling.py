@@ -9,7 +9,7 @@ and told. Prints growth exponents: 1 is linear. Memory as in :mod:`benchmarks.me
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import memory
@@ -73,7 +73,7 @@ def measure_series(name: str, points: list[tuple[int, Size]], limits: Limits) ->
         yield {
             "series": name,
             "x": x,
-            "size": asdict(size) | {"label": size.label, "sites": size.sites},
+            "size": size.as_kept() | {"sites": size.sites},
             "contestants": as_kept(found),
             "left_out": dict(left),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -61,7 +60,7 @@ def measure_size(size: Size, mode: str, threads: int, budget: Budget) -> Row:
         ours = [entry(size, name, training=training) for name in [*kernels(size), "composite"]]
         found = measure([theirs, *ours], budget)
     return {
-        "size": asdict(size) | {"label": size.label},
+        "size": size.as_kept(),
         "mode": mode,
         "threads": threads,
         "contestants": as_kept(found),

@@ -11,7 +11,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def measure_shape(size: Size, threads: int) -> list[Row]:
             pair = [entry(field, best, training=training), lstm(size, training=training)]
             rows.append(
                 {
-                    "size": {k: v for k, v in asdict(size).items() if v is not None} | {"label": size.label},
+                    "size": {k: v for k, v in size.as_kept().items() if v is not None},
                     "mode": mode,
                     "threads": threads,
                     "flops": flops(size) * (3 if training else 1),

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,7 @@ def training_row(size: Size, tiles: tuple[Tile, ...]) -> Row:
                 "time": None if recompute else seconds[tile] / seconds[None],
             }
         )
-    return {"size": asdict(size) | {"label": size.label}, "seconds": seconds[None], "cases": cases}
+    return {"size": size.as_kept(), "seconds": seconds[None], "cases": cases}
 
 
 def stream_row(extent: int) -> Row:
