@@ -18,7 +18,7 @@ from torch.nn import functional
 from benchmarks import blas
 from benchmarks.blas import Product
 from benchmarks.fields import Field, Size, run_layer
-from benchmarks.harness import Contestant
+from benchmarks.harness import OPPONENT, Contestant
 from spatial_lstm import SpatialLSTM, reference
 
 # Lattice points that the loop over sites is run on; the rest is extrapolated.
@@ -55,7 +55,7 @@ def floor(size: Size, *, training: bool) -> Contestant:
 
     gflops = {name: rate / 1e9 for name, rate in rates.items()}
     notes = {"won": [way.library for way in ways], "gflops": gflops, "missing": blas.missing()}
-    return Contestant("floor", run, expected, notes=notes)
+    return Contestant("floor", run, expected, slack=OPPONENT, notes=notes)
 
 
 def lstm_size(size: Size) -> tuple[int, int, int]:
@@ -97,7 +97,7 @@ def lstm_on(steps: int, batch: int, channels: int, features: int, *, training: b
     def expected() -> list[Tensor]:
         return lstm_expected(module, x, grad if training else None)
 
-    return Contestant("nn.LSTM", run, expected)
+    return Contestant("nn.LSTM", run, expected, slack=OPPONENT)
 
 
 def layer_of(module: nn.LSTM) -> SpatialLSTM:

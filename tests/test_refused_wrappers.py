@@ -11,7 +11,9 @@ from torch import Tensor, fx, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, distribute_module, distribute_tensor
 
-from spatial_lstm import OutputOnly, SpatialLSTM, SpatialLSTMCell, State, functional
+from spatial_lstm import OutputOnly, SizedSequential, SpatialLSTM, SpatialLSTMCell, State, functional
+from spatial_lstm.handwriting import HandwritingRecognizer
+from spatial_lstm.image_models import PixelRNN
 
 pytestmark = pytest.mark.filterwarnings("ignore:DTensor random operators")  # torch 2.6, of any mesh of CPUs
 X = torch.ones(2, 3, 4, 5)
@@ -75,18 +77,45 @@ def test_a_cell_of_dtensors_alone_runs(mesh: DeviceMesh) -> None:
 class Leaves(fx.Tracer):
     """What ``leaf_modules`` makes of a tracer."""
 
+    def __init__(self, *leaves: type[nn.Module]) -> None:
+        super().__init__()
+        self.leaves = leaves
+
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, SpatialLSTM) or super().is_leaf_module(module, name)
+        return isinstance(module, self.leaves) or super().is_leaf_module(module, name)
 
 
 @pytest.mark.parametrize(
-    "make", [layer, lambda: OutputOnly(layer()), lambda: nn.Sequential(OutputOnly(layer())), layer().cell]
+    ("make", "leaf"),
+    [
+        (layer, "SpatialLSTM"),
+        (lambda: OutputOnly(layer()), "SpatialLSTM"),
+        (lambda: nn.Sequential(OutputOnly(layer())), "SpatialLSTM"),
+        (layer().cell, "SpatialLSTMCell"),
+        (lambda: SizedSequential(nn.Conv2d(3, 3, 1), layer()), "SizedSequential"),
+        (lambda: HandwritingRecognizer(5), "HandwritingRecognizer"),
+        (lambda: PixelRNN(levels=2), "the model's class"),
+    ],
 )
-def test_torch_fx_goes_around_a_layer(make: Callable[[], nn.Module]) -> None:
-    with pytest.raises(
-        TypeError, match=r"got a Proxy: torch.fx cannot trace .* a leaf .* leaf_modules=\[SpatialLSTM\]"
-    ):
+def test_torch_fx_says_what_to_go_around(make: Callable[[], nn.Module], leaf: str) -> None:
+    with pytest.raises(TypeError, match=rf"got a Proxy: torch.fx cannot trace .* a leaf .* leaf_modules=\[{leaf}\]"):
         fx.symbolic_trace(make())
-    network = nn.Sequential(nn.Conv2d(3, 3, 1), OutputOnly(layer()))
-    traced = fx.GraphModule(network, Leaves().trace(network))
+
+
+class First(nn.Module):
+    """The first of what a network returns."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.network(x)[0]
+        return output
+
+
+@pytest.mark.parametrize("make", [layer, lambda: SizedSequential(nn.Conv2d(3, 3, 1), layer())])
+def test_torch_fx_goes_around_a_leaf(make: Callable[[], nn.Module]) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 3, 1), First(make()))
+    traced = fx.GraphModule(network, Leaves(SpatialLSTM, SizedSequential).trace(network))
     assert torch.equal(traced(X), network(X))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from numbers import Integral
+from typing import NoReturn
+
+import torch
 
 
 def check_positive_int(name: str, value: object) -> None:
@@ -94,3 +97,13 @@ def names_data_set(source: object, names: Collection[str]) -> bool:
         how = f"write ./{source} for the path, or change to a folder without it"
         raise ValueError(f"expected a data set or a path, got {source!r}, which is both here: {how}")
     return True
+
+
+def refuse_other(name: str, value: object, layer: str = "SpatialLSTM", wanted: str = "a Tensor") -> NoReturn:
+    """Refuse what should be something else, and say what to do where torch.fx traces what is in a layer of that class."""
+    if isinstance(value, torch.fx.Proxy):
+        raise TypeError(
+            f"expected {name} with values, got a Proxy: torch.fx cannot trace what is in a layer; make it a leaf of the module around it, "
+            f"as by leaf_modules=[{layer}] (torchvision) or set_non_traceable_module_classes([{layer}]) (torch.ao.quantization)"
+        )
+    raise TypeError(f"expected {name} to be {wanted}, got {kind(value)}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from spatial_lstm.arguments import as_positive_int, check_choice, kind
+from spatial_lstm.arguments import as_positive_int, check_choice, kind, refuse_other
 from spatial_lstm.engine import modes
 from spatial_lstm.engine.autocast import autocast_dtype
 from spatial_lstm.engine.cells import CELLS, Cell, get_cell
@@ -87,8 +87,7 @@ def check_input(input: object, weight: Tensor, axes: int, channels: int, channel
             "and give the lengths as sizes=lengths to a layer with channels_last=True"
         )
     if not isinstance(input, Tensor):
-        _refuse_proxy("input", input)
-        raise TypeError(f"expected input to be a Tensor, got {type(input).__name__}")
+        refuse_other("input", input)
     if type(input) not in modes.PLAIN or type(weight) not in modes.PLAIN:  # calls less, which a small call notices
         check_whole("input", input)
         check_whole("weight_hh", weight)
@@ -118,15 +117,6 @@ def check_input(input: object, weight: Tensor, axes: int, channels: int, channel
         raise ValueError(f"expected input of dtype {', '.join(map(str, DTYPES))}, got {input.dtype}")
     _check_like("input", input, weight, (weight.dtype,))
     return batched
-
-
-def _refuse_proxy(name: str, value: object) -> None:
-    """Say what to do where torch.fx traces what is in a layer."""
-    if isinstance(value, torch.fx.Proxy):
-        raise TypeError(
-            f"expected {name} with values, got a Proxy: torch.fx cannot trace what is in a layer; make it a leaf of the module around it, "
-            "as by leaf_modules=[SpatialLSTM] (torchvision) or set_non_traceable_module_classes([SpatialLSTM]) (torch.ao.quantization)"
-        )
 
 
 def check_sizes(sizes: object, batch: int, extents: Sequence[int]) -> Tensor | None:
@@ -276,8 +266,7 @@ def check_forget_bias(forget_bias: object, bias: bool) -> None:
 def check_site(x: object, weight: Tensor, features: int) -> None:
     """Refuse the input of one site where it is not ``(N, C)`` or ``(C,)``."""
     if not isinstance(x, Tensor):
-        _refuse_proxy("x", x)
-        raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
+        refuse_other("x", x, "SpatialLSTMCell")
     _check_dense("x", x)
     if modes.sharded(x) != modes.sharded(weight):
         check_whole("x", x)
@@ -315,8 +304,7 @@ def check_tile(tile: object, axes: int, backend: str) -> tuple[int, ...] | None:
     if tile is None:
         return None
     if not isinstance(tile, (tuple, list)):
-        _refuse_proxy("tile", tile)
-        raise TypeError(f"expected tile to be a tuple of {axes} ints or None, got {type(tile).__name__}")
+        refuse_other("tile", tile, wanted=f"a tuple of {axes} ints or None")
     if len(tile) != axes:
         raise ValueError(f"expected tile to have one extent for each of {axes} spatial axes, got {tuple(tile)}")
     extents = tuple([as_positive_int(f"tile[{axis}]", extent) for axis, extent in enumerate(tile)])

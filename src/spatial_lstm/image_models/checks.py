@@ -6,7 +6,7 @@ from collections.abc import Sized
 
 from torch import Tensor
 
-from spatial_lstm.arguments import as_int, as_positive_int, kind
+from spatial_lstm.arguments import as_int, as_positive_int, refuse_other
 
 
 class NotFiniteError(ValueError):
@@ -21,7 +21,7 @@ def check_images(name: str, images: object, channels: int) -> None:
         ValueError: If it has another shape.
     """
     if not isinstance(images, Tensor):
-        raise TypeError(f"expected {name} to be a Tensor, got {kind(images)}")
+        refuse_other(name, images, "the model's class")
     if images.ndim != 4 or images.shape[1] != channels:
         raise ValueError(f"expected {name} of shape (N, {channels}, H, W), got {tuple(images.shape)}")
     if not images.is_floating_point():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spatial_lstm import SizedModule
-from spatial_lstm.arguments import check_positive_int, check_probability
+from spatial_lstm.arguments import check_positive_int, check_probability, refuse_other
 from spatial_lstm.handwriting.codec import BLANK
 from spatial_lstm.handwriting.network.architectures import ARCHITECTURES, Choices
 from spatial_lstm.handwriting.network.ctc import check_targets, columns_needed, ctc_loss, whole
@@ -183,7 +183,7 @@ class HandwritingRecognizer(nn.Module):
     def _check(self, images: object, widths: object) -> Tensor:
         """Return a copy of the widths on the CPU, int64, having refused what does not fit."""
         if not isinstance(images, Tensor):
-            raise TypeError(f"expected images to be a Tensor, got {type(images).__name__}")
+            refuse_other("images", images, "HandwritingRecognizer")
         if images.ndim != 4 or images.shape[1:3] != (1, self.height) or images.shape[3] < 1:
             raise ValueError(f"expected images of shape (N, 1, {self.height}, W), got {tuple(images.shape)}")
         like = self.output.weight

@@ -10,7 +10,7 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
-from spatial_lstm.arguments import as_int
+from spatial_lstm.arguments import as_int, refuse_other
 from spatial_lstm.engine import check_sizes, traced
 from spatial_lstm.modules.sized.layout import in_format
 from spatial_lstm.modules.sized.module import SizedModule
@@ -152,7 +152,7 @@ class SizedSequential(SizedModule):
             told = "torch.jit.trace, to which sizes are constants"
             raise ValueError(f"expected torch.export.export, or torch.onnx.export(.., dynamo=True), got {told}")
         if not isinstance(x, Tensor):
-            raise TypeError(f"expected x to be a Tensor, got {type(x).__name__}")
+            refuse_other("x", x, "SizedSequential")
         axes = self._axes()
         if x.ndim < 3 or axes not in (None, x.ndim - 2):
             told = "" if axes is None else f" with {axes} spatial axes"
