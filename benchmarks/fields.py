@@ -137,15 +137,24 @@ def run_layer(layer: SpatialLSTM, x: Tensor, grad: Tensor | None, **options: Any
 
 
 def compare_with_reference(found: list[Tensor], reference: list[Tensor]) -> None:
-    """Refuse float64 results that differ from the NumPy reference's.
+    """Refuse the composite's float64 results that differ from the NumPy reference's.
 
     Raises:
         WrongResultError: If they do.
     """
-    for a, b in zip(found, reference, strict=True):
+    require_equal("the composite in float64", found, "the NumPy reference", reference)
+
+
+def require_equal(name: str, found: list[Tensor], other: str, expected: list[Tensor]) -> None:
+    """Refuse one's float64 results that differ from another's.
+
+    Raises:
+        WrongResultError: If they do.
+    """
+    for a, b in zip(found, expected, strict=True):
         bound = TOLERANCE[torch.float64] * max(1.0, float(b.detach().abs().max()))
         if not float((a - b).detach().abs().max()) <= bound:
-            raise WrongResultError("expected the composite in float64 to equal the NumPy reference, it does not")
+            raise WrongResultError(f"expected {name} to equal {other}, it does not")
 
 
 def entry(field: Field, backend: str, *, training: bool, recompute: bool = False) -> Contestant:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from benchmarks.fields import Field
-from benchmarks.harness import OPPONENT, Contestant
+from benchmarks.harness import Contestant
 from benchmarks.wavefronts import by_direction, stacked_weights
 
 Array = Any
@@ -32,7 +32,7 @@ def jitted(field: Field, *, training: bool) -> Contestant:
             return [field.crop(output)]
         return [field.crop(output), field.crop(rest[0]), *by_direction(rest[1:])]
 
-    return Contestant("JAX", run, field.expected[training], slack=OPPONENT, compiles=True, lingers=True)
+    return Contestant("JAX", run, field.expected[training], compiles=True, lingers=True)
 
 
 def on_its_device(field: Field, dtype: str, precision: str | None, *, training: bool) -> Callable[[], Array]:

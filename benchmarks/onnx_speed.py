@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from benchmarks.fields import Field, Size, entry, kernels
 from benchmarks.harness import (
-    OPPONENT,
     Budget,
     Contestant,
     Row,
@@ -65,7 +64,7 @@ def exported(field: Field, threads: int) -> Contestant:
     def run() -> list[Tensor]:
         return [field.crop(torch.from_numpy(found)) for found in runtime.run(None, given)]
 
-    return Contestant(NAME, run, field.expected[False], slack=OPPONENT)
+    return Contestant(NAME, run, field.expected[False])
 
 
 def measure_size(size: Size, threads: int, budget: Budget) -> Row:

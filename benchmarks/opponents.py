@@ -9,6 +9,7 @@ libraries that share theirs). In four directions there are four times as many si
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from functools import cache, partial
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from benchmarks import blas
 from benchmarks.blas import Product
-from benchmarks.fields import Field, Size, run_layer
+from benchmarks.fields import Field, Size, require_equal, run_layer
 from benchmarks.harness import OPPONENT, Contestant
 from spatial_lstm import SpatialLSTM, reference
 
@@ -55,7 +56,7 @@ def floor(size: Size, *, training: bool) -> Contestant:
 
     gflops = {name: rate / 1e9 for name, rate in rates.items()}
     notes = {"won": [way.library for way in ways], "gflops": gflops, "missing": blas.missing()}
-    return Contestant("floor", run, expected, slack=OPPONENT, notes=notes)
+    return Contestant("floor", run, expected, notes=notes)
 
 
 def lstm_size(size: Size) -> tuple[int, int, int]:
@@ -81,35 +82,43 @@ def lstm(size: Size, *, training: bool) -> Contestant:
 
 
 def lstm_on(steps: int, batch: int, channels: int, features: int, *, training: bool) -> Contestant:
-    """``nn.LSTM``, checked against the same weights in our layer in one dimension, in float64."""
+    """``nn.LSTM``, checked against the same weights in our layer in one dimension, in float64.
+
+    In float64 it is to equal that, too; how its float32 rounds is its own, and was 3.1e-5 off at one shape.
+    """
     torch.manual_seed(0)
     module = nn.LSTM(channels, features)
     x, grad = torch.randn(steps, batch, channels), torch.randn(steps, batch, features)
 
-    def run() -> list[Tensor]:
+    def run(own: nn.LSTM = module, x: Tensor = x, grad: Tensor = grad) -> list[Tensor]:
         if not training:
             with torch.no_grad():
-                return [module(x)[0]]
+                return [own(x)[0]]
         leaf = x.detach().requires_grad_()
-        output = module(leaf)[0]
-        return [output, *torch.autograd.grad(output, [leaf, *module.parameters()], grad)]
+        output = own(leaf)[0]
+        return [output, *torch.autograd.grad(output, [leaf, *own.parameters()], grad)]
 
     def expected() -> list[Tensor]:
-        return lstm_expected(module, x, grad if training else None)
+        exact = lstm_expected(module, x, grad if training else None)
+        require_equal(
+            "nn.LSTM in float64", run(deepcopy(module).double(), x.double(), grad.double()), "the composite", exact
+        )
+        return exact
 
     return Contestant("nn.LSTM", run, expected, slack=OPPONENT)
 
 
 def layer_of(module: nn.LSTM) -> SpatialLSTM:
     """Our layer with the weights of an ``nn.LSTM``; it takes ``(N, L, C)``, whatever that one takes."""
-    twin = nn.LSTM(module.input_size, module.hidden_size, batch_first=True)
+    dtype = module.weight_ih_l0.dtype
+    twin = nn.LSTM(module.input_size, module.hidden_size, batch_first=True, dtype=dtype)
     twin.load_state_dict(module.state_dict())
     return SpatialLSTM.from_lstm(twin)
 
 
 def lstm_expected(module: nn.LSTM, x: Tensor, grad: Tensor | None) -> list[Tensor]:
     """What ``nn.LSTM`` should give for input ``(L, N, C)``, time first, by the composite in float64."""
-    layer = layer_of(module).double()
+    layer = layer_of(deepcopy(module).double())  # whose two biases' sum is not rounded to float32
     layer.backend = "composite"
     results = run_layer(layer, x.transpose(0, 1).double(), None if grad is None else grad.transpose(0, 1).double())
     results[:2] = [tensor.transpose(0, 1) for tensor in results[:2]]

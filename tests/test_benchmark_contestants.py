@@ -101,3 +101,12 @@ def test_kernels_that_do_not_suit_are_left_out(monkeypatch: pytest.MonkeyPatch) 
     assert "plain" not in fields.kernels(SIZE)
     monkeypatch.undo()
     assert "plain" in fields.kernels(SIZE)
+
+
+def test_lstm_is_to_be_equal_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = opponents.lstm_on(7, 2, 4, 3, training=True)
+    assert check(right).error < 3e-5
+    expected = opponents.lstm_expected
+    monkeypatch.setattr(opponents, "lstm_expected", lambda *given: [t * (1 + 1e-10) for t in expected(*given)])
+    with pytest.raises(WrongResultError, match=r"nn\.LSTM in float64 to equal the composite"):
+        check(opponents.lstm_on(7, 2, 4, 3, training=True))

@@ -18,7 +18,7 @@ Clock = Callable[[], float]
 
 # Seconds; shorter runs are repeated within one sample.
 SHORTEST_SAMPLE = 5e-3
-# The slack of what is not ours.
+# The slack of what is not ours, and known to compute the same in float64.
 OPPONENT = 10.0
 # Seconds in which threads that linger come to rest; XLA's take less than 50 ms.
 REST = 0.1
