@@ -11,10 +11,9 @@ from benchmarks.harness.results import Row, as_kept, kept_rows, read_results, wr
 from benchmarks.harness.statistics import Spread, geometric_mean, growth_exponent, ratio, spread
 from benchmarks.harness.tables import markdown_table, number, replace_section
 from benchmarks.harness.threads import numpy_blas, on_threads
-from benchmarks.harness.timing import OPPONENT, Budget, Contestant, Measurement, WrongResultError, check, measure
+from benchmarks.harness.timing import Budget, Contestant, Measurement, WrongResultError, check, measure
 
 __all__ = [
-    "OPPONENT",
     "Budget",
     "Contestant",
     "Measurement",

@@ -18,8 +18,6 @@ Clock = Callable[[], float]
 
 # Seconds; shorter runs are repeated within one sample.
 SHORTEST_SAMPLE = 5e-3
-# The slack of what is not ours, and known to compute the same in float64.
-OPPONENT = 10.0
 # Seconds in which threads that linger come to rest; XLA's take less than 50 ms.
 REST = 0.1
 
@@ -37,7 +35,6 @@ class Contestant:
         run: What is timed; returns its results, to be checked.
         expected: What the results should be, in float64.
         scale: What the time is multiplied by, for one that runs on a part of the work.
-        slack: How many times as far off as we may be it may be: others' rounding is not for us to judge, and a wrong value is further off.
         notes: What else is to be kept with its times.
         compiles: Whether its first run compiles, and so is not the one whose time is kept where there is no other.
         lingers: Whether it leaves threads at work behind, which would slow down the next one.
@@ -47,7 +44,6 @@ class Contestant:
     run: Callable[[], Results]
     expected: Callable[[], Results]
     scale: float = 1.0
-    slack: float = 1.0
     notes: dict[str, Any] = field(default_factory=dict)
     compiles: bool = False
     lingers: bool = False
@@ -79,7 +75,7 @@ def check(contestant: Contestant) -> Measurement:
     """Return the largest error of a contestant's results, and the time of this first run, or the second of one that compiles.
 
     Raises:
-        WrongResultError: If shapes differ, a result is not finite or an error exceeds :data:`TOLERANCE` with the contestant's slack.
+        WrongResultError: If shapes differ, a result is not finite or an error exceeds :data:`TOLERANCE`.
     """
     if contestant.compiles:
         contestant.run()
@@ -94,10 +90,9 @@ def check(contestant: Contestant) -> Measurement:
     worst = 0.0
     for place, (a, b) in enumerate(zip(found, expected, strict=True)):
         error = float((a.detach() - b).abs().max() / max(1.0, float(b.abs().max())))
-        most = TOLERANCE[a.dtype] * contestant.slack
-        if not error <= most:  # so that NaN fails too
+        if not error <= TOLERANCE[a.dtype]:  # so that NaN fails too
             raise WrongResultError(
-                f"{contestant.name}: expected result {place} within {most:g}, got an error of {error:.3g}"
+                f"{contestant.name}: expected result {place} within {TOLERANCE[a.dtype]:g}, got an error of {error:.3g}"
             )
         worst = max(worst, error)
     return Measurement([seconds], worst, contestant.notes)
