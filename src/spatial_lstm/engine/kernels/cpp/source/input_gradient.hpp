@@ -74,10 +74,7 @@ class InputGradient {
         for (int64_t turn = 0; turn < panels.count(); ++turn) {
             const int64_t p = panels.at(turn), width = start(p + 1) - start(p);
             const F* const next = turn + 1 < panels.count() && Ahead<F>::helps(bytes_, count) ? panel(d, panels.at(turn + 1)) : nullptr;
-            if (width == 1) multiply<1>(places, d, p, next, site, count, dz, to_h, to_c);
-            if (width == 2) multiply<2>(places, d, p, next, site, count, dz, to_h, to_c);
-            if (width == 3) multiply<3>(places, d, p, next, site, count, dz, to_h, to_c);
-            if (width == 4) multiply<4>(places, d, p, next, site, count, dz, to_h, to_c);
+            as_constant<WIDEST>(width, [&](auto vectors) { multiply<vectors>(places, d, p, next, site, count, dz, to_h, to_c); });
         }
     }
 
@@ -88,10 +85,7 @@ class InputGradient {
             for (int64_t c = 0; c < layer_.inputs; c += SIDE) {
                 const int64_t features = std::min<int64_t>(SIDE, layer_.inputs - c), rows = std::min<int64_t>(SIDE, count - row);
                 const F* from = dz + row * depth_;
-                if (features == 1) add_up<1>(places, d, site + row, rows, from, c);
-                if (features == 2) add_up<2>(places, d, site + row, rows, from, c);
-                if (features == 3) add_up<3>(places, d, site + row, rows, from, c);
-                if (features == 4) add_up<4>(places, d, site + row, rows, from, c);
+                as_constant<SIDE>(features, [&](auto count) { add_up<count>(places, d, site + row, rows, from, c); });
             }
     }
 

@@ -117,7 +117,7 @@ void product(const Rows<F>& rows, int first, const F* panel, const Compute<F>* s
             for (; k < end; ++k, panel += W * STRIDE) {
                 Vector<T> weights[W];
 #pragma GCC unroll 16
-                for (int w = 0; w < W; ++w) in_register(weights[w] = load_factors(panel + w * STRIDE));
+                for (int w = 0; w < W; ++w) weights[w] = in_register(load_factors(panel + w * STRIDE));
 #pragma GCC unroll 16
                 for (int r = 0; r < R; ++r) {
                     const Vector<T> x = spread(from[r] + k * PAIR<F>);

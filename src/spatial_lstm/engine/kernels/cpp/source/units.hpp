@@ -64,12 +64,12 @@ class Units {
     void run(int64_t products, const Run& run) const {
         const int64_t work = products * layer_.sites / groups_ * layer_.blocks * layer_.hidden * columns(layer_);  // of a unit
         const int64_t threads = worthwhile(work * count());
-        const auto [members, by_features] = best_teams(work, threads);
-        const int64_t teams = std::min(threads / members, count());
+        const Teams best = best_teams(work, threads);
+        const int64_t teams = std::min(threads / best.members, count());
         std::atomic<int64_t> next{0};
         std::vector<int64_t> taken(static_cast<std::size_t>(teams));
-        in_teams(teams, members, [&](Team team) {
-            team.by_features = by_features;
+        in_teams(teams, best.members, [&](Team team) {
+            team.by_features = best.by_features;
             int64_t& unit = taken[static_cast<std::size_t>(team.number)];
             for (;;) {
                 if (team.member == 0) unit = next.fetch_add(1, std::memory_order_relaxed);

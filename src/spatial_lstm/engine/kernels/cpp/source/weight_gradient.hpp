@@ -238,11 +238,9 @@ class WeightGradient {
 
     // Add up the products of a tile's inputs with the gates of a panel, over a block's rows; what comes first is not added to anything.
     void add_tile(const F* from, const F* gates, const Place& place, int64_t rows, int64_t count, int64_t width, T* to, bool first) const {
-        if (width == 1) add_up<1>(from, gates, place, rows, count, to, first, std::make_index_sequence<2 * R>{});
-        if (width == 2) add_up<2>(from, gates, place, rows, count, to, first, std::make_index_sequence<R>{});
-        if (width == 3) add_up<3>(from, gates, place, rows, count, to, first, std::make_index_sequence<R>{});
-        if (width == 4) add_up<4>(from, gates, place, rows, count, to, first, std::make_index_sequence<R>{});
-        if (width == 5) add_up<5>(from, gates, place, rows, count, to, first, std::make_index_sequence<R>{});
+        as_constant<WIDEST>(width, [&](auto vectors) {
+            add_up<vectors>(from, gates, place, rows, count, to, first, std::make_index_sequence<vectors == 1 ? 2 * R : R>{});
+        });
     }
 
     template <int W, std::size_t... I>
@@ -265,7 +263,7 @@ class WeightGradient {
             const F* const weights = gates + place.rows[row] * place.stride;
             Vector<T> v[W];
 #pragma GCC unroll 16
-            for (int w = 0; w < W; ++w) in_register(v[w] = load_factors(weights + w * L * PAIR<F>));
+            for (int w = 0; w < W; ++w) v[w] = in_register(load_factors(weights + w * L * PAIR<F>));
 #pragma GCC unroll 16
             for (int r = 0; r < COUNT; ++r) {
                 const Vector<T> x = spread(from + r * PAIR<F>);
