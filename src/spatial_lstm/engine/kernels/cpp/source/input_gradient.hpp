@@ -85,7 +85,7 @@ class InputGradient {
             for (int64_t c = 0; c < layer_.inputs; c += SIDE) {
                 const int64_t features = std::min<int64_t>(SIDE, layer_.inputs - c), rows = std::min<int64_t>(SIDE, count - row);
                 const F* from = dz + row * depth_;
-                as_constant<SIDE>(features, [&](auto count) { add_up<count>(places, d, site + row, rows, from, c); });
+                as_constant<SIDE>(features, [&](auto some) { add_up<some>(places, d, site + row, rows, from, c); });
             }
     }
 
