@@ -158,8 +158,8 @@ def require_equal(name: str, found: list[Tensor], other: str, expected: list[Ten
 
 
 def entry(field: Field, backend: str, *, training: bool, recompute: bool = False) -> Contestant:
-    """One backend of ours on a field."""
-    layer = field.make_layer(backend, recompute=recompute)
+    """One backend of ours on a field, in the field's type."""
+    layer = field.make_layer(backend, recompute=recompute, dtype=field.x.dtype)
 
     def run() -> list[Tensor]:
         results = run_layer(layer, field.x, field.grad if training else None)

@@ -75,17 +75,19 @@ def lstm_flop_ratio(size: Size) -> float:
     return 2 * steps * batch * 4 * features * (size.channels + features) / flops(size)
 
 
-def lstm(size: Size, *, training: bool) -> Contestant:
+def lstm(size: Size, *, training: bool, dtype: torch.dtype = torch.float32) -> Contestant:
     """``nn.LSTM`` on as many sites and FLOPs as a layer, in as many steps, in its own fastest layout (time first)."""
     steps, batch, features = lstm_size(size)
-    return lstm_on(steps, batch, size.channels, features, training=training)
+    return lstm_on(steps, batch, size.channels, features, training=training, dtype=dtype)
 
 
-def lstm_on(steps: int, batch: int, channels: int, features: int, *, training: bool) -> Contestant:
+def lstm_on(
+    steps: int, batch: int, channels: int, features: int, *, training: bool, dtype: torch.dtype = torch.float32
+) -> Contestant:
     """``nn.LSTM``, checked against the same weights in our layer in one dimension, in float64, which it is to equal in float64, too."""
     torch.manual_seed(0)
-    module = nn.LSTM(channels, features)
-    x, grad = torch.randn(steps, batch, channels), torch.randn(steps, batch, features)
+    module = nn.LSTM(channels, features, dtype=dtype)
+    x, grad = torch.randn(steps, batch, channels, dtype=dtype), torch.randn(steps, batch, features, dtype=dtype)
 
     def run(own: nn.LSTM = module, x: Tensor = x, grad: Tensor = grad) -> list[Tensor]:
         if not training:

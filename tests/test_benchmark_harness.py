@@ -150,6 +150,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert machine_name({"cpu": "A(R) B-7 @ 3", "cores": 2}) == "a-r-b-7-3-2-cores"
     assert cpu_name("cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n") == "AMD EPYC, family 26"
     assert cpu_name("cpu family\t: 6\nmodel name\t: Xeon 8375C\n") == "Xeon 8375C"
+    assert cpu_name("cpu family\t: 6\nmodel\t\t: 207\nmodel name\t: A Xeon\n") == "A Xeon, family 6, model 207"
     assert cpu_name("processor\t: 0\n") == ""
     with pytest.raises(SystemExit):
         settings_from(["--threads", "0"], None)

@@ -19,8 +19,9 @@ import torch
 import spatial_lstm
 from spatial_lstm import SpatialLSTM
 from spatial_lstm.cli import main
-from spatial_lstm.engine.kernels.cpp import compiler, library, store
+from spatial_lstm.engine.kernels.cpp import compiler, cpu, library, store
 from spatial_lstm.engine.kernels.cpp.compiler import NATIVE, SOURCE, THREADS, BuildError
+from spatial_lstm.engine.kernels.cpp.recipe import TILES
 from tests.compilers import Machine, dies, fails
 
 
@@ -153,6 +154,34 @@ def test_each_flag_is_tried_by_itself(trouble: str, flags: set[str], machine: Ma
     assert {flag for flag in (NATIVE, THREADS) if flag in call} == flags
     assert len(built.notes) == 2 - len(flags)
     assert ("it runs on one thread" in " ".join(built.notes)) == (THREADS not in flags)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["a-cpu-with-one", "without"])
+@pytest.mark.parametrize("granted", [True, False], ids=["granted", "denied"])
+def test_the_matrix_unit_is_used_where_there_is_one_and_it_is_granted(
+    granted: bool, listed: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a library that uses it is not found where it is denied."""
+    info = machine.root / "cpuinfo"
+    info.write_text(f"flags\t\t: avx2 {'amx_bf16 avx512_bf16 amx_tile' if listed else ''}\n")
+    monkeypatch.setattr(cpu, "INFO", info)
+    monkeypatch.setattr(cpu, "grants_tiles", lambda: granted)
+    found = machine.compiler()
+    library.build()
+    (call,) = found.kernels
+    assert (TILES in call) == (granted and listed)
+    machine.restart()
+    monkeypatch.setattr(cpu, "grants_tiles", lambda: not granted)
+    assert (library.find() is None) == listed
+
+
+def test_linux_is_asked_for_the_matrix_unit_of_a_cpu_that_has_one() -> None:
+    """It denies it to no process but those whose stacks for signals are too small for it, or that a filter of calls holds."""
+    if not set(cpu._line().split()) >= cpu.TILES:
+        assert not cpu.grants_tiles()
+    else:
+        assert cpu.grants_tiles()
+        assert cpu.features() >= cpu.TILES
 
 
 def test_a_library_without_threads_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

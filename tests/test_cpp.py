@@ -13,6 +13,7 @@ from spatial_lstm.engine.cells import CELLS
 from spatial_lstm.engine.cells.diagonal import DiagonalCell
 from spatial_lstm.engine.kernels import UnsuitedError
 from spatial_lstm.engine.kernels.cpp import kernel as cpp
+from spatial_lstm.equality import TOLERANCE, relative_error
 from tests.cases import VARIANTS, assert_close, faces, gradients, knows, make_input, make_layer, make_state
 
 needs_kernel = pytest.mark.usefixtures("cpp_kernel")
@@ -90,19 +91,68 @@ def test_more_inputs_than_are_gathered_at_once(variant: str, inputs: int, dtype:
 def test_the_derivatives_are_autograds(variant: str, n: int, hidden: int, dtype: torch.dtype) -> None:
     """Of a cell with as many gates for every n and of one with more: states and faces too, against float64 on the same numbers."""
     extents = {1: (7,), 2: (4, 5), 3: (2, 3, 2), 4: (2, 1, 3, 2)}[n]
-    directions = ("f" * n, "r" * n)
-    layer = make_layer(
-        variant, 5, hidden, spatial_dims=n, directions=directions, dtype=dtype, backend="cpp", scale=0.5 / hidden**0.5
-    )
-    twin = make_layer(variant, 5, hidden, spatial_dims=n, directions=directions, backend="composite")
-    twin.load_state_dict(layer.state_dict())
-    inputs = [make_input(layer, 3, extents), *faces(make_state(layer, 3, extents))]
+    assert_close(*results_and_exact(variant, 5, hidden, extents, 3, dtype, "cpp"))
+
+
+@needs_kernel
+@pytest.mark.parametrize("inputs", [1, 7, 16, 40])
+@pytest.mark.parametrize("hidden", [1, 3, 15, 16, 17, 31, 33, 48, 50, 64, 80])
+@pytest.mark.parametrize("variant", ["spatial-extended", "diagonal"])
+def test_every_width_in_16_bits(variant: str, hidden: int, inputs: int) -> None:
+    """As :func:`test_every_width`; and steps have sites for part of a matrix unit's tile, for several, and for part of another."""
+    assert_no_worse_than_plain(variant, inputs, hidden, (7, 5), 11)
+
+
+@needs_kernel
+@pytest.mark.parametrize(("hidden", "batch"), [(301, 5), (700, 20)])
+def test_wide_layers_in_16_bits(hidden: int, batch: int) -> None:
+    """Weights that no second cache holds are fetched ahead, and panels go up and down."""
+    assert_no_worse_than_plain("spatial", 3, hidden, (3, 4), batch)
+
+
+def assert_no_worse_than_plain(variant: str, inputs: int, hidden: int, extents: tuple[int, ...], batch: int) -> None:
+    """In 16 bits: as near to the exact values as is asked, or as the plain kernel where sums nearly cancel."""
+    dtype = torch.bfloat16
+    errors = {
+        backend: [
+            relative_error(*pair, dtype)
+            for pair in zip(*results_and_exact(variant, inputs, hidden, extents, batch, dtype, backend), strict=True)
+        ]
+        for backend in ("cpp", "plain")
+    }
+    for place, (found, plain) in enumerate(zip(errors["cpp"], errors["plain"], strict=True)):
+        assert found <= max(plain, TOLERANCE[dtype]), (
+            f"tensor {place}: error {found:.3g}, of the plain kernel {plain:.3g}"
+        )
+
+
+def results_and_exact(
+    variant: str, inputs: int, hidden: int, extents: tuple[int, ...], batch: int, dtype: torch.dtype, backend: str
+) -> list[list[torch.Tensor]]:
+    """Outputs, states and gradients, and what autograd finds in float64 of the same numbers."""
+    n, layers = len(extents), []
+    for chosen, its_dtype in ((backend, dtype), ("composite", torch.float64)):
+        torch.manual_seed(0)
+        layers.append(
+            make_layer(
+                variant,
+                inputs,
+                hidden,
+                spatial_dims=n,
+                directions=("f" * n, "r" * n),
+                dtype=its_dtype,
+                backend=chosen,
+                scale=0.5 / hidden**0.5,
+            )
+        )
+    layers[1].load_state_dict(layers[0].state_dict())
+    given = [make_input(layers[0], batch, extents), *faces(make_state(layers[0], batch, extents))]
     results = []
-    for model, given in ((layer, inputs), (twin, [t.detach().double().requires_grad_() for t in inputs])):
-        output, far = model(given[0], spatial_lstm.State(tuple(given[1 : n + 1]), tuple(given[n + 1 :])))
+    for layer, tensors in zip(layers, (given, [t.detach().double().requires_grad_() for t in given]), strict=True):
+        output, far = layer(tensors[0], State(tuple(tensors[1 : n + 1]), tuple(tensors[n + 1 :])))
         outputs = [output, *faces(far)]
-        results.append([*outputs, *gradients(outputs, [*given, *model.parameters()])])
-    assert_close(*results)
+        results.append([*outputs, *gradients(outputs, [*tensors, *layer.parameters()])])
+    return results
 
 
 @needs_kernel
@@ -191,14 +241,12 @@ def test_tables_that_are_written_past_the_caches(options: dict[str, Any]) -> Non
         ("stable", 3, (9, 6), {}, None),
         ("stable", 3, (9, 6), {"directions": "all"}, None),
         ("spatial", 1, (40, 70), {}, None),
-        ("spatial", 1, (20, 150), {"dtype": torch.bfloat16}, None),
         ("graves-peephole", 1, (150, 20), {"recompute": True}, None),
         ("diagonal", 1, (40, 70), {"dtype": torch.float64}, None),
         ("graves", 1, (5, 9, 7), {"spatial_dims": 3, "directions": "all"}, None),
         ("spatial", 1, (3, 4, 3, 5), {"spatial_dims": 4}, None),
         ("stable", 3, (25, 60), {}, [[25, 2], [3, 60], [1, 1]]),
         ("spatial", 2, (5, 6), {"inputs": 900}, None),
-        ("spatial", 2, (5, 6), {"inputs": 900, "dtype": torch.bfloat16}, None),
         ("spatial", 1, (6, 4), {"hidden": 301}, None),
         ("spatial", 1, (4, 3), {"hidden": 304}, None),
         ("graves", 1, (20, 20, 20), {"spatial_dims": 3, "hidden": 5}, None),
@@ -211,7 +259,36 @@ def test_threads_change_no_bit(
     options: dict[str, Any],
     sizes: list[list[int]] | None,
 ) -> None:
-    settings = {"dtype": torch.float32, "inputs": 3, "hidden": 17, **options}
+    assert_threads_change_no_bit(variant, batch, extents, {"dtype": torch.float32, **options}, sizes)
+
+
+@needs_kernel
+@pytest.mark.usefixtures("all_threads")
+@pytest.mark.parametrize(
+    ("variant", "batch", "extents", "options", "sizes"),
+    [
+        ("spatial", 1, (20, 150), {}, None),
+        ("spatial", 2, (5, 6), {"inputs": 900}, None),
+        ("spatial", 1, (6, 4), {"hidden": 301}, None),
+        ("spatial", 4, (30, 20), {"hidden": 64}, None),
+        ("stable", 3, (25, 60), {"directions": "all"}, [[25, 2], [3, 60], [1, 1]]),
+        ("spatial-extended", 1, (40, 70), {}, None),
+        ("graves-peephole", 1, (150, 20), {"recompute": True}, None),
+        ("diagonal", 1, (3, 4, 3, 5), {"spatial_dims": 4}, None),
+    ],
+)
+def test_threads_change_no_bit_in_16_bits(
+    variant: str, batch: int, extents: tuple[int, ...], options: dict[str, Any], sizes: list[list[int]] | None
+) -> None:
+    """A matrix unit takes 16 sites at a time, whoever's they are."""
+    assert_threads_change_no_bit(variant, batch, extents, {"dtype": torch.bfloat16, **options}, sizes)
+
+
+def assert_threads_change_no_bit(
+    variant: str, batch: int, extents: tuple[int, ...], options: dict[str, Any], sizes: list[list[int]] | None
+) -> None:
+    """On one thread and more."""
+    settings = {"inputs": 3, "hidden": 17, **options}
     layer = make_layer(variant, settings.pop("inputs"), settings.pop("hidden"), backend="cpp", **settings)
     x = make_input(layer, batch, extents)
     before, results = torch.get_num_threads(), []

@@ -6,6 +6,7 @@ import ctypes
 import os
 import runpy
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from spatial_lstm.engine.kernels.cpp import cpu, library, prebuilt, recipe
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
 from tests.compilers import Machine, damage
 
-BEST, SECOND, LEAST = X86 = [build for build in recipe.BUILDS if build.machine == "x86_64"]
+BEST, SECOND, *_, LEAST = X86 = [build for build in recipe.BUILDS if build.machine == "x86_64"]
 (ARM,) = (build for build in recipe.BUILDS if build.machine == "aarch64")
 ROOT = Path(__file__).parents[1]
 
@@ -32,6 +33,7 @@ def brought(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / build.file(content)).write_bytes(content)
     has_features(machine.root, monkeypatch, BEST.needs)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(cpu, "grants_tiles", lambda: True)
     return folder
 
 
@@ -72,7 +74,13 @@ def test_every_arm_runs_the_one_for_arm(brought: Path, monkeypatch: pytest.Monke
 
 def test_each_needs_more_than_the_next() -> None:
     needs = [build.needs for build in X86]
-    assert needs[0] > needs[1] > needs[2]
+    assert all(more > less for more, less in pairwise(needs))
+
+
+def test_a_matrix_unit_that_the_system_denies_is_done_without(brought: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such instructions would end the process."""
+    monkeypatch.setattr(cpu, "grants_tiles", lambda: False)
+    assert taken() == brings(brought, SECOND)
 
 
 def test_an_old_cpu_compiles(brought: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +225,11 @@ def test_frozen_programs_take_the_kernel_along() -> None:
 
 @pytest.mark.parametrize(
     ("system", "names"),
-    [("linux-x86_64", ["avx512_bf16", "avx512", "avx2"]), ("linux-aarch64", ["neon"]), ("macosx-11.0-arm64", [])],
+    [
+        ("linux-x86_64", ["amx", "avx512_bf16", "avx512", "avx2"]),
+        ("linux-aarch64", ["neon"]),
+        ("macosx-11.0-arm64", []),
+    ],
 )
 def test_a_wheel_has_what_its_system_can_run(system: str, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """That of another, too, as the variable says that Python itself asks."""

@@ -53,12 +53,20 @@ def _cpu() -> str:
 
 
 def cpu_name(text: str) -> str:
-    """The CPU's name by what Linux says of it; with its family, where a virtual machine tells no model, as of ``AMD EPYC``."""
-    name, family = (re.search(rf"{what}\s*: (.+)", text) for what in ("model name", "cpu family"))
+    """The CPU's name by what Linux says of it; with its family, where a virtual machine tells no model, as of ``AMD EPYC``.
+
+    Intel's are all of family 6, and their models tell them apart.
+    """
+    name, family, model = (
+        re.search(rf"^{what}\s*: (.+)", text, re.M) for what in ("model name", "cpu family", "model")
+    )
     if name is None:
         return ""
     told = name[1].strip()
-    return told if family is None or re.search(r"\d", told) else f"{told}, family {family[1].strip()}"
+    if family is None or re.search(r"\d", told):
+        return told
+    number = family[1].strip()
+    return f"{told}, family {number}" + (f", model {model[1].strip()}" if number == "6" and model else "")
 
 
 def _commit() -> str:

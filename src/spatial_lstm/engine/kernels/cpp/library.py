@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spatial_lstm.engine.kernels.cpp import folders, prebuilt, store
+from spatial_lstm.engine.kernels.cpp import cpu, folders, prebuilt, store
 from spatial_lstm.engine.kernels.cpp.compiler import (
     NATIVE,
     THREADS,
@@ -37,7 +37,7 @@ from spatial_lstm.engine.kernels.cpp.compiler import (
     run_compiler,
 )
 from spatial_lstm.engine.kernels.cpp.lock import one_at_a_time
-from spatial_lstm.engine.kernels.cpp.recipe import KERNEL
+from spatial_lstm.engine.kernels.cpp.recipe import KERNEL, TILES
 
 TIMEOUT = 600.0  # seconds for all there is to do: waiting for another process, one compiler after another
 LOST = {NATIVE: "it is slower than it could be", THREADS: "it runs on one thread"}
@@ -199,7 +199,8 @@ def _compile_with(compiler: Compiler, scratch: Path, deadline: float) -> tuple[P
     output = scratch / "kernel.so"
     flags = optional_flags(compiler, scratch, deadline)
     _announce()
-    run_compiler(compiler, flags, KERNEL, output, deadline)
+    more = [TILES] if cpu.features() >= cpu.TILES else []
+    run_compiler(compiler, [*flags, *more], KERNEL, output, deadline)
     return output, [
         f"the C++ kernel was compiled without {flag}, which {compiler} does not take: {what} "
         "(`python -m spatial_lstm build --force` tries again)"

@@ -13,6 +13,8 @@ from typing import NamedTuple
 SOURCE = Path(__file__).parent / "source"
 KERNEL = SOURCE / "kernel.cpp"
 FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC")
+# For processes that may use a CPU's matrix unit.
+TILES = "-DSPATIAL_LSTM_TILES"
 # Where a wheel has its builds, and notes the digest of the source that they are of.
 PREBUILT = Path(__file__).parent / "prebuilt"
 NOTE = "source.sha256"
@@ -48,9 +50,16 @@ _V3 = frozenset(
     "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave".split()  # noqa: SIM905
 )
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_V4_BF16 = _V4 | {"avx512_bf16"}
 # The fastest first.
 BUILDS = (
-    Build("x86_64", "avx512_bf16", ("-march=x86-64-v4", "-mavx512bf16"), _V4 | {"avx512_bf16"}),
+    Build(
+        "x86_64",
+        "amx",
+        ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16", TILES),
+        _V4_BF16 | {"amx_tile", "amx_bf16"},
+    ),
+    Build("x86_64", "avx512_bf16", ("-march=x86-64-v4", "-mavx512bf16"), _V4_BF16),
     Build("x86_64", "avx512", ("-march=x86-64-v4",), _V4),
     Build("x86_64", "avx2", ("-march=x86-64-v3",), _V3),
     Build("aarch64", "neon", (), frozenset()),  # every CPU of 64-bit ARM has NEON

@@ -16,6 +16,7 @@
 #include "places.hpp"
 #include "saved.hpp"
 #include "team.hpp"
+#include "tiles.hpp"
 #include "units.hpp"
 #include "weight_gradient.hpp"
 
@@ -52,7 +53,7 @@ class Backward {
           units_(units),
           hidden_(layer.hidden),
           depth_(B * hidden_),
-          stride_(round_up(depth_, PAIR<F>)),
+          stride_(round_up(depth_, FILLED_TO<F>)),
           window_(std::max(WINDOW, units.widest())),
           sends_(N * hidden_),
           of_c_(units.widest() * sends_),
@@ -65,7 +66,7 @@ class Backward {
           input_gradient_(layer, data.x),
           forward_(of.gates || of.folded ? nullptr : std::make_unique<Forward<S, Cell, N>>(layer, units, of, true)),
           recomputed_gates_(forward_ ? layer.threads * window_ * depth_ : 0),
-          held_(window_ * stride_ + L),
+          held_((window_ + (TILED<F> ? TILE_ROWS : 0)) * stride_ + L),
           dz_(layer.threads * held_),
           sent_(layer.threads * Pace::slots(sent_bytes()) * 2 * of_c_),
           places_(layer.threads * Places::numbers(layer, window_)) {
@@ -78,6 +79,7 @@ class Backward {
         input_gradient_.prepare(units_);
         if (forward_) forward_->prepare();
         units_.run(forward_ ? 3 : 2, [this](const Team& team, const Unit& unit) {
+            [[maybe_unused]] const Tiles<F> tiles;
             weight_gradient_.begin(unit, team);
             Walk walk(layer_, units_, unit);
             for (int64_t end = unit.steps, begin; end > 0; end = begin) {
@@ -293,7 +295,7 @@ class Backward {
     const InputGradient<S> input_gradient_;
     const std::unique_ptr<const Forward<S, Cell, N>> forward_;
     const Buffer<S> recomputed_gates_;
-    const int64_t held_;  // numbers of a window's dz, with a vector that is read beyond
+    const int64_t held_;  // numbers of a window's dz, with a vector that is read beyond, or a tile's rows
     const Buffer<F> dz_;
     const Buffer<T> sent_;
     const Buffer<int32_t> places_;

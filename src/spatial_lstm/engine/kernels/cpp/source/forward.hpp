@@ -16,6 +16,7 @@
 #include "product.hpp"
 #include "saved.hpp"
 #include "team.hpp"
+#include "tiles.hpp"
 #include "units.hpp"
 
 template <class S, class Cell, int N>
@@ -29,6 +30,7 @@ class Forward {
     // Sites whose input stays in cache while the panels of weights pass by; every number of rows at once divides it. At half and twice as many
     // training took as long, within the noise of 5 % (geometric mean over the sizes of the layer's benchmark, one thread of a Xeon with AVX-512).
     static constexpr int64_t BLOCK = 240;
+    static_assert(BLOCK % TILE_ROWS == 0);
 
     Forward(const Layer& layer, const Units& units, const Results<S>& to, bool recompute = false)
         : layer_(layer),
@@ -56,6 +58,7 @@ class Forward {
         for (int64_t d = 0; d < layer_.directions; ++d) std::fill_n(saved_.c(d, layer_.sites), unused * hidden_, T{0});
         prepare();
         units_.run(1, [this](const Team& team, const Unit& unit) {
+            [[maybe_unused]] const Tiles<F> tiles;
             Walk walk(layer_, units_, unit);
             const int64_t thread = team.thread();
             Places places = walk.window(places_.get() + thread * Places::numbers(layer_, BLOCK), BLOCK);
@@ -215,6 +218,16 @@ class Forward {
         F* converted = CONVERTS ? converted_.get() + at.thread * BLOCK * depth_ : nullptr;
         if constexpr (CONVERTS)
             for (int64_t i = first; i < last; ++i) convert<Recompute>(at, i, converted + (i - first) * depth_);
+        if constexpr (TILED<F>) {
+            for (int64_t turn = 0; turn < panels.count(); ++turn) weights_.multiply_tiles(at.d, panels, turn, last - first, converted, z, pitch, between_);
+        } else {
+            multiply_rows<Recompute>(at, first, last, converted, z, pitch, panels);
+        }
+    }
+
+    // Their products, of some sites at a time, where these lie or were converted.
+    template <bool Recompute>
+    void multiply_rows(const At& at, int64_t first, int64_t last, const F* converted, T* z, int64_t pitch, const Panels& panels) const {
         Rows<F> rows;
         int64_t begin = -1, end = -1;  // whose rows these are
         for (int64_t turn = 0; turn < panels.count(); ++turn) {

@@ -8,6 +8,7 @@
 #include "layer.hpp"
 #include "places.hpp"
 #include "product.hpp"
+#include "tiles.hpp"
 #include "transpose.hpp"
 #include "units.hpp"
 
@@ -45,10 +46,10 @@ class InputGradient {
         : layer_(layer),
           x_(x),
           gates_(layer.blocks * layer.hidden),
-          depth_(round_up(gates_, PAIR<F>)),
+          depth_(round_up(gates_, FILLED_TO<F>)),
           split_(layer.axes * layer.hidden),
           states_(split_ * (layer.weight_ch ? 2 : 1)),
-          wide_(x && (2 * layer.inputs >= L || round_up(states_ + layer.inputs, L) == round_up(states_, L))),
+          wide_(x && (TILED<F> || 2 * layer.inputs >= L || round_up(states_ + layer.inputs, L) == round_up(states_, L))),
           first_input_(round_up(states_, L) + layer.inputs > round_up(states_ + layer.inputs, L) ? states_ : round_up(states_, L)),
           columns_(wide_ ? first_input_ + layer.inputs : states_),
           vectors_((columns_ + L - 1) / L),
@@ -100,6 +101,10 @@ class InputGradient {
     // A panel holds some vectors of columns of [weight_hh, weight_ch, weight_ih], one gate, or pair of gates, per row; weight_ih if the
     // input is wide. This is a row of all panels, for a row of the weights is then read in one go.
     void pack(int64_t d, int64_t gate) const {
+        if (gate >= gates_) {
+            for (int64_t p = 0; p < panels_; ++p) std::fill_n(panel(d, p) + gate * (start(p + 1) - start(p)) * L, (start(p + 1) - start(p)) * L * PAIR<F>, F{});
+            return;
+        }
         const bool both = PAIR<F> == 2 && gate + 1 < gates_;
         const int64_t row = layer_.row(d, gate), other = both ? layer_.row(d, gate + 1) : 0;
         const auto place = [=](int64_t p, int64_t j) { return panel(d, p) + gate * (start(p + 1) - start(p)) * L + (j - start(p) * L) * PAIR<F>; };
@@ -140,6 +145,12 @@ class InputGradient {
 
     template <int W>
     void multiply(const Places& places, int64_t d, int64_t p, const F* next, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
+        if constexpr (TILED<F>) multiply_tiles<W>(places, d, p, next, site, sites, dz, to_h, to_c);
+        else multiply_rows<W>(places, d, p, next, site, sites, dz, to_h, to_c);
+    }
+
+    template <int W>
+    void multiply_rows(const Places& places, int64_t d, int64_t p, const F* next, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
         constexpr int AT_ONCE = rows_at_once(W);
         constexpr T zeros[W * L] = {};
         const F* const weights = panel(d, p);
@@ -161,6 +172,22 @@ class InputGradient {
             Vector<T> sums[AT_ONCE * W];
             S* x[AT_ONCE] = {};
             product(rows, 0, weights, zeros, {reinterpret_cast<T*>(sums), W * L, L}, ahead);
+            for (int r = 0; r < count && wide_; ++r) x[r] = input(d, places.raster(site + row + r));
+            for (int w = 0; w < W; ++w) hand_out<W>(first + w * L, sums + w, count, to_h + row * split_, to_c + row * split_, x);
+        }
+    }
+
+    template <int W>
+    void multiply_tiles(const Places& places, int64_t d, int64_t p, const F* next, int64_t site, int64_t sites, const F* dz, T* to_h, T* to_c) const {
+        const int64_t first = start(p) * L;
+        Ahead<F> ahead;
+        if (next) ahead = ahead_of_tiles(next, depth_ * W * L, sites, depth_, W);
+        if (first + W * L <= split_) return tile_product({dz, depth_, sites, depth_}, panel(d, p), W, nullptr, {to_h + first, split_, L}, ahead);
+        for (int64_t row = 0; row < sites; row += TILE_ROWS) {
+            const int count = static_cast<int>(std::min<int64_t>(TILE_ROWS, sites - row));
+            Vector<T> sums[TILE_ROWS * W];
+            tile_product({dz + row * depth_, depth_, count, depth_}, panel(d, p), W, nullptr, {reinterpret_cast<T*>(sums), W * L, L}, ahead);
+            S* x[TILE_ROWS] = {};
             for (int r = 0; r < count && wide_; ++r) x[r] = input(d, places.raster(site + row + r));
             for (int w = 0; w < W; ++w) hand_out<W>(first + w * L, sums + w, count, to_h + row * split_, to_c + row * split_, x);
         }

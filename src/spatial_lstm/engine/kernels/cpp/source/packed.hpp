@@ -7,6 +7,7 @@
 #include "buffer.hpp"
 #include "layer.hpp"
 #include "product.hpp"
+#include "tiles.hpp"
 #include "transpose.hpp"
 #include "units.hpp"
 
@@ -24,7 +25,7 @@ class PackedWeights {
           hidden_(layer.hidden),
           states_(layer.axes * hidden_),
           panels_((hidden_ + L - 1) / L),
-          depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), PAIR<F>)),
+          depth_(round_up(layer.inputs + states_ * (layer.weight_ch ? 2 : 1), FILLED_TO<F>)),
           columns_(((panels_ - 1) * B + vectors(panels_ - 1)) * L),
           bytes_(columns_ * depth_ * static_cast<int64_t>(sizeof(F))),
           biases_(layer.directions * columns_),
@@ -63,9 +64,24 @@ class PackedWeights {
         T sums[(MOST_ROWS * B + 1) * L];
         store(sums + count * width * L, Vector<T>{}, L);  // read, in lanes that do not matter
         multiply(d, p, count, rows, {sums, width * L, L}, ahead);
-        for (int r = 0; r < count; ++r, to += next)
-#pragma GCC unroll 16
-            for (int b = 0; b < B; ++b) store(to + b * between, load_factors(sums + r * width * L + b * each), L);
+        spread_out(sums, count, width, each, to, next, between);
+    }
+
+    // The same of any number of sites on the CPU's matrix unit, with the panel whose turn it is, while the next is fetched: their rows lie one after the
+    // other.
+    void multiply_tiles(int64_t d, const Panels& panels, int64_t turn, int64_t count, const F* rows, T* to, int64_t next, int64_t between) const {
+        const int64_t p = panels.at(turn), width = vectors(p);
+        to += p * L;
+        Ahead<F> ahead;
+        if (turn + 1 < panels.count() && Ahead<F>::helps(bytes_, count)) ahead = ahead_of_tiles(panel(d, panels.at(turn + 1)), depth_ * B * L, count, depth_, width);
+        if (width == B) return tile_product({rows, depth_, count, depth_}, panel(d, p), width, bias(d, p), {to, next, between}, ahead);
+        T sums[(TILE_ROWS * B + 1) * L];
+        store(sums + TILE_ROWS * width * L, Vector<T>{}, L);  // read, in lanes that do not matter
+        for (int64_t first = 0; first < count; first += TILE_ROWS) {
+            const int64_t some = std::min<int64_t>(TILE_ROWS, count - first);
+            tile_product({rows + first * depth_, depth_, some, depth_}, panel(d, p), width, bias(d, p), {sums, width * L, L}, ahead);
+            spread_out(sums, some, width, features(p), to + first * next, next, between);
+        }
     }
 
    private:
@@ -109,6 +125,13 @@ class PackedWeights {
         });
     }
 
+    // Sums of some sites whose blocks share `width` vectors, `each` features a block, to where each block's go.
+    static void spread_out(const T* sums, int64_t count, int64_t width, int64_t each, T* to, int64_t next, int64_t between) {
+        for (int64_t r = 0; r < count; ++r, to += next)
+#pragma GCC unroll 16
+            for (int b = 0; b < B; ++b) store(to + b * between, load_factors(sums + r * width * L + b * each), L);
+    }
+
     int features(int64_t p) const { return static_cast<int>(std::min<int64_t>(L, hidden_ - p * L)); }
     int vectors(int64_t p) const { return (B * features(p) + L - 1) / L; }
     // Columns from one gate block of a panel to the next.
@@ -146,8 +169,17 @@ class PackedWeights {
                     const auto write = [=](int64_t l, int64_t k, Vector<T> v, int lanes) { store(strip_to + (start + k) * width + lane + l, v, lanes); };
                     transpose<T>(count, columns, read, write);
                 } else {
-                    for (int64_t l = 0; l < count; ++l)
-                        for (int64_t k = 0; k < columns; ++k) strip_to[((start + k) / 2 * width + lane + l) * 2 + (start + k) % 2] = from[l * all + k];
+                    const auto alone = [=](int64_t k) {
+                        for (int64_t l = 0; l < count; ++l) strip_to[((start + k) / 2 * width + lane + l) * 2 + (start + k) % 2] = from[l * all + k];
+                    };
+                    const int64_t odd = start % 2, pairs = (columns - odd) / 2;
+                    if (odd) alone(0);
+                    if (odd + 2 * pairs < columns) alone(columns - 1);
+                    const auto read = [=](int64_t l, int64_t pair, int lanes) { return load_pairs(from + l * all + odd + 2 * pair, lanes); };
+                    const auto write = [=](int64_t l, int64_t pair, Vector<T> v, int lanes) {
+                        store_factors(strip_to + (((start + odd) / 2 + pair) * width + lane + l) * 2, v, lanes);
+                    };
+                    transpose<T>(count, pairs, read, write);
                 }
             }
         });

@@ -92,6 +92,8 @@ struct Ahead {
     static Ahead spread(const F* from, int64_t numbers, int64_t inputs) {
         return inputs > 0 ? Ahead{from, 1 + numbers * TURN / (inputs * IN_LINE)} : Ahead{};
     }
+    // So many, over so many turns.
+    static Ahead over(const F* from, int64_t numbers, int64_t turns) { return turns > 0 ? Ahead{from, 1 + numbers / (turns * IN_LINE)} : Ahead{}; }
     // Fetch a turn's.
     [[gnu::always_inline]] void fetch() {
         for (int64_t line = 0; line < lines; ++line, from += IN_LINE) __builtin_prefetch(from, 0, 2);

@@ -55,9 +55,19 @@ inline const Integers LANE_NUMBERS = [] {
     return numbers;
 }();
 
+// Whether 16-bit numbers are multiplied on the CPU's matrix unit, AMX: a process must ask Linux for it, so that cpu.py says so.
+#if defined(SPATIAL_LSTM_EMULATED_TILES)
+constexpr bool TILES = true;
+#elif defined(SPATIAL_LSTM_TILES) && defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#define TILES_THERE 1
+constexpr bool TILES = true;
+#else
+constexpr bool TILES = false;
+#endif
+
 // What products multiply: numbers of the type that is computed in, or pairs of 16-bit ones where the CPU has an instruction that adds both
 // of their products to a sum in 32 bits.
-#ifdef __AVX512BF16__
+#if defined(__AVX512BF16__) || defined(SPATIAL_LSTM_EMULATED_TILES)
 template <class S>
 using Factor = std::conditional_t<std::is_same_v<S, BFloat16>, BFloat16, Compute<S>>;
 #else
@@ -278,6 +288,14 @@ template <class F, class S>
 inline Vector<Compute<F>> load_paired(const S* from, const S* second, int count) {
     if constexpr (PAIR<F> == 1) return load(from, count);
     else return (Vector<float>)(__builtin_convertvector(load_as<F>(from, count), Bits32) | (second ? __builtin_convertvector(load_as<F>(second, count), Bits32) << 16 : Bits32{}));
+}
+
+// So many pairs, as they lie, in a lane each.
+inline Vector<float> load_pairs(const BFloat16* from, int count) {
+    Vector<float> v{};
+    if (count == LANES<float>) std::memcpy(&v, from, sizeof(v));
+    else std::memcpy(&v, from, static_cast<std::size_t>(count) * sizeof(float));
+    return v;
 }
 
 // Write the first `count` factors, or pairs, of a vector as they are.

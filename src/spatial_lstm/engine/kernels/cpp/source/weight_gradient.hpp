@@ -14,6 +14,7 @@
 #include "product.hpp"
 #include "saved.hpp"
 #include "team.hpp"
+#include "tiles.hpp"
 #include "transpose.hpp"
 #include "units.hpp"
 
@@ -29,7 +30,7 @@ class WeightGradient {
     using F = Factor<S>;
     // R inputs by up to WIDEST vectors of gates are summed at once, and fit the registers: a tile. A team's members share out the tiles of all parts
     // of the sites, and gather each its own inputs, so that they need not wait for one another.
-    static constexpr int L = LANES<T>, WIDEST = REGISTERS == 32 ? 5 : 2, R = rows_at_once(WIDEST);
+    static constexpr int L = LANES<T>, WIDEST = REGISTERS == 32 ? 5 : 2, R = TILED<F> ? TILE_ROWS : rows_at_once(WIDEST);
     // Numbers of dz are read where they are; pairs of two sites' are put together first, in panels.
     static constexpr bool PACKS = PAIR<F> > 1;
     // Sites whose sum is taken in registers: rounding errors grow with this number, and with that of blocks. At 64 and 256 training took as long,
@@ -52,8 +53,8 @@ class WeightGradient {
           depth_((to.weight_ih ? layer.inputs : 0) + (to.weight_hh ? rows_ : 0) + (to.weight_ch ? rows_ : 0) + (to.bias ? 1 : 0)),
           tiles_((depth_ + R - 1) / R),
           gathers_(std::min(tiles_, alike(tiles_, MOST_INPUTS / R))),
-          pitch_(std::min(depth_, gathers_ * R)),
-          stride_(round_up(gates_, PAIR<F>)),
+          pitch_(TILED<F> ? gathers_ * R : std::min(depth_, gathers_ * R)),
+          stride_(round_up(gates_, FILLED_TO<F>)),
           vectors_((gates_ + L - 1) / L),
           width_(vectors_ * L),
           panels_((vectors_ + WIDEST - 1) / WIDEST),
@@ -153,7 +154,7 @@ class WeightGradient {
     }
 
     void add_block(const Unit& unit, const Team& team, const Places& places, int64_t part, Span tiles, const Block& block, int64_t turn, const F* dz, bool first) const {
-        const int64_t rows = round_up(block.count, PAIR<F>) / PAIR<F>;
+        const int64_t rows = round_up(block.count, FILLED_TO<F>) / PAIR<F>;
         F* gates = nullptr;
         if constexpr (PACKS) {
             const bool apart = sums_apart(team);
@@ -162,7 +163,7 @@ class WeightGradient {
             for (int64_t row = apart ? 0 : team.first(rows); row < (apart ? rows : team.last(rows)); ++row) pack(row, rows, block, dz, gates);
             if (!apart) team.wait();
         }
-        const int64_t at_once = vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
+        const int64_t at_once = TILED<F> || vectors_ == 1 ? 2 : 1;  // one tile has too few sums, then, to hide how long an addition takes
         for (int64_t tile = tiles.begin; tile < tiles.end; tile += gathers_) {
             const int64_t top = tile * R, last = std::min({tiles.end * R, (tile + gathers_) * R, depth_});
             gather(places, unit.direction, block, top, last, inputs(team));
@@ -173,7 +174,8 @@ class WeightGradient {
                 const auto place = PACKS || COPIES ? Place{IN_ORDER.data(), width * L * PAIR<F>} : Place{block.sites, stride_};
                 T* const to = total(unit.index, part, p);
                 for (int64_t row = top; row < last; row += at_once * R)
-                    add_tile(inputs(team) + (row - top) * PAIR<F>, own, place, rows, std::min(at_once * R, last - row), width, to + row * width * L, first);
+                    if constexpr (TILED<F>) add_tiles(inputs(team) + (row - top) * BLOCK, own, rows, std::min(at_once * R, last - row), width, to + row * width * L, first);
+                    else add_tile(inputs(team) + (row - top) * PAIR<F>, own, place, rows, std::min(at_once * R, last - row), width, to + row * width * L, first);
             }
         }
     }
@@ -191,7 +193,8 @@ class WeightGradient {
         int64_t at = 0;
         const auto segment = [&](int64_t length, const auto& of) {
             const int64_t begin = std::max<int64_t>(0, first - at), count = std::min(length, last - at) - begin;
-            F* own = to + (at + begin - first) * PAIR<F>;
+            const int64_t place = at + begin - first;
+            F* own = to + place * PAIR<F>;
             at += length;
             if (count <= 0) return;
             decltype(of(0)) from[BLOCK + 1];
@@ -200,6 +203,7 @@ class WeightGradient {
                 prefetch(from[i], count);
             }
             from[block.count] = nullptr;  // what the last of an odd number is paired with
+            if constexpr (TILED<F>) return transpose_pairs(from, block.count, count, to + place * BLOCK);
             for (int64_t i = 0; i < block.count; i += PAIR<F>, own += pitch_ * PAIR<F>) {
                 if constexpr (PAIR<F> == 1) copy(from[i], count, own);
                 else pair_up(from[i], from[i + 1], count, own);
@@ -210,6 +214,11 @@ class WeightGradient {
         for (int64_t k = 0; k < layer_.axes && to_.weight_ch; ++k) segment(layer_.hidden, [&](int64_t i) { return saved_.previous_c(places, d, i, k); });
         if (!to_.bias || last < depth_) return;
         static constexpr T one[L] = {1};
+        if constexpr (TILED<F>) {
+            const T* from[BLOCK + 1] = {};
+            std::fill_n(from, block.count, one);
+            return transpose_pairs(from, block.count, 1, to + (depth_ - 1 - first) * BLOCK);
+        }
         F* own = to + (depth_ - 1 - first) * PAIR<F>;
         for (int64_t i = 0; i < block.count; i += PAIR<F>, own += pitch_ * PAIR<F>) store_factors(own, load_paired<F>(one, one, 1), 1);
     }
@@ -223,8 +232,32 @@ class WeightGradient {
         }
     }
 
+    // Some numbers of all sites of a block, a row for each of them, filled up with zeros.
+    template <class From>
+    static void transpose_pairs(const From* const* from, int64_t sites, int64_t count, F* to) {
+        for (int64_t k = 0; k < count; k += L)
+            for (int64_t pair = 0; 2 * pair < sites; pair += TILE_DEPTH / 2) {
+                const int lanes = static_cast<int>(std::min<int64_t>(L, count - k));
+                for (int64_t first = pair; first < pair + TILE_DEPTH / 2; first += L) {
+                    Vector<T> v[L];
+#pragma GCC unroll 16
+                    for (int i = 0; i < L; ++i) {
+                        const int64_t site = 2 * (first + i);
+                        v[i] = site < sites ? load_paired<F>(from[site] + k, from[site + 1] ? from[site + 1] + k : nullptr, lanes) : Vector<T>{};
+                    }
+                    transpose_block<T>(v);
+                    for (int i = 0; i < lanes; ++i) store_factors(to + (k + i) * BLOCK + first * 2, v[i], L);
+                }
+            }
+    }
+
     // Row `row` of all panels, from dz of a pair of sites, the second of which may be missing.
     void pack(int64_t row, int64_t rows, const Block& block, const F* dz, F* panels) const {
+        if (TILED<F> && 2 * row >= block.count) {
+            for (int64_t p = 0; p < panels_; ++p)
+                std::fill_n(panels + (start(p) * rows + row * (start(p + 1) - start(p))) * L * PAIR<F>, (start(p + 1) - start(p)) * L * PAIR<F>, F{});
+            return;
+        }
         const bool both = 2 * row + 1 < block.count;
         const F *const from = dz + block.sites[2 * row] * stride_, *const second = both ? dz + block.sites[2 * row + 1] * stride_ : nullptr;
         for (int64_t p = 0; p < panels_; ++p) {
@@ -241,6 +274,15 @@ class WeightGradient {
         as_constant<WIDEST>(width, [&](auto vectors) {
             add_up<vectors>(from, gates, place, rows, count, to, first, std::make_index_sequence<vectors == 1 ? 2 * R : R>{});
         });
+    }
+
+    // The same on the CPU's matrix unit.
+    static void add_tiles(const F* from, const F* gates, int64_t rows, int64_t count, int64_t width, T* to, bool first) {
+        Ahead<F> nothing;
+        if (first) return tile_product({from, BLOCK, count, rows * 2}, gates, width, nullptr, {to, width * L, L}, nothing);
+        T sums[2 * TILE_ROWS * WIDEST * L];
+        tile_product({from, BLOCK, count, rows * 2}, gates, width, nullptr, {sums, width * L, L}, nothing);
+        for (int64_t i = 0; i < count * width * L; i += L) store(to + i, load_factors(to + i) + load_factors(sums + i), L);
     }
 
     template <int W, std::size_t... I>
