@@ -7,7 +7,7 @@ of the documentation are made by ``python -m benchmarks.tables``.
 
 from __future__ import annotations
 
-from benchmarks import directions, layer, memory, pipeline, plots, ragged, scaling, sequences, shapes
+from benchmarks import bfloat16, directions, layer, memory, pipeline, plots, ragged, scaling, sequences, shapes
 from benchmarks.harness import settings_from
 from benchmarks.report import write_report
 
@@ -15,7 +15,7 @@ from benchmarks.report import write_report
 def main() -> None:
     """Run them all, one after the other."""
     settings = settings_from(None, __doc__)
-    for benchmark in (layer, directions, shapes, sequences, ragged, memory, scaling, pipeline):
+    for benchmark in (layer, directions, shapes, sequences, bfloat16, ragged, memory, scaling, pipeline):
         benchmark.run(settings)
     for file in (*plots.draw(settings.folder), write_report(settings.folder)):
         print(file)

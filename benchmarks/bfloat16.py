@@ -81,6 +81,18 @@ def table(results: dict[str, Any]) -> str:
     return markdown_table(head, lines, left=2)
 
 
+def summary(results: dict[str, Any]) -> str:
+    """Markdown: how many times longer float32 takes, and in brackets ``nn.LSTM`` in bfloat16, for each mode and number of threads."""
+    groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in results["rows"]))
+    lines: dict[str, list[str]] = {}
+    for row in results["rows"]:
+        label = row["size"]["label"]
+        float32, theirs, _ = _times(row)
+        lines.setdefault(label, [label]).append(f"{number(float32)} ({number(theirs)})")
+    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
+    return markdown_table(["N x HxW, C to h", *head], list(lines.values()))
+
+
 def _times(row: Row) -> list[float]:
     """How many times longer: we in float32, ``nn.LSTM`` at equal FLOPs, and that in float32 than in bfloat16."""
     seconds = {name: found["seconds"] for name, found in row["contestants"].items()}

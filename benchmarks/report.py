@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import directions, layer, memory, prebuilt, ragged, recognizer, scaling, sequences, shapes
+from benchmarks import bfloat16, directions, layer, memory, prebuilt, ragged, recognizer, scaling, sequences, shapes
 from benchmarks.harness import read_results, settings_from
 from spatial_lstm.files import write_atomically
 
@@ -16,6 +16,7 @@ TITLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "directions": ("Four directions at once", directions.table),
     "shapes": ("Random shapes beside `nn.LSTM` of equal sites and FLOPs", shapes.tables),
     "sequences": ("One axis, beside `nn.LSTM` with the same weights", sequences.table),
+    "bfloat16": ("bfloat16 beside float32", bfloat16.table),
     "ragged": ("A batch of words", ragged.table),
     "recognizer": ("Words and lines in the reader of handwriting", recognizer.table),
     "memory": ("Memory of a training step, bytes per site and hidden unit", memory.table),
@@ -101,6 +102,9 @@ def _figures(folder: Path, root: Path, kept: dict[str, dict[str, Any]]) -> list[
     if "sequences" in kept:
         title = "**One axis**, time over that of `nn.LSTM` with the same weights (above 1 we lose):"
         parts += [title, sequences.summary(kept["sequences"])]
+    if "bfloat16" in kept:
+        title = "**bfloat16**: how many times longer float32 takes, and in brackets `nn.LSTM` in bfloat16 on as many sites and FLOPs:"
+        parts += [title, bfloat16.summary(kept["bfloat16"])]
     if "ragged" in kept:
         row = kept["ragged"]["rows"][0]
         words = f"**A batch of {row['batch']} words**, {row['sites']:,} sites, {row['padded_sites']:,} with padding:"

@@ -18,9 +18,15 @@ from spatial_lstm.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 PERAIRE, COPISTE = (ROOT / "benchmarks" / "results" / f"handwriting_{name}.json" for name in ("peraire", "copiste"))
-# Zen 4, Zen 5, and Zen 3, which has no AVX-512.
-MACHINE, ANOTHER, AVX2 = (
-    ROOT / "benchmarks" / "results" / f"amd-epyc-{name}2-cores" for name in ("", "family-26-", "family-25-")
+# Zen 4, Zen 5, Zen 3, which has no AVX-512, and a Xeon, which has a matrix unit.
+MACHINE, ANOTHER, AVX2, XEON = (
+    ROOT / "benchmarks" / "results" / f"{name}-2-cores"
+    for name in (
+        "amd-epyc",
+        "amd-epyc-family-26",
+        "amd-epyc-family-25",
+        "intel-r-xeon-r-processor-family-6-model-207",
+    )
 )
 # What of the layer's table the README has room for.
 README_SIZES = (
@@ -67,6 +73,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/benchmarks.md", "benchmark"): lambda: report.section(MACHINE, ROOT / "docs", "report.md"),
     ("docs/benchmarks.md", "another"): lambda: report.another(ANOTHER, ROOT / "docs", "report-of-another.md"),
     ("docs/benchmarks.md", "avx2"): lambda: report.another(AVX2, ROOT / "docs", "report-of-avx2.md"),
+    ("docs/benchmarks.md", "xeon"): lambda: report.another(XEON, ROOT / "docs", "report-of-xeon.md"),
     ("docs/benchmarks.md", "gpu"): gpu_report.section,
     ("docs/cells.md", "growth"): growth_section,
     ("benchmarks/gpu-predictions.md", "instructions"): instructions.section,
@@ -80,6 +87,7 @@ REPORTS: dict[str, Callable[[], str]] = {
     "benchmarks/results/amd-epyc-2-cores/report.md": lambda: report.report(MACHINE),
     "benchmarks/results/amd-epyc-family-26-2-cores/report.md": lambda: report.report(ANOTHER),
     "benchmarks/results/amd-epyc-family-25-2-cores/report.md": lambda: report.report(AVX2),
+    "benchmarks/results/intel-r-xeon-r-processor-family-6-model-207-2-cores/report.md": lambda: report.report(XEON),
     "benchmarks/results/handwriting_peraire.md": lambda: handwriting_report.report(PERAIRE),
     "benchmarks/results/handwriting_copiste.md": lambda: handwriting_report.report(COPISTE),
     "benchmarks/results/image_models.md": lambda: image_models.report(image_models.RESULTS),

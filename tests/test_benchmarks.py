@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    bfloat16,
     directions,
     layer,
     memory,
@@ -55,11 +56,11 @@ def test_every_benchmark_end_to_end(
     )
     monkeypatch.setattr(memory, "modes", lambda size: [memory.Mode("plain", "plain")])
     monkeypatch.setattr(memory, "peak", lambda size, backend, recompute, saved_gates: memory.Peak(300, 200, 100))
-    for module in (layer, directions, sequences, ragged):
+    for module in (layer, directions, sequences, bfloat16, ragged):
         monkeypatch.setattr(module, "QUICK_BUDGET", TINY)
     settings = Settings(tmp_path / "machine", (1,), True)
     before = torch.get_num_threads()
-    for benchmark in (layer, directions, shapes, sequences, ragged, memory, scaling):
+    for benchmark in (layer, directions, shapes, sequences, bfloat16, ragged, memory, scaling):
         results = benchmark.run(settings)
         assert results["rows"]
     assert torch.get_num_threads() == before

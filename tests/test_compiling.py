@@ -21,7 +21,7 @@ from spatial_lstm import SpatialLSTM
 from spatial_lstm.cli import main
 from spatial_lstm.engine.kernels.cpp import compiler, cpu, library, store
 from spatial_lstm.engine.kernels.cpp.compiler import NATIVE, SOURCE, THREADS, BuildError
-from spatial_lstm.engine.kernels.cpp.recipe import TILES
+from spatial_lstm.engine.kernels.cpp.recipe import NO_PAIRS, TILES
 from tests.compilers import Machine, dies, fails
 
 
@@ -162,9 +162,7 @@ def test_the_matrix_unit_is_used_where_there_is_one_and_it_is_granted(
     granted: bool, listed: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a library that uses it is not found where it is denied."""
-    info = machine.root / "cpuinfo"
-    info.write_text(f"flags\t\t: avx2 {'amx_bf16 avx512_bf16 amx_tile' if listed else ''}\n")
-    monkeypatch.setattr(cpu, "INFO", info)
+    claim_features(machine, monkeypatch, "avx2", *(["amx_bf16", "avx512_bf16", "amx_tile"] if listed else []))
     monkeypatch.setattr(cpu, "grants_tiles", lambda: granted)
     found = machine.compiler()
     library.build()
@@ -175,13 +173,38 @@ def test_the_matrix_unit_is_used_where_there_is_one_and_it_is_granted(
     assert (library.find() is None) == listed
 
 
+@pytest.mark.parametrize(
+    ("vendor", "features", "used"),
+    [
+        ("AuthenticAMD", ["avx512_bf16"], True),
+        ("AuthenticAMD", ["avx512f"], False),
+        ("GenuineIntel", ["avx512_bf16"], False),
+        ("GenuineIntel", ["avx512_bf16", "amx_tile", "amx_int8"], False),
+        ("GenuineIntel", ["avx512_bf16", "amx_tile", "amx_bf16"], True),
+    ],
+)
+def test_pairs_are_multiplied_where_that_is_faster(
+    vendor: str, features: list[str], used: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim_features(machine, monkeypatch, *features, vendor=vendor)
+    monkeypatch.setattr(cpu, "grants_tiles", lambda: True)
+    found = machine.compiler()
+    library.build()
+    (call,) = found.kernels
+    assert (NO_PAIRS not in call) == used == (cpu.PAIRS in cpu.features())
+
+
+def claim_features(machine: Machine, patch: pytest.MonkeyPatch, *features: str, vendor: str = "AuthenticAMD") -> None:
+    """Let the machine have a CPU with these."""
+    info = machine.root / "cpuinfo"
+    info.write_text(f"vendor_id\t: {vendor}\nflags\t\t: {' '.join(features)}\n")
+    patch.setattr(cpu, "INFO", info)
+
+
 def test_linux_is_asked_for_the_matrix_unit_of_a_cpu_that_has_one() -> None:
     """It denies it to no process but those whose stacks for signals are too small for it, or that a filter of calls holds."""
-    if not set(cpu._line().split()) >= cpu.TILES:
-        assert not cpu.grants_tiles()
-    else:
-        assert cpu.grants_tiles()
-        assert cpu.features() >= cpu.TILES
+    listed = any(set(line.split()) >= cpu.TILES for line in cpu._lines())
+    assert cpu.grants_tiles() == listed == (cpu.features() >= cpu.TILES)
 
 
 def test_a_library_without_threads_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

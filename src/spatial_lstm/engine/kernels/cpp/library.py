@@ -37,7 +37,7 @@ from spatial_lstm.engine.kernels.cpp.compiler import (
     run_compiler,
 )
 from spatial_lstm.engine.kernels.cpp.lock import one_at_a_time
-from spatial_lstm.engine.kernels.cpp.recipe import KERNEL, TILES
+from spatial_lstm.engine.kernels.cpp.recipe import KERNEL, NO_PAIRS, TILES
 
 TIMEOUT = 600.0  # seconds for all there is to do: waiting for another process, one compiler after another
 LOST = {NATIVE: "it is slower than it could be", THREADS: "it runs on one thread"}
@@ -199,8 +199,9 @@ def _compile_with(compiler: Compiler, scratch: Path, deadline: float) -> tuple[P
     output = scratch / "kernel.so"
     flags = optional_flags(compiler, scratch, deadline)
     _announce()
-    more = [TILES] if cpu.features() >= cpu.TILES else []
-    run_compiler(compiler, [*flags, *more], KERNEL, output, deadline)
+    there = cpu.features()
+    more = {TILES: there >= cpu.TILES, NO_PAIRS: cpu.PAIRS not in there}
+    run_compiler(compiler, [*flags, *(flag for flag, wanted in more.items() if wanted)], KERNEL, output, deadline)
     return output, [
         f"the C++ kernel was compiled without {flag}, which {compiler} does not take: {what} "
         "(`python -m spatial_lstm build --force` tries again)"

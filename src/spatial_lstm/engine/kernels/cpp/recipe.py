@@ -13,8 +13,8 @@ from typing import NamedTuple
 SOURCE = Path(__file__).parent / "source"
 KERNEL = SOURCE / "kernel.cpp"
 FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC")
-# For processes that may use a CPU's matrix unit.
-TILES = "-DSPATIAL_LSTM_TILES"
+# Where a process may use the CPU's matrix unit, and where products of pairs, which the CPU may have, are not to be used.
+TILES, NO_PAIRS = "-DSPATIAL_LSTM_TILES", "-DSPATIAL_LSTM_NO_PAIRS"
 # Where a wheel has its builds, and notes the digest of the source that they are of.
 PREBUILT = Path(__file__).parent / "prebuilt"
 NOTE = "source.sha256"

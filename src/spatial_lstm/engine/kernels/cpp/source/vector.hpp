@@ -66,8 +66,8 @@ constexpr bool TILES = false;
 #endif
 
 // What products multiply: numbers of the type that is computed in, or pairs of 16-bit ones where the CPU has an instruction that adds both
-// of their products to a sum in 32 bits.
-#if defined(__AVX512BF16__) || defined(SPATIAL_LSTM_EMULATED_TILES)
+// of their products to a sum in 32 bits, and that pays, as cpu.py says.
+#if TILES_THERE || defined(SPATIAL_LSTM_EMULATED_TILES) || (defined(__AVX512BF16__) && !defined(SPATIAL_LSTM_NO_PAIRS))
 template <class S>
 using Factor = std::conditional_t<std::is_same_v<S, BFloat16>, BFloat16, Compute<S>>;
 #else
