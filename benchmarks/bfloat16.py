@@ -1,7 +1,8 @@
 """bfloat16 beside float32, and ``nn.LSTM`` in both: ``python -m benchmarks.bfloat16 [--quick] [--threads 1 2]``.
 
 One direction, channels last, on the sizes of the layer's benchmark. Results in bfloat16 are checked against float64 on the same numbers.
-``nn.LSTM`` has as many sites and FLOPs, as in ``benchmarks.layer``.
+``nn.LSTM`` has as many sites and FLOPs, as in ``benchmarks.layer``; the floor is the layer's products in bfloat16, all sites at once, by
+torch (oneDNN).
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from benchmarks.fields import Field, Size, entry, kernels
 from benchmarks.harness import (
     Budget,
+    Contestant,
     Row,
     Settings,
     as_kept,
@@ -29,18 +32,37 @@ from benchmarks.harness import (
     write_results,
 )
 from benchmarks.layer import SIZES
-from benchmarks.opponents import lstm, lstm_flop_ratio
+from benchmarks.opponents import blocks, lstm, lstm_flop_ratio
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MODES = ("training", "inference")
 QUICK_SIZES = (Size(2, (4, 5), 3, 8),)
 BUDGET, QUICK_BUDGET = Budget(8.0, least=5), Budget(0.3, least=2, most=6)
-OURS, THEIRS = "ours", "nn.LSTM"
+OURS, THEIRS, FLOOR = "ours", "nn.LSTM", "floor"
+
+
+def floor(size: Size, *, training: bool) -> Contestant:
+    """The products alone, into memory that is there already."""
+    n, generator = len(size.extents), torch.Generator().manual_seed(0)
+    columns, rows = size.channels + n * size.hidden, blocks(n) * size.hidden
+    shapes = (size.sites, columns), (columns, rows), (size.sites, rows)
+    x, weight, dz = (torch.randn(shape, generator=generator).bfloat16() for shape in shapes)
+    pairs = [(x, weight), (dz, weight.t()), (x.t(), dz)][: 3 if training else 1]
+    outs = [torch.empty(a.shape[0], b.shape[1], dtype=torch.bfloat16) for a, b in pairs]
+
+    def run() -> list[Tensor]:
+        return [torch.mm(*pair, out=out) for pair, out in zip(pairs, outs, strict=True)]
+
+    def expected() -> list[Tensor]:
+        return [a.double() @ b.double() for a, b in pairs]
+
+    return Contestant(FLOOR, run, expected)
 
 
 def measure_size(size: Size, mode: str, threads: int, budget: Budget) -> Row:
     """Check and time at one size."""
-    training, contestants = mode == "training", []
+    training = mode == "training"
+    contestants = [floor(size, training=training)]
     with on_threads(threads):
         best = kernels(size)[0]
         for name, dtype in TYPES.items():
@@ -59,7 +81,7 @@ def measure_size(size: Size, mode: str, threads: int, budget: Budget) -> Row:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: our milliseconds in bfloat16, and how many times longer others take."""
+    """Markdown: our milliseconds in bfloat16, how many times longer others take, and the products' part of them."""
     lines = []
     for mode, threads in dict.fromkeys((row["mode"], row["threads"]) for row in results["rows"]):
         rows = [row for row in results["rows"] if (row["mode"], row["threads"]) == (mode, threads)]
@@ -77,6 +99,7 @@ def table(results: dict[str, Any]) -> str:
         "float32 / bfloat16",
         "`nn.LSTM` in bfloat16 / ours",
         "`nn.LSTM`, float32 / bfloat16",
+        "products alone / ours",
     ]
     return markdown_table(head, lines, left=2)
 
@@ -87,20 +110,21 @@ def summary(results: dict[str, Any]) -> str:
     lines: dict[str, list[str]] = {}
     for row in results["rows"]:
         label = row["size"]["label"]
-        float32, theirs, _ = _times(row)
+        float32, theirs, *_ = _times(row)
         lines.setdefault(label, [label]).append(f"{number(float32)} ({number(theirs)})")
     head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
     return markdown_table(["N x HxW, C to h", *head], list(lines.values()))
 
 
 def _times(row: Row) -> list[float]:
-    """How many times longer: we in float32, ``nn.LSTM`` at equal FLOPs, and that in float32 than in bfloat16."""
+    """How many times longer: we in float32, ``nn.LSTM`` at equal FLOPs, that in float32 than in bfloat16, and the products alone."""
     seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
     ours, theirs = seconds[f"{OURS}, bfloat16"], seconds[f"{THEIRS}, bfloat16"]
     return [
         ratio(seconds[f"{OURS}, float32"], ours).median,
         ratio(theirs, ours).median / row["flop_ratio"],
         ratio(seconds[f"{THEIRS}, float32"], theirs).median,
+        ratio(seconds[FLOOR], ours).median,
     ]
 
 
