@@ -14,6 +14,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,16 @@ class BuildWithKernel(build_py):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.so"):
             old.unlink()
-        compiled = folder / "kernel"
-        for build in builds():
-            compile_kernel([*RECIPE["FLAGS"], *build.flags], compiled)
-            compiled.rename(folder / build.file(compiled.read_bytes()))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # as many compilers at once
+            list(pool.map(partial(bring, folder=folder), builds()))
         (folder / RECIPE["NOTE"]).write_text(RECIPE["source_digest"]())
+
+
+def bring(build: Any, folder: Path) -> None:
+    """Compile one of the builds into a folder."""
+    compiled = folder / build.name
+    compile_kernel([*RECIPE["FLAGS"], *build.flags], compiled)
+    compiled.rename(folder / build.file(compiled.read_bytes()))
 
 
 def compile_kernel(flags: list[str], output: Path) -> None:
