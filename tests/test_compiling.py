@@ -6,6 +6,7 @@ import ctypes
 import io
 import logging
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -205,6 +206,21 @@ def test_linux_is_asked_for_the_matrix_unit_of_a_cpu_that_has_one() -> None:
     """It denies it to no process but those whose stacks for signals are too small for it, or that a filter of calls holds."""
     listed = any(set(line.split()) >= cpu.TILES for line in cpu._lines())
     assert cpu.grants_tiles() == listed == (cpu.features() >= cpu.TILES)
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="nothing else has such a unit")
+def test_linux_denies_the_matrix_unit_where_signals_have_too_small_a_stack() -> None:
+    """As some programs set up: its library would end the process."""
+    program = """
+import ctypes
+class Stack(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+memory = ctypes.create_string_buffer(4096)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 4096)), None) == 0
+from spatial_lstm.engine.kernels.cpp import cpu
+assert cpu.TILES.isdisjoint(cpu.features())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_library_without_threads_says_so(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
