@@ -28,6 +28,7 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    table_by_mode,
     watched,
     write_results,
 )
@@ -106,14 +107,12 @@ def table(results: dict[str, Any]) -> str:
 
 def summary(results: dict[str, Any]) -> str:
     """Markdown: how many times longer float32 takes, and in brackets ``nn.LSTM`` in bfloat16, for each mode and number of threads."""
-    groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in results["rows"]))
-    lines: dict[str, list[str]] = {}
-    for row in results["rows"]:
-        label = row["size"]["label"]
+
+    def cell(row: Row) -> str:
         float32, theirs, *_ = _times(row)
-        lines.setdefault(label, [label]).append(f"{number(float32)} ({number(theirs)})")
-    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
-    return markdown_table(["N x HxW, C to h", *head], list(lines.values()))
+        return f"{number(float32)} ({number(theirs)})"
+
+    return table_by_mode("N x HxW, C to h", results["rows"], cell)
 
 
 def _times(row: Row) -> list[float]:

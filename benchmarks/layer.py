@@ -27,6 +27,7 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    table_by_mode,
     watched,
     write_results,
 )
@@ -111,19 +112,19 @@ def summary(results: dict[str, Any]) -> str:
     """Markdown: our best kernel over the floor, its share of the peak, ``nn.LSTM`` over the floor in brackets, by mode and threads."""
     rows = results["rows"]
     best = next(name for name in rows[0]["contestants"] if name != "floor")
-    groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in rows))
-    cells: dict[str, list[str]] = {}
-    columns: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    for row in rows:
-        ours, theirs = (ratios(row)[name].median for name in (best, "nn.LSTM"))
-        cell = f"{with_share(number(ours), row, best)} ({number(theirs)})"
-        cells.setdefault(row["size"]["label"], []).append(cell)
-        columns.setdefault((row["mode"], row["threads"]), []).append((ours, theirs))
-    lines = [[label, *found] for label, found in cells.items()]
-    means = [[geometric_mean(values) for values in zip(*columns[group], strict=True)] for group in groups]
-    lines.append(["geometric mean", *(f"{number(ours)} ({number(theirs)})" for ours, theirs in means)])
-    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
-    return markdown_table(["N x HxW, C to h", *head], lines)
+
+    def times(row: Row) -> list[float]:
+        return [ratios(row)[name].median for name in (best, "nn.LSTM")]
+
+    def cell(row: Row) -> str:
+        ours, theirs = times(row)
+        return f"{with_share(number(ours), row, best)} ({number(theirs)})"
+
+    def mean(column: Sequence[Row]) -> str:
+        ours, theirs = (geometric_mean(values) for values in zip(*map(times, column), strict=True))
+        return f"{number(ours)} ({number(theirs)})"
+
+    return table_by_mode("N x HxW, C to h", rows, cell, mean)
 
 
 def _threads_table(rows: Sequence[Row]) -> str:

@@ -22,6 +22,7 @@ from benchmarks.harness import (
     ratio,
     settings_from,
     spread,
+    table_by_mode,
     watched,
     write_results,
 )
@@ -90,14 +91,11 @@ def summary(results: dict[str, Any]) -> str:
     """Markdown: our best kernel, one column for each mode and number of threads."""
     rows = results["rows"]
     best = next(name for name in rows[0]["contestants"] if name != "nn.LSTM")
-    groups = list(dict.fromkeys((row["mode"], row["threads"]) for row in rows))
-    lines: dict[str, list[str]] = {}
-    for row in rows:
-        seconds = {name: found["seconds"] for name, found in row["contestants"].items()}
-        label = row["size"]["label"]
-        lines.setdefault(label, [label]).append(number(ratio(seconds[best], seconds["nn.LSTM"]).median))
-    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in groups]
-    return markdown_table(["N x L, C to h", *head], list(lines.values()))
+
+    def cell(row: Row) -> str:
+        return number(ratio(*(row["contestants"][name]["seconds"] for name in (best, "nn.LSTM"))).median)
+
+    return table_by_mode("N x L, C to h", rows, cell)
 
 
 def run(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from benchmarks.harness.machine import describe_machine, machine_name
 from benchmarks.harness.progress import watched
 from benchmarks.harness.results import Row, as_kept, kept_rows, read_results, write_results
 from benchmarks.harness.statistics import Spread, geometric_mean, growth_exponent, ratio, spread
-from benchmarks.harness.tables import markdown_table, number, replace_section
+from benchmarks.harness.tables import markdown_table, number, replace_section, table_by_mode
 from benchmarks.harness.threads import numpy_blas, on_threads
 from benchmarks.harness.timing import Budget, Contestant, Measurement, WrongResultError, check, measure
 
@@ -38,6 +38,7 @@ __all__ = [
     "replace_section",
     "settings_from",
     "spread",
+    "table_by_mode",
     "watched",
     "write_results",
 ]

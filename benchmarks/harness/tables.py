@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from benchmarks.harness.results import Row
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """A table whose first ``left`` columns are words and the others figures."""
     rule = ["---"] * left + ["---:"] * (len(head) - left)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))
+
+
+def table_by_mode(
+    corner: str, rows: Sequence[Row], cell: Callable[[Row], str], mean: Callable[[Sequence[Row]], str] | None = None
+) -> str:
+    """A line for each size, a column for each mode and number of threads; with ``mean`` a last line of what it makes of each column."""
+    columns: dict[tuple[str, int], list[Row]] = {}
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        label = row["size"]["label"]
+        lines.setdefault(label, [label]).append(cell(row))
+        columns.setdefault((row["mode"], row["threads"]), []).append(row)
+    means = [["geometric mean", *map(mean, columns.values())]] if mean is not None else []
+    head = [f"{mode}, {threads} thread{'' if threads == 1 else 's'}" for mode, threads in columns]
+    return markdown_table([corner, *head], [*lines.values(), *means])
 
 
 def number(value: float) -> str:
