@@ -15,7 +15,6 @@ import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,25 +40,37 @@ class BuildWithKernel(build_py):
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.so"):
             old.unlink()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # as many compilers at once
-            list(pool.map(partial(bring, folder=folder), builds()))
+        with tempfile.TemporaryDirectory() as scratch:
+            for build, objects in compiled(builds(), Path(scratch)).items():
+                library = folder / build.name
+                run_compiler(
+                    "-shared", "-s", *objects, "-o", library
+                )  # without OpenMP, and without symbols of debugging
+                library.rename(folder / build.file(library.read_bytes()))
         (folder / RECIPE["NOTE"]).write_text(RECIPE["source_digest"]())
 
 
-def bring(build: Any, folder: Path) -> None:
-    """Compile one of the builds into a folder."""
-    compiled = folder / build.name
-    compile_kernel([*RECIPE["FLAGS"], *build.flags], compiled)
-    compiled.rename(folder / build.file(compiled.read_bytes()))
+def compiled(builds: list[Any], scratch: Path) -> dict[Any, list[Path]]:
+    """The object files of each build, those that are the same for some compiled once, by as many compilers at once as there are cores."""
+    places: dict[tuple[Path, tuple[str, ...]], Path] = {}
+    found: dict[Any, list[Path]] = {}
+    for build in builds:
+        for source in (RECIPE["KERNEL"], *RECIPE["PARTS"]):
+            flags = build.flags + (build.in_16_bits if source.stem == "bfloat16" else ())
+            place = places.setdefault((source, flags), scratch / f"{len(places)}.o")
+            found.setdefault(build, []).append(place)
+
+    options = [
+        [*RECIPE["FLAGS"], *flags, "-fopenmp", "-c", source, "-o", place] for (source, flags), place in places.items()
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda each: run_compiler(*each), options))
+    return found
 
 
-def compile_kernel(flags: list[str], output: Path) -> None:
-    """Compile with OpenMP, link without, and leave symbols of debugging out."""
-    compiler = shlex.split(os.environ.get("CXX", "g++"))  # arguments may follow
-    with tempfile.TemporaryDirectory() as scratch:
-        compiled = Path(scratch, "kernel.o")
-        subprocess.run([*compiler, *flags, "-fopenmp", "-c", str(RECIPE["KERNEL"]), "-o", str(compiled)], check=True)
-        subprocess.run([*compiler, "-shared", "-s", str(compiled), "-o", str(output)], check=True)
+def run_compiler(*arguments: str | Path) -> None:
+    """Run the compiler that CXX names, of which arguments may follow."""
+    subprocess.run([*shlex.split(os.environ.get("CXX", "g++")), *map(str, arguments)], check=True)
 
 
 class WheelForAnyPython(bdist_wheel):

@@ -83,7 +83,7 @@ def _loop() -> ctypes.CDLL | None:
             source, output = Path(folder, "loop.cpp"), Path(folder, "loop.so")
             source.write_text(LOOP)
             flags = [*optional_flags(compiler, Path(folder), deadline), f"-I{SOURCE}"]
-            run_compiler(compiler, flags, source, output, deadline)
+            run_compiler(compiler, flags, [source], output, deadline)
             library = ctypes.CDLL(str(output))
             library.flops_of_a_round.restype = ctypes.c_int64
             library.multiply_adds.argtypes = [ctypes.c_int64, ctypes.c_float, ctypes.c_float]

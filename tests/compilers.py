@@ -55,8 +55,13 @@ class FakeCompiler:
 
     @property
     def kernels(self) -> list[str]:
-        """Those that compile the kernel."""
+        """Those that make the kernel's library, once its parts are compiled."""
         return [call for call in self.calls if "kernel.cpp" in call]
+
+    @property
+    def parts(self) -> list[str]:
+        """Those that compile one of these."""
+        return [call for call in self.calls if any(f"{part.name} " in call for part in recipe.PARTS)]
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class Machine:
         patch.setattr(recipe, "SOURCE", source)
         patch.setattr(compiler, "SOURCE", source)
         patch.setattr(library, "KERNEL", source / "kernel.cpp")
+        patch.setattr(library, "PARTS", ())
         self.restart()
 
     def restart(self) -> None:

@@ -257,7 +257,7 @@ def test_a_library_of_other_structures_is_refused(
         pytest.skip("no compiler")
     source, output = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
     source.write_text("\n".join(lines if other else lines[1:]) + "\n")
-    compiler.run_compiler(compiler.compilers()[0], [], source, output, time.monotonic() + 600)
+    compiler.run_compiler(compiler.compilers()[0], [], [source], output, time.monotonic() + 600)
     path = store.keep(tmp_path, [], output)
     with pytest.raises(BuildError, match="passes other structures") as found:
         store.load(path)

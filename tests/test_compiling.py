@@ -20,7 +20,7 @@ import torch
 import spatial_lstm
 from spatial_lstm import SpatialLSTM
 from spatial_lstm.cli import main
-from spatial_lstm.engine.kernels.cpp import compiler, cpu, library, store
+from spatial_lstm.engine.kernels.cpp import compiler, cpu, library, recipe, store
 from spatial_lstm.engine.kernels.cpp.compiler import NATIVE, SOURCE, THREADS, BuildError
 from spatial_lstm.engine.kernels.cpp.recipe import NO_PAIRS, TILES
 from tests.compilers import Machine, dies, fails
@@ -43,9 +43,8 @@ def test_compiled_once_and_found_again(machine: Machine, capsys: pytest.CaptureF
     assert main(["build"]) == 0
     (path,) = machine.libraries
     assert capsys.readouterr().out.startswith(f"{path} (")
-    assert len(found.calls) == 2  # the probe and the kernel
-    assert NATIVE in found.kernels[0]
-    assert THREADS in found.kernels[0]
+    assert len(found.calls) == 1 + len(recipe.PARTS) + 1  # the probe, the kernel's parts, the kernel
+    assert all(NATIVE in call and THREADS in call for call in [*found.parts, *found.kernels])
     machine.restart()
     assert main(["build", "--force"]) == 0
     assert len(found.kernels) == 2
@@ -53,6 +52,17 @@ def test_compiled_once_and_found_again(machine: Machine, capsys: pytest.CaptureF
     machine.restart()
     assert isinstance(library.load(), ctypes.CDLL)
     assert machine.libraries == [path]
+
+
+def test_parts_are_compiled_at_once(machine: Machine) -> None:
+    """Each is done once all have begun."""
+    begun = machine.root / "begun"
+    begun.mkdir()
+    count = len(recipe.PARTS)
+    waits = f"touch {begun}/$$; until [ $(ls {begun} | wc -l) = {count} ]; do sleep 0.01; done"
+    found = machine.compiler(trouble=f'case "$*" in *" -c "*) {waits};; esac')
+    library.build()
+    assert len(list(begun.iterdir())) == len(found.parts) == count
 
 
 def test_nothing_is_compiled_for_what_the_kernel_does_not_take(machine: Machine) -> None:
@@ -119,7 +129,7 @@ def test_a_compiler_that_is_not_there(named: str, machine: Machine, monkeypatch:
         assert isinstance(library.load(), ctypes.CDLL)
 
 
-@pytest.mark.parametrize("trouble", [fails(), fails("kernel.cpp"), dies(1) + "\n" + fails()])
+@pytest.mark.parametrize("trouble", [fails(), fails("float64.cpp"), fails("kernel.cpp"), dies(1) + "\n" + fails()])
 def test_the_next_compiler_is_tried(trouble: str, machine: Machine) -> None:
     machine.compiler("c++", trouble)
     found = machine.compiler("g++")
@@ -143,7 +153,7 @@ def test_a_compiler_of_two_names_is_tried_once(machine: Machine) -> None:
         (fails(THREADS), {NATIVE}),
         (fails(NATIVE) + "\n" + fails(THREADS), set()),
         (dies(1), {NATIVE, THREADS}),
-        (fails(f"{NATIVE} {THREADS} {SOURCE}/probe") + "\n" + dies(3), {NATIVE, THREADS}),
+        (fails(f"{NATIVE} {THREADS} -shared {SOURCE}/probe") + "\n" + dies(3), {NATIVE, THREADS}),
     ],
     ids=["all", "no-native", "no-openmp", "neither", "killed-once", "killed-later"],
 )
@@ -240,7 +250,7 @@ def test_the_probe_compiles(tmp_path: Path) -> None:
         pytest.skip("no compiler")
     flags = compiler.optional_flags(found[0], tmp_path, time.monotonic() + 600)
     strict = ["-Wall", "-Wextra", "-Werror", *flags]
-    compiler.run_compiler(found[0], strict, SOURCE / "probe.cpp", tmp_path / "strict.so", time.monotonic() + 600)
+    compiler.run_compiler(found[0], strict, [SOURCE / "probe.cpp"], tmp_path / "strict.so", time.monotonic() + 600)
     kernel = library.load()
     assert isinstance(kernel, ctypes.CDLL)
     assert library.has_threads(kernel) == (THREADS in flags)
@@ -383,7 +393,7 @@ def test_what_takes_long_is_said_once(
     monkeypatch.setattr(sys, "stderr", stream)
     with caplog.at_level(logging.WARNING, logger="spatial_lstm"):
         library.build()
-    text = "compiling the C++ kernel, once (a minute or two)"
+    text = "compiling the C++ kernel, once (a minute or so)"
     seen = isinstance(stream, Terminal)
     assert [record.message for record in caplog.records] == ([] if seen else [text])
     assert stream is None or stream.getvalue() == (f"{text}\n" if seen else "")

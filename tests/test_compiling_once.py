@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from spatial_lstm.engine.kernels.cpp import compiler, folders, library, lock, store
+from spatial_lstm.engine.kernels.cpp.recipe import PARTS
 from tests.compilers import Machine, fails
 
 
 @pytest.mark.parametrize("trouble", ["sleep 60", "sleep 60 & sleep 60"], ids=["itself", "what-it-starts"])
-@pytest.mark.parametrize("where", ["--version", "probe.cpp", "kernel.cpp"])
+@pytest.mark.parametrize("where", ["--version", "probe.cpp", "float64.cpp", "kernel.cpp"])
 def test_a_compiler_that_hangs_is_left(
     where: str, trouble: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,7 +28,7 @@ def test_a_compiler_that_hangs_is_left(
     def run_compiler(*arguments: Any) -> None:
         compiler.run_compiler(*arguments[:-1], deadline=time.monotonic() + 0.3)
 
-    if where == "kernel.cpp":
+    if where in ("float64.cpp", "kernel.cpp"):
         monkeypatch.setattr(library, "run_compiler", run_compiler)
     else:
         monkeypatch.setattr(compiler, "PROBE", 0.3)
@@ -38,10 +39,11 @@ def test_a_compiler_that_hangs_is_left(
         hanging.path.write_text(f"#!/bin/sh\nPATH={machine.path}\n{trouble}\n")
     found = library.load()
     assert "not done in" in str(found)
-    assert len(hanging.calls) <= {"--version": 0, "probe.cpp": 1, "kernel.cpp": 2}[where]
+    calls, parts = hanging.calls, len(PARTS)
+    assert len(calls) <= {"--version": 0, "probe.cpp": 1, "float64.cpp": 1 + parts, "kernel.cpp": 2 + parts}[where]
     machine.restart()
     assert str(library.load()) == str(found)
-    assert len(hanging.calls) <= 2
+    assert hanging.calls == calls
 
 
 def in_processes(count: int, work: Callable[[], object]) -> list[str]:
@@ -69,7 +71,7 @@ def test_of_eight_processes_one_compiles(trouble: str, machine: Machine) -> None
     results = in_processes(8, library.load)
     assert len(results) == 8
     assert len(set(results)) == 1 if trouble else all("CDLL" in text for text in results)
-    assert len(found.calls) == 2
+    assert len(found.calls) == (2 if trouble == fails() else 1 + len(PARTS) + 1)  # the probe twice, or all
     assert len(machine.libraries) == (not trouble)
 
 

@@ -6,6 +6,7 @@ import ctypes
 import os
 import runpy
 import shutil
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -190,26 +191,59 @@ def test_one_compiled_here_goes_before(brought: Path, machine: Machine) -> None:
     assert not taken().is_relative_to(brought)
 
 
-def test_a_wheel_is_compiled_by_a_compiler_with_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    setuptools, commands = pytest.importorskip("setuptools"), []
-    pytest.importorskip("setuptools.command.bdist_wheel")
-    monkeypatch.setattr(setuptools, "setup", lambda **_: None)
-    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
-    monkeypatch.setenv("CXX", "ccache 'my g++'")
-    runpy.run_path(str(ROOT / "setup.py"))["compile_kernel"](["-O2"], tmp_path / "kernel.so")
-    assert [command[:2] for command in commands] == [["ccache", "my g++"]] * 2
-
-
-def test_a_wheel_notes_of_which_source_its_libraries_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    setuptools = pytest.importorskip("setuptools")
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What ``setup.py`` runs for a wheel of x86-64 Linux, every time to make a file of few bytes."""
+    setuptools, found = pytest.importorskip("setuptools"), []
     pytest.importorskip("setuptools.command.bdist_wheel")
     monkeypatch.setattr(setuptools, "setup", lambda **_: None)
     monkeypatch.setattr("setuptools.command.build_py.build_py.run", lambda _: None)
     monkeypatch.setenv("_PYTHON_HOST_PLATFORM", "linux-x86_64")
+
+    def run(command: list[str], check: bool) -> None:
+        found.append(command)
+        Path(command[-1]).write_bytes(b"library")
+
+    monkeypatch.setattr("subprocess.run", run)
+    return found
+
+
+def build_wheel(folder: Path) -> None:
     command = object.__new__(runpy.run_path(str(ROOT / "setup.py"))["BuildWithKernel"])
-    command.build_lib = str(tmp_path)
-    monkeypatch.setitem(command.run.__globals__, "compile_kernel", lambda _, output: output.write_bytes(b"library"))
+    command.build_lib = str(folder)
     command.run()
+
+
+def test_a_wheel_is_compiled_by_a_compiler_with_arguments(
+    commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "ccache 'my g++'")
+    build_wheel(tmp_path)
+    assert all(command[:2] == ["ccache", "my g++"] for command in commands)
+
+
+def test_what_libraries_of_a_wheel_share_is_compiled_once(commands: list[list[str]], tmp_path: Path) -> None:
+    """Only bfloat16 is compiled for the CPU's instructions for it."""
+    build_wheel(tmp_path)
+    compiled = [command for command in commands if "-c" in command]
+    linked = [command for command in commands if "-c" not in command]
+    assert len({tuple(command[:-1]) for command in compiled}) == len(compiled)
+    assert Counter(Path(command[-3]).stem for command in compiled) == {
+        "kernel": 2,
+        "float32": 2,
+        "float64": 2,
+        "bfloat16": 4,
+    }
+    for build, command in zip(X86, linked, strict=True):
+        objects = [made for made in compiled if made[-1] in command]
+        assert [Path(made[-3]) for made in objects] == [recipe.KERNEL, *recipe.PARTS]
+        assert all(set(build.flags) <= set(made) for made in objects)
+        assert [set(build.in_16_bits) <= set(made) for made in objects] == [not build.in_16_bits] * 3 + [True]
+
+
+def test_a_wheel_notes_of_which_source_its_libraries_are(commands: list[list[str]], tmp_path: Path) -> None:
+    build_wheel(tmp_path)
+    assert commands
     (note,) = tmp_path.rglob(recipe.NOTE)
     assert note.read_text() == recipe.source_digest()
     assert {path.name for path in note.parent.iterdir()} == {recipe.NOTE, *(build.file(b"library") for build in X86)}
@@ -266,4 +300,4 @@ def test_the_recipe_needs_nothing_installed() -> None:
     """``setup.py`` runs it by its path, where there is no torch."""
     found = runpy.run_path(str(ROOT / "src/spatial_lstm/engine/kernels/cpp/recipe.py"))
     assert [build.file(b"x") for build in found["BUILDS"]] == [build.file(b"x") for build in recipe.BUILDS]
-    assert found["KERNEL"].is_file()
+    assert all(path.is_file() for path in (found["KERNEL"], *found["PARTS"]))

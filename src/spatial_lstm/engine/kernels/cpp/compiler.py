@@ -102,13 +102,15 @@ def optional_flags(compiler: Compiler, scratch: Path, deadline: float) -> list[s
     return [flag for flag in flags if not all(_fault(compiler, [flag], scratch, deadline) for _ in range(2))]
 
 
-def run_compiler(compiler: Compiler, flags: Sequence[str], source: Path, output: Path, deadline: float) -> None:
-    """Compile a library; the compiler's files of a moment lie beside it.
+def run_compiler(
+    compiler: Compiler, flags: Sequence[str], sources: Sequence[Path], output: Path, deadline: float
+) -> None:
+    """Compile a library; what the compiler leaves of a moment lies beside it.
 
     Args:
         compiler: The compiler.
         flags: Some that :func:`optional_flags` found, beside those that every library is compiled with.
-        source: A file of C++.
+        sources: Files of C++: the first is compiled when the library is linked, the others before, by as many compilers at once.
         output: The library, not there yet.
         deadline: Until when, on :func:`time.monotonic`'s clock.
 
@@ -119,18 +121,24 @@ def run_compiler(compiler: Compiler, flags: Sequence[str], source: Path, output:
         more = shlex.split(os.environ.get("SPATIAL_LSTM_CXXFLAGS", ""))
     except ValueError as error:
         raise BuildError(f"expected flags in SPATIAL_LSTM_CXXFLAGS, got {error}") from error
-    common = [*FLAGS, "-shared", *more]
-    command = [*compiler.words, *common, *flags, str(source), "-o", str(output)]
-    status, said = _run(command, deadline - time.monotonic(), TMPDIR=str(output.parent))
-    if status != 0 or not output.exists():
-        raise BuildError(_shortened(said.strip()) or f"exit status {status}")
+    common = [*compiler.words, *FLAGS, *more, *flags]
+    main, *others = map(str, sources)
+    objects = {source: str(output.with_name(f"{Path(source).stem}.o")) for source in others}
+    apart = [[*common, "-c", source, "-o", found] for source, found in objects.items()]
+    whole = [*common, "-shared", main, *objects.values(), "-o", str(output)]
+    for commands in (apart, [whole]):
+        for status, said in _run(commands, deadline - time.monotonic(), TMPDIR=str(output.parent)):
+            if status != 0:
+                raise BuildError(_shortened(said.strip()) or f"exit status {status}")
+    if not output.exists():
+        raise BuildError("exit status 0, and no library")
 
 
 def _fault(compiler: Compiler, flags: Sequence[str], scratch: Path, deadline: float) -> BuildError | None:
     """Why a compiler makes no library of the probe that loads; None when it does."""
     output = scratch / f"probe{''.join(flags)}.so"
     try:
-        run_compiler(compiler, flags, SOURCE / "probe.cpp", output, min(deadline, time.monotonic() + PROBE))
+        run_compiler(compiler, flags, [SOURCE / "probe.cpp"], output, min(deadline, time.monotonic() + PROBE))
         ctypes.CDLL(str(output))
     except TooSlowError:
         raise
@@ -144,41 +152,45 @@ def _fault(compiler: Compiler, flags: Sequence[str], scratch: Path, deadline: fl
 @functools.cache
 def _version(words: tuple[str, ...]) -> str:
     try:
-        status, said = _run([*words, "--version"], ANSWER)
+        [(status, said)] = _run([[*words, "--version"]], ANSWER)
     except BuildError:
         return ""
     return said if status == 0 else ""
 
 
-def _run(command: Sequence[str], seconds: float, **environment: str) -> tuple[int, str]:
-    """A command's exit status and all that it says, in English.
+def _run(commands: Sequence[Sequence[str]], seconds: float, **environment: str) -> list[tuple[int, str]]:
+    """Each command's exit status and all that it says, in English; they run at once.
 
     Raises:
-        BuildError: If it cannot be started, or takes longer than some seconds; then it is ended, with all that it started.
+        BuildError: If one cannot be started, or all take longer than some seconds; then they are ended, with all that they started.
     """
     if seconds <= 0:
         raise TooSlowError("no time is left")
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C", **environment},
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise BuildError(str(error)) from error
-    with process:
+    end = time.monotonic() + seconds
+    with contextlib.ExitStack() as running:
+        processes: list[subprocess.Popen[bytes]] = []
         try:
-            said, _ = process.communicate(timeout=seconds)
+            for command in commands:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "LC_ALL": "C", **environment},
+                    start_new_session=True,
+                )
+                processes.append(running.enter_context(process))
+            said = [process.communicate(timeout=max(0.0, end - time.monotonic()))[0] for process in processes]
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            for process in processes:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise TooSlowError(f"not done in {seconds:.3g} seconds") from None
+            if isinstance(error, OSError):
+                raise BuildError(str(error)) from error
             raise
-    return process.returncode, said.decode(errors="replace")
+    return [(process.returncode, text.decode(errors="replace")) for process, text in zip(processes, said, strict=True)]
 
 
 def _shortened(text: str) -> str:

@@ -1,8 +1,8 @@
 """The compiled library: found, brought by a wheel, or compiled once per machine, and loaded.
 
 One that was compiled on this machine goes before one of a wheel. The source is plain C++17 without dependencies: it takes any compiler
-half a minute and needs neither torch's nor Python's headers. A probe of a few lines decides the flags before. Of processes that need it at
-the same time one compiles; why compilers have failed is remembered for ten minutes.
+a minute on two cores and needs neither torch's nor Python's headers. A probe of a few lines decides the flags before. Of processes that
+need it at the same time one compiles; why compilers have failed is remembered for ten minutes.
 
 Environment:
     SPATIAL_LSTM_CPP: ``0`` switches the kernel off.
@@ -37,7 +37,7 @@ from spatial_lstm.engine.kernels.cpp.compiler import (
     run_compiler,
 )
 from spatial_lstm.engine.kernels.cpp.lock import one_at_a_time
-from spatial_lstm.engine.kernels.cpp.recipe import KERNEL, NO_PAIRS, TILES
+from spatial_lstm.engine.kernels.cpp.recipe import KERNEL, NO_PAIRS, PARTS, TILES
 
 TIMEOUT = 600.0  # seconds for all there is to do: waiting for another process, one compiler after another
 LOST = {NATIVE: "it is slower than it could be", THREADS: "it runs on one thread"}
@@ -201,7 +201,8 @@ def _compile_with(compiler: Compiler, scratch: Path, deadline: float) -> tuple[P
     _announce()
     there = cpu.features()
     more = {TILES: there >= cpu.TILES, NO_PAIRS: cpu.PAIRS not in there}
-    run_compiler(compiler, [*flags, *(flag for flag, wanted in more.items() if wanted)], KERNEL, output, deadline)
+    flags += [flag for flag, wanted in more.items() if wanted]
+    run_compiler(compiler, flags, [KERNEL, *PARTS], output, deadline)
     return output, [
         f"the C++ kernel was compiled without {flag}, which {compiler} does not take: {what} "
         "(`python -m spatial_lstm build --force` tries again)"
@@ -232,7 +233,7 @@ def _unwanted() -> str | None:
 @functools.cache
 def _announce() -> None:
     """Say what takes so long where a person looks, else in the log."""
-    text = "compiling the C++ kernel, once (a minute or two)"
+    text = "compiling the C++ kernel, once (a minute or so)"
     if sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write(f"{text}\n")
     else:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SOURCE = Path(__file__).parent / "source"
-KERNEL = SOURCE / "kernel.cpp"
+# The file that is compiled when the library is linked, and those that are before, a type of numbers each.
+KERNEL, PARTS = SOURCE / "kernel.cpp", tuple(SOURCE / f"{name}.cpp" for name in ("float32", "float64", "bfloat16"))
 FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC")
 # Where a process may use the CPU's matrix unit, and where products of pairs, which the CPU may have, are not to be used.
 TILES, NO_PAIRS = "-DSPATIAL_LSTM_TILES", "-DSPATIAL_LSTM_NO_PAIRS"
@@ -27,12 +28,14 @@ class Build(NamedTuple):
         machine: The kind of CPU it is for, as :func:`platform.machine` on Linux calls it.
         name: In its file's name.
         flags: What it is compiled with besides :data:`FLAGS`.
+        in_16_bits: And what bfloat16 is, besides these.
         needs: The features that a CPU must have, as Linux calls them.
     """
 
     machine: str
     name: str
     flags: tuple[str, ...]
+    in_16_bits: tuple[str, ...]
     needs: frozenset[str]
 
     @property
@@ -51,18 +54,15 @@ _V3 = frozenset(
 )
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _V4_BF16 = _V4 | {"avx512_bf16"}
+_AVX512_FLAGS, _BF16_FLAGS = ("-march=x86-64-v4",), ("-mavx512bf16",)
+_AMX_FLAGS = ("-mamx-tile", "-mamx-bf16", TILES)
 # The fastest first.
 BUILDS = (
-    Build(
-        "x86_64",
-        "amx",
-        ("-march=x86-64-v4", "-mavx512bf16", "-mamx-tile", "-mamx-bf16", TILES),
-        _V4_BF16 | {"amx_tile", "amx_bf16"},
-    ),
-    Build("x86_64", "avx512_bf16", ("-march=x86-64-v4", "-mavx512bf16"), _V4_BF16),
-    Build("x86_64", "avx512", ("-march=x86-64-v4",), _V4),
-    Build("x86_64", "avx2", ("-march=x86-64-v3",), _V3),
-    Build("aarch64", "neon", (), frozenset()),  # every CPU of 64-bit ARM has NEON
+    Build("x86_64", "amx", _AVX512_FLAGS, _BF16_FLAGS + _AMX_FLAGS, _V4_BF16 | {"amx_tile", "amx_bf16"}),
+    Build("x86_64", "avx512_bf16", _AVX512_FLAGS, _BF16_FLAGS, _V4_BF16),
+    Build("x86_64", "avx512", _AVX512_FLAGS, (), _V4),
+    Build("x86_64", "avx2", ("-march=x86-64-v3",), (), _V3),
+    Build("aarch64", "neon", (), (), frozenset()),  # every CPU of 64-bit ARM has NEON
 )
 
 

@@ -1,0 +1,3 @@
+#include "calls.hpp"
+
+PROVIDE(bfloat16, BFloat16)

@@ -1,0 +1,5 @@
+#include "calls.hpp"
+
+#ifndef SPATIAL_LSTM_BFLOAT16_ALONE  // for tests of that, compiled in a third of the time
+PROVIDE(float32, float)
+#endif
