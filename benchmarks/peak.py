@@ -24,11 +24,12 @@ TURN = 5e8
 SIDE = 1024
 SECONDS = 60.0
 LOOP = """
+#include "exported.hpp"
 #include "vector.hpp"
 // Twelve chains hide a latency of four cycles behind three instructions a cycle, and fit into sixteen registers.
 constexpr int CHAINS = 12;
-extern "C" int64_t flops_of_a_round() { return 2 * CHAINS * LANES<float>; }
-extern "C" float multiply_adds(int64_t rounds, float half, float step) {
+EXPORTED int64_t flops_of_a_round() { return 2 * CHAINS * LANES<float>; }
+EXPORTED float multiply_adds(int64_t rounds, float half, float step) {
     Vector<float> sums[CHAINS];  // that begin apart, lest a compiler take them for one
     for (int k = 0; k < CHAINS; ++k) sums[k] = fill(k * step);
     const Vector<float> factor = fill(half);

@@ -17,7 +17,7 @@ import pytest
 from spatial_lstm.cli import main
 from spatial_lstm.engine.kernels.cpp import compiler, folders, library, store, structures
 from spatial_lstm.engine.kernels.cpp.compiler import BuildError
-from spatial_lstm.engine.kernels.cpp.recipe import short_digest
+from spatial_lstm.engine.kernels.cpp.recipe import SOURCE, short_digest
 from tests.compilers import Machine, damage, fails
 
 
@@ -252,11 +252,11 @@ def test_a_library_of_other_structures_is_refused(
 ) -> None:
     """One that says another size of any structure, or none at all."""
     sizes = {name: structure.size + 8 * (name == other) for name, structure in structures.STRUCTURES.items()}
-    lines = [f'extern "C" long long size_of_{name}() {{ return {size}; }}' for name, size in sizes.items()]
+    lines = [f"EXPORTED long long size_of_{name}() {{ return {size}; }}" for name, size in sizes.items()]
     if not compiler.compilers():
         pytest.skip("no compiler")
     source, output = tmp_path / "kernel.cpp", tmp_path / "kernel.so"
-    source.write_text("\n".join(lines if other else lines[1:]) + "\n")
+    source.write_text("\n".join([f'#include "{SOURCE}/exported.hpp"', *(lines if other else lines[1:])]) + "\n")
     compiler.run_compiler(compiler.compilers()[0], [], [source], output, time.monotonic() + 600)
     path = store.keep(tmp_path, [], output)
     with pytest.raises(BuildError, match="passes other structures") as found:

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from spatial_lstm.cli import main
 from spatial_lstm.engine.kernels.cpp import compiler, cpu, library, recipe, store
 from spatial_lstm.engine.kernels.cpp.compiler import NATIVE, SOURCE, THREADS, BuildError
 from spatial_lstm.engine.kernels.cpp.recipe import NO_PAIRS, TILES
+from spatial_lstm.engine.kernels.cpp.structures import STRUCTURES, TYPES
 from tests.compilers import Machine, dies, fails
 
 
@@ -254,6 +256,21 @@ def test_the_probe_compiles(tmp_path: Path) -> None:
     kernel = library.load()
     assert isinstance(kernel, ctypes.CDLL)
     assert library.has_threads(kernel) == (THREADS in flags)
+
+
+@pytest.mark.usefixtures("cpp_kernel")
+@pytest.mark.skipif(sys.platform != "linux", reason="linkers of other systems list symbols in other ways")
+def test_libraries_share_nothing() -> None:
+    """What one shows, another that is compiled for another CPU may take for its own."""
+    kernel = library.load()
+    assert isinstance(kernel, ctypes.CDLL)
+    if shutil.which("nm") is None:
+        pytest.skip("no nm")
+    command = ["nm", "--dynamic", "--defined-only", "--demangle", "--format=posix", kernel._name]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    own = {line.split()[0] for line in lines if "std::" not in line}
+    calls = {f"{call}_{name}" for call in ("forward", "backward", "to_rows") for name in TYPES.values()}
+    assert own - {"_init", "_fini"} == {"has_threads", *calls, *(f"size_of_{name}" for name in STRUCTURES)}
 
 
 def test_without_a_compiler(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 SOURCE = Path(__file__).parent / "source"
 # The file that is compiled when the library is linked, and those that are before, a type of numbers each.
 KERNEL, PARTS = SOURCE / "kernel.cpp", tuple(SOURCE / f"{name}.cpp" for name in ("float32", "float64", "bfloat16"))
-FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC")
+FLAGS = ("-std=c++17", "-O2", "-fno-math-errno", "-fPIC", "-fvisibility=hidden")
 # Where a process may use the CPU's matrix unit, and where products of pairs, which the CPU may have, are not to be used.
 TILES, NO_PAIRS = "-DSPATIAL_LSTM_TILES", "-DSPATIAL_LSTM_NO_PAIRS"
 # Where a wheel has its builds, and notes the digest of the source that they are of.

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "backward.hpp"
+#include "exported.hpp"
 #include "forward.hpp"
 #include "planes.hpp"
 
@@ -58,9 +59,9 @@ int backward(const Layer& layer, const Results<S>& of, const BackwardData<S>& da
 }
 
 // The functions of a type, which return a status but for those that copy nothing but numbers.
-#define PROVIDE(type, S)                                                                                                                \
-    extern "C" int forward_##type(const Layer* layer, const Results<S>* to) { return forward<S>(*layer, *to); }                         \
-    extern "C" int backward_##type(const Layer* layer, const Results<S>* of, const BackwardData<S>* data, const Gradients<S>* to) {     \
-        return backward<S>(*layer, *of, *data, *to);                                                                                    \
-    }                                                                                                                                   \
-    extern "C" void to_rows_##type(const Planes* planes) { to_rows<S>(*planes); }
+#define PROVIDE(type, S)                                                                                                            \
+    EXPORTED int forward_##type(const Layer* layer, const Results<S>* to) { return forward<S>(*layer, *to); }                       \
+    EXPORTED int backward_##type(const Layer* layer, const Results<S>* of, const BackwardData<S>* data, const Gradients<S>* to) {   \
+        return backward<S>(*layer, *of, *data, *to);                                                                                \
+    }                                                                                                                               \
+    EXPORTED void to_rows_##type(const Planes* planes) { to_rows<S>(*planes); }
