@@ -1,8 +1,8 @@
 """What pyproject.toml cannot say: with SPATIAL_LSTM_PREBUILT=1 a wheel brings the C++ kernel compiled, for x86-64 or aarch64 Linux.
 
 The kernel knows neither Python nor torch, so one wheel serves all of their versions. OpenMP is compiled in, but not linked: its functions
-are those of the runtime that torch has loaded. From another machine, _PYTHON_HOST_PLATFORM=linux-aarch64 says what it is built for, and CXX
-names a compiler that does.
+are those of the runtime that torch has loaded. Functions keep their names, by which `.ci/registers.py` finds them. From another machine,
+_PYTHON_HOST_PLATFORM=linux-aarch64 says what it is built for, and CXX names a compiler that does.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class BuildWithKernel(build_py):
         with tempfile.TemporaryDirectory() as scratch:
             for build, objects in compiled(builds(), Path(scratch)).items():
                 library = folder / build.name
-                run_compiler(
-                    "-shared", "-s", *objects, "-o", library
-                )  # without OpenMP, and without symbols of debugging
+                run_compiler("-shared", *objects, "-o", library)
                 library.rename(folder / build.file(library.read_bytes()))
         (folder / RECIPE["NOTE"]).write_text(RECIPE["source_digest"]())
 

@@ -78,6 +78,7 @@ SECTIONS: dict[tuple[str, str], Callable[[], str]] = {
     ("docs/cells.md", "growth"): growth_section,
     ("benchmarks/gpu-predictions.md", "instructions"): instructions.section,
     ("docs/install.md", "prebuilt"): lambda: prebuilt.summary(read_results(MACHINE / "prebuilt.json")),
+    ("docs/install.md", "prebuilt-xeon"): lambda: prebuilt.summary(read_results(XEON / "prebuilt.json")),
     ("docs/install.md", "versions"): versions.section,
     ("docs/handwriting.md", "handwriting"): lambda: handwriting_report.section(PERAIRE),
     ("docs/handwriting.md", "writers"): lambda: handwriting_report.section(COPISTE),
