@@ -48,21 +48,18 @@ class BuildWithKernel(build_py):
         (folder / RECIPE["NOTE"]).write_text(RECIPE["source_digest"]())
 
 
-def compiled(builds: list[Any], scratch: Path) -> dict[Any, list[Path]]:
-    """The object files of each build, those that are the same for some compiled once, by as many compilers at once as there are cores."""
+def compiled(wanted: list[Any], scratch: Path) -> dict[Any, list[Path]]:
+    """The object files of each build, those that several have in common compiled once, by as many compilers at once as there are cores."""
     places: dict[tuple[Path, tuple[str, ...]], Path] = {}
     found: dict[Any, list[Path]] = {}
-    for build in builds:
+    for build in wanted:
         for source in (RECIPE["KERNEL"], *RECIPE["PARTS"]):
             flags = build.flags + (build.in_16_bits if source.stem == "bfloat16" else ())
             place = places.setdefault((source, flags), scratch / f"{len(places)}.o")
             found.setdefault(build, []).append(place)
-
-    options = [
-        [*RECIPE["FLAGS"], *flags, "-fopenmp", "-c", source, "-o", place] for (source, flags), place in places.items()
-    ]
+    calls = [(*RECIPE["FLAGS"], *flags, "-fopenmp", "-c", source, "-o", to) for (source, flags), to in places.items()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda each: run_compiler(*each), options))
+        list(pool.map(lambda call: run_compiler(*call), calls))
     return found
 
 

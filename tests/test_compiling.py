@@ -67,6 +67,17 @@ def test_parts_are_compiled_at_once(machine: Machine) -> None:
     assert len(list(begun.iterdir())) == len(found.parts) == count
 
 
+def test_a_part_that_fails_beside_others_is_tried_alone(machine: Machine) -> None:
+    """Each may want more memory than a share of the machine's."""
+    once = (
+        f'case "$*" in *float64.cpp*) [ -e {machine.root}/tried ] || {{ touch {machine.root}/tried; exit 1; }};; esac'
+    )
+    found = machine.compiler(trouble=once)
+    assert not library.build().notes
+    assert ["float64.cpp" in call for call in found.parts].count(True) == 2
+    assert "float64.cpp" in found.parts[-1]
+
+
 def test_nothing_is_compiled_for_what_the_kernel_does_not_take(machine: Machine) -> None:
     found = machine.compiler()
     output, _ = SpatialLSTM(2, 3, dtype=torch.float16)(torch.zeros(1, 2, 2, 2, dtype=torch.float16))

@@ -125,11 +125,13 @@ def run_compiler(
     main, *others = map(str, sources)
     objects = {source: str(output.with_name(f"{Path(source).stem}.o")) for source in others}
     apart = [[*common, "-c", source, "-o", found] for source, found in objects.items()]
-    whole = [*common, "-shared", main, *objects.values(), "-o", str(output)]
-    for commands in (apart, [whole]):
-        for status, said in _run(commands, deadline - time.monotonic(), TMPDIR=str(output.parent)):
-            if status != 0:
-                raise BuildError(_shortened(said.strip()) or f"exit status {status}")
+    outcomes = _run(apart, deadline - time.monotonic(), output.parent)
+    # One that fails beside others may have found no memory, and is tried alone.
+    retried = [command for command, (status, _) in zip(apart, outcomes, strict=True) if status != 0]
+    for command in (*retried, [*common, "-shared", main, *objects.values(), "-o", str(output)]):
+        [(status, said)] = _run([command], deadline - time.monotonic(), output.parent)
+        if status != 0:
+            raise BuildError(_shortened(said.strip()) or f"exit status {status}")
     if not output.exists():
         raise BuildError("exit status 0, and no library")
 
@@ -158,8 +160,8 @@ def _version(words: tuple[str, ...]) -> str:
     return said if status == 0 else ""
 
 
-def _run(commands: Sequence[Sequence[str]], seconds: float, **environment: str) -> list[tuple[int, str]]:
-    """Each command's exit status and all that it says, in English; they run at once.
+def _run(commands: Sequence[Sequence[str]], seconds: float, scratch: Path | None = None) -> list[tuple[int, str]]:
+    """Each command's exit status and all that it says, in English; they run at once, with a folder for files of a moment.
 
     Raises:
         BuildError: If one cannot be started, or all take longer than some seconds; then they are ended, with all that they started.
@@ -167,6 +169,7 @@ def _run(commands: Sequence[Sequence[str]], seconds: float, **environment: str) 
     if seconds <= 0:
         raise TooSlowError("no time is left")
     end = time.monotonic() + seconds
+    environment = {**os.environ, "LC_ALL": "C"} | ({} if scratch is None else {"TMPDIR": str(scratch)})
     with contextlib.ExitStack() as running:
         processes: list[subprocess.Popen[bytes]] = []
         try:
@@ -176,15 +179,16 @@ def _run(commands: Sequence[Sequence[str]], seconds: float, **environment: str) 
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, "LC_ALL": "C", **environment},
+                    env=environment,
                     start_new_session=True,
                 )
                 processes.append(running.enter_context(process))
             said = [process.communicate(timeout=max(0.0, end - time.monotonic()))[0] for process in processes]
         except BaseException as error:
             for process in processes:
-                if process.returncode is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+                if process.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise TooSlowError(f"not done in {seconds:.3g} seconds") from None
             if isinstance(error, OSError):
