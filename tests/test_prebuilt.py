@@ -219,6 +219,7 @@ def test_a_wheel_is_compiled_by_a_compiler_with_arguments(
 ) -> None:
     monkeypatch.setenv("CXX", "ccache 'my g++'")
     build_wheel(tmp_path)
+    assert commands
     assert all(command[:2] == ["ccache", "my g++"] for command in commands)
 
 
