@@ -6,6 +6,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,21 @@ def test_a_compiler_that_hangs_is_left(
     machine.restart()
     assert str(library.load()) == str(found)
     assert hanging.calls == calls
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems say in other ways what runs")
+def test_what_a_compiler_leaves_behind_is_ended(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would keep the pipe open, through which the compiler speaks."""
+    left = machine.root / "left"
+    monkeypatch.setattr(compiler, "PROBE", 2.0)
+    machine.compiler(trouble=f"sleep 600 & echo $! > {left}; exit 0")
+    assert "not done in" in str(library.load())
+    status = Path("/proc", left.read_text().strip(), "status")
+    for _ in range(500):
+        if not status.exists() or "zombie" in status.read_text():
+            return
+        time.sleep(0.01)
+    pytest.fail("it still runs")
 
 
 def in_processes(count: int, work: Callable[[], object]) -> list[str]:

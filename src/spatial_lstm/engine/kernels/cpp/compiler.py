@@ -122,13 +122,13 @@ def run_compiler(
     except ValueError as error:
         raise BuildError(f"expected flags in SPATIAL_LSTM_CXXFLAGS, got {error}") from error
     common = [*compiler.words, *FLAGS, *more, *flags]
-    main, *others = map(str, sources)
-    objects = {source: str(output.with_name(f"{Path(source).stem}.o")) for source in others}
-    apart = [[*common, "-c", source, "-o", found] for source, found in objects.items()]
+    main, *parts = sources
+    objects = [str(output.with_name(f"{part.stem}.o")) for part in parts]
+    apart = [[*common, "-c", str(part), "-o", made] for part, made in zip(parts, objects, strict=True)]
     outcomes = _run(apart, deadline - time.monotonic(), output.parent)
     # One that fails beside others may have found no memory, and is tried alone.
     retried = [command for command, (status, _) in zip(apart, outcomes, strict=True) if status != 0]
-    for command in (*retried, [*common, "-shared", main, *objects.values(), "-o", str(output)]):
+    for command in (*retried, [*common, "-shared", str(main), *objects, "-o", str(output)]):
         [(status, said)] = _run([command], deadline - time.monotonic(), output.parent)
         if status != 0:
             raise BuildError(_shortened(said.strip()) or f"exit status {status}")
@@ -186,8 +186,8 @@ def _run(commands: Sequence[Sequence[str]], seconds: float, scratch: Path | None
             said = [process.communicate(timeout=max(0.0, end - time.monotonic()))[0] for process in processes]
         except BaseException as error:
             for process in processes:
-                if process.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
+                if process.returncode is None:  # what it started may go on where it has ended
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(process.pid, signal.SIGKILL)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise TooSlowError(f"not done in {seconds:.3g} seconds") from None
